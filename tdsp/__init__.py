@@ -1,0 +1,25 @@
+"""A reproducible machine-learning workflow in five notebooks, after Microsoft's Team Data Science Process.
+
+Public names are loaded on first use, so that `import tdsp` costs a few milliseconds.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "open_run": "params",
+    "show": "display",
+    "load_model": "bundle",
+    "read_record": "core",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tdsp' has no attribute {name!r}")
+    return getattr(import_module(f"tdsp.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

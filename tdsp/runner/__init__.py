@@ -1,0 +1,1 @@
+"""Hand-written process machinery: what runs the notebooks."""
