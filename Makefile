@@ -1,0 +1,62 @@
+# `make` lists what there is. The first target that needs it sets up .venv; nothing has to be activated.
+# PYTHON=/path/to/python chooses the interpreter; UV= (empty) takes venv and pip although uv is installed.
+
+BIN    := .venv/bin
+READY  := .venv/.ready
+UV     ?= $(shell uv --version >/dev/null 2>&1 && command -v uv)
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do "$$p" -c '$(FITS)' 2>/dev/null && echo "$$p" && break; done)
+FITS    = import sys$(if $(UV),,, ensurepip); sys.exit(sys.version_info < (3, 11))
+CODE   := notebooks tests tdsp/__init__.py tdsp/runner setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lab bench export clean moved
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY)  ## the five notebooks on the flights of 2013: verdict, pages, packaged model
+	$(BIN)/tdsp run parameters/flights.yaml
+
+test: $(READY)  ## the whole test suite
+	$(BIN)/pytest
+
+lint: $(READY)  ## ruff, mypy, and no outputs in notebooks
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/nbstripout --verify --keep-id --extra-keys metadata.language_info notebooks/*.ipynb notebooks/lib/*.ipynb
+
+lab: $(READY)  ## JupyterLab with the first notebook open
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/1_business_understanding.ipynb
+
+bench: $(READY)  ## seconds of a run as a ratio to one plain script
+	$(BIN)/python tests/bench.py
+
+export: $(READY)  ## write tdsp/*.py from notebooks/lib
+	$(BIN)/nbdev-export --path notebooks/lib
+
+clean:  ## remove .venv and caches; outputs/ stays
+	rm -rf .venv build dist tdsp.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Installed scripts hold the path of their folder: a clone that was moved is set up anew.
+SETTLED = [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ]
+ifneq "$(shell $(SETTLED) && echo yes)" "yes"
+$(READY): moved
+endif
+
+$(READY): requirements.txt pyproject.toml setup.py
+	@$(SETTLED) && $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || $(MAKE) --no-print-directory new-venv
+	$(INSTALL) --require-hashes -r requirements.txt
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import lightgbm' || { echo 'LightGBM cannot be loaded: it needs the OpenMP library. Debian, Ubuntu:' \
+		'apt install libgomp1; macOS: brew install libomp. Then type make again.' >&2; exit 2; }
+	@pwd -P > $@
+
+INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+.PHONY: new-venv
+new-venv:
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo 'tdsp needs Python 3.11 or newer$(if $(UV),, with its venv module);' \
+		"found: $$(python3 --version 2>/dev/null || echo none). Debian, Ubuntu: apt install python3-venv; macOS:" \
+		'brew install python; or name one: make PYTHON=/path/to/python ...' >&2; exit 2; }
+	$(if $(UV),$(UV) venv --quiet --clear --python $(PYTHON) .venv,$(PYTHON) -m venv --clear .venv)
