@@ -45,11 +45,12 @@ $(READY): moved
 endif
 
 $(READY): requirements.txt pyproject.toml setup.py
-	@$(SETTLED) && $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || $(MAKE) --no-print-directory new-venv
+	@$(SETTLED) && $(BIN)/python -c 'import sys$(if $(UV),,, pip); sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| $(MAKE) --no-print-directory new-venv
 	$(INSTALL) --require-hashes -r requirements.txt
 	$(INSTALL) --no-deps --no-build-isolation -e .
-	@$(BIN)/python -c 'import lightgbm' || { echo 'LightGBM cannot be loaded: it needs the OpenMP library. Debian, Ubuntu:' \
-		'apt install libgomp1; macOS: brew install libomp. Then type make again.' >&2; exit 2; }
+	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || echo 'Without the OpenMP library LightGBM is left out of the candidates.' \
+		'Debian, Ubuntu: apt install libgomp1; macOS: brew install libomp' >&2
 	@pwd -P > $@
 
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
