@@ -187,7 +187,18 @@ def find_notebooks(root: Path) -> Path:
     return own if (own / f"{STAGES[0]}.ipynb").exists() else PACKAGE / "notebooks"
 
 # %% ../notebooks/lib/00_core.ipynb #a8be44be
-PACKAGES = ("duckdb", "lightgbm", "matplotlib", "numpy", "pandas", "papermill", "pyarrow", "scikit-learn", "scipy", "tdsp")
+PACKAGES = (
+    "duckdb",
+    "lightgbm",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "papermill",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "tdsp",
+)
 
 
 def describe_environment(root: Path) -> dict[str, Any]:
@@ -249,7 +260,9 @@ def _boot_id() -> str:
 def is_alive(process: dict[str, Any] | None) -> bool:
     "Whether the very process that was described is still running."
     now = describe_process(process["pid"]) if process else None
-    return bool(process and now and now["boot_id"] == process["boot_id"] and abs(now["started"] - process["started"]) < 2)
+    return bool(
+        process and now and now["boot_id"] == process["boot_id"] and abs(now["started"] - process["started"]) < 2
+    )
 
 
 def status_of(record: dict[str, Any]) -> str:
@@ -299,8 +312,9 @@ def new_record(run_id: str, project: str, *, fixed: bool) -> dict[str, Any]:
     stages = [{"name": name, "status": "not run", "seconds": None, "error": None, "headline": None} for name in STAGES]
     return {
         "schema_version": SCHEMA_VERSION, "run_id": run_id, "project": project, "title": project, "question": "",
-        "status": "running", "process": describe_process(), "fixed": fixed, "started_at": utc_now(), "finished_at": None,
-        "seconds": None, "verdict": None, "gates": [], "parameters": {}, "stages": stages, "inputs": [], "artifacts": [],
+        "status": "running", "process": describe_process(), "fixed": fixed, "started_at": utc_now(),
+        "finished_at": None, "seconds": None, "verdict": None, "gates": [], "parameters": {}, "stages": stages,
+        "inputs": [], "artifacts": [],
         "metrics": {}, "facts": {}, "environment": {}, "code": {}, "seeds": {},
     }  # fmt: skip
 
@@ -318,7 +332,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     if version > SCHEMA_VERSION:
         raise RunError(
             f"{path} has schema version {version}; this tdsp reads up to {SCHEMA_VERSION}. "
-            f"Install the tdsp that wrote it ({record.get('environment', {}).get('packages', {}).get('tdsp', 'newer')})."
+            f"Install tdsp {record.get('environment', {}).get('packages', {}).get('tdsp', 'newer')}, which wrote it."
         )
     return new_record(record.get("run_id", ""), record.get("project", ""), fixed=True) | record
 
@@ -370,7 +384,7 @@ class Run:
         self.add_artifact(path, kind="table", rows=len(table))
 
     def read_table(self, name: str) -> Any:
-        "The DataFrame that an earlier stage kept. Raises RunError naming the stage to run when it is absent or changed."
+        "The DataFrame that an earlier stage kept. Raises RunError when it is absent or was changed."
         import pandas as pd
 
         return pd.read_parquet(self._checked(self.folder / "data" / f"{name}.parquet"))
@@ -404,7 +418,9 @@ class Run:
         name = path.relative_to(self.folder).as_posix()
         entry = next((a for a in self.record["artifacts"] if a["path"] == name), None)
         if entry is None or not path.exists():
-            raise RunError(f"{name} is not in {self.folder.name}: run the stage before {self.stage or 'this one'} again.")
+            raise RunError(
+                f"{name} is not in {self.folder.name}: run the stage before {self.stage or 'this one'} again."
+            )
         if sha256_file(path) != entry["sha256"]:
             raise RunError(f"{name} was changed after {entry['stage']} wrote it: run {entry['stage']}.ipynb again.")
         return path
@@ -446,7 +462,9 @@ class Run:
         entry = {**asdict(gate), "answer": gate.answer, "stage": self.stage}
 
         def change(record: dict[str, Any]) -> None:
-            record["gates"] = [g for g in record["gates"] if (g["name"], g["stage"]) != (gate.name, self.stage)] + [entry]
+            record["gates"] = [g for g in record["gates"] if (g["name"], g["stage"]) != (gate.name, self.stage)] + [
+                entry
+            ]
 
         self.update(change)
         return gate
@@ -454,7 +472,9 @@ class Run:
     def begin(self) -> None:
         "Mark the stage as running; what it and later stages had left in the record is forgotten."
         forget(self, self.stage)
-        self.update(lambda record: _stage(record, self.stage).update(status="running", started_at=utc_now(), error=None))
+        self.update(
+            lambda record: _stage(record, self.stage).update(status="running", started_at=utc_now(), error=None)
+        )
         self.log("started")
 
     def finish(self, headline: Headline, *, verdict: str | None = None) -> None:
@@ -463,8 +483,12 @@ class Run:
 
         usage = resource.getrusage(resource.RUSAGE_SELF)
         scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes on macOS, KiB on Linux
-        done = {"status": "succeeded", "headline": plain(headline), "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-                "peak_mib": round(usage.ru_maxrss / scale)}  # fmt: skip
+        done = {
+            "status": "succeeded",
+            "headline": plain(headline),
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+            "peak_mib": round(usage.ru_maxrss / scale),
+        }
 
         def change(record: dict[str, Any]) -> None:
             stage = _stage(record, self.stage)
@@ -532,10 +556,14 @@ def find_run(name: str, outputs: Path) -> Path:
     runs = list_runs(outputs)
     if name == "latest" and runs:
         return runs[0]
-    fits = [p for p in runs if p.name == name] or [p for p in runs if p.name.startswith(name) or p.name.endswith(f"-{name}")]
+    fits = [p for p in runs if p.name == name] or [
+        p for p in runs if p.name.startswith(name) or p.name.endswith(f"-{name}")
+    ]
     if len(fits) == 1:
         return fits[0]
     if fits:
         raise RunError(f"{name!r} fits {len(fits)} runs: {', '.join(p.name for p in fits[:5])}. Give more of the id.")
-    known = did_you_mean(name, [p.name for p in runs]) or (f" The latest is {runs[0].name}." if runs else " There is no run yet.")
+    known = did_you_mean(name, [p.name for p in runs]) or (
+        f" The latest is {runs[0].name}." if runs else " There is no run yet."
+    )
     raise RunError(f"No run {name!r} in {outputs / 'runs'}.{known}")
