@@ -20,6 +20,7 @@ import numbers
 import re
 import sys
 import textwrap
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -268,7 +269,8 @@ def themed_svg(figure: "Figure") -> str:
     _headline(figure)
     _plain_dollars(figure)
     buffer = io.StringIO()
-    with mpl.rc_context(style()):
+    with mpl.rc_context(style()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's font draws it, not this one
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = _CONTROL.sub("", buffer.getvalue())
     svg = svg[svg.index("<svg") :]  # without the XML head, whose DTD is a remote address
