@@ -74,7 +74,7 @@ def _times(values: pd.Series) -> dict[str, np.ndarray]:
     """A point in time as day number since 1970, month, weekday (Monday 0) and hour with its fraction, in UTC."""
     moments = pd.to_datetime(values, utc=True).dt.tz_localize(None)
     days = pd.Series(np.floor((moments - _EPOCH) / pd.Timedelta(days=1)))
-    parts: dict[str, pd.Series] = {".days": days, ".month": moments.dt.month, ".weekday": moments.dt.weekday}
+    parts: dict[str, pd.Series] = {".days": days, ".month": moments.dt.month, ".weekday": moments.dt.day_of_week}
     parts[".hour"] = moments.dt.hour + moments.dt.minute / 60
     return {name: part.to_numpy(dtype="float64") for name, part in parts.items()}
 
