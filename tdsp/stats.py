@@ -303,11 +303,13 @@ def _unit_codes(units: Any, n_rows: int) -> tuple[np.ndarray | None, int]:
     codes, labels = pd.factorize(pd.Series(np.asarray(units)), sort=True, use_na_sentinel=False)
     return np.asarray(codes), len(labels)
 
-# %% ../notebooks/lib/02_stats.ipynb #54f630e5
+# %% ../notebooks/lib/02_stats.ipynb #176ffbca
 T_BELOW = 40  # units; from here on percentiles cover as they should in the simulations of the tests
 
 
-def _interval(value: float, draws: np.ndarray, n: int, level: float, bounds: tuple[float, float]) -> tuple[float, float]:
+def _interval(
+    value: float, draws: np.ndarray, n: int, level: float, bounds: tuple[float, float]
+) -> tuple[float, float]:
     usable = draws[~np.isnan(draws)]
     if math.isnan(value) or n < 2 or len(usable) < max(2, 0.95 * len(draws)):
         return math.nan, math.nan
