@@ -405,6 +405,14 @@ class Model:
         """What the table holds that is unusual but no error."""
         return frame_notes(frame, self.schema)
 
+    def replay_golden(self) -> dict[str, Any]:
+        """`rows`, `max_abs_difference` and whether every bit is `identical`, of the golden rows predicted here."""
+        golden = pd.read_parquet(io.BytesIO(verified_bytes(self.folder, self.manifest, "golden.parquet")))
+        expected = golden.iloc[:, len(self.schema["columns"]) :].to_numpy(dtype="float64")
+        found = self.predict(golden).to_numpy(dtype="float64")
+        gap = float(np.abs(found - expected).max(initial=0.0))
+        return {"rows": len(golden), "max_abs_difference": gap, "identical": found.tobytes() == expected.tobytes()}
+
 
 def load_bundle(folder: str | Path, expected_sha256: str = "", *, allowed: Iterable[str] = ()) -> Model:
     """The model in a bundle, after `check_bundle`. Raises BundleCheckError; source: joblib's pickle of the pipeline."""
