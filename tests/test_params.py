@@ -263,7 +263,7 @@ def test_a_later_stage_stops_at_a_change_of_what_was_used(root):
 def test_a_value_given_to_a_later_stage_that_differs_stops(root):
     """-p is never ignored silently."""
     do(STAGES[0], project="wine")
-    with pytest.raises(RunError, match="threshold was 0.8"):
+    with pytest.raises(RunError, match=r"threshold was 0\.8"):
         do(STAGES[1], injected={"project": "wine", "threshold": 0.7})
 
 
@@ -303,7 +303,7 @@ def test_a_fixed_run_takes_no_other_value(root, tmp_path):
     run, _ = do(STAGES[0], injected={"project": "wine", "run_dir": str(tmp_path / "r")})
     run.update(lambda record: record.update(fixed=True))
     do(STAGES[1], injected={"project": "wine", "run_dir": str(tmp_path / "r"), "threshold": 0.8})
-    with pytest.raises(RunError, match="was made by `tdsp run` and is fixed: threshold is 0.8 there, 0.7 here"):
+    with pytest.raises(RunError, match=r"made by `tdsp run` and is fixed: threshold is 0\.8 there, 0\.7 here"):
         do(STAGES[1], injected={"project": "wine", "run_dir": str(tmp_path / "r"), "threshold": 0.7})
 
 
