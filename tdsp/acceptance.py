@@ -22,7 +22,9 @@ FIELDS = ("name", "rule", "value", "low", "high", "limit", "unit", "note")
 
 def gates_of(record: Mapping[str, Any]) -> list[Gate]:
     "The gates of a run, as they were entered."
-    rows = [[np.nan if entry[name] is None else entry[name] for name in FIELDS] for entry in record["gates"]]
+    rows: list[list[Any]] = [
+        [np.nan if entry[name] is None else entry[name] for name in FIELDS] for entry in record["gates"]
+    ]
     return [Gate(*row) for row in rows]
 
 # %% ../notebooks/lib/23_acceptance.ipynb #878cc724
