@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parents[1] / "tdsp"
 ROWS = {
     "core": ["core"],
     "params": ["params"],
-    "stats": ["stats", "loader", "display"],
+    "stats": ["stats", "loader", "display", "text"],
     "middle": ["goal", "acceptance", "ingest", "quality", "prepare", "models", "evaluate", "explain", "monitor"],
-    "compose": ["report", "documents", "bundle", "tracking", "registry", "lifecycle"],
+    "compose": ["stages", "report", "documents", "bundle", "tracking", "registry", "lifecycle"],
     "run": ["runner.pipeline", "runner.engine", "runner.kernels", "runner.fingerprint"],
     "doors": ["runner.cli", "runner.serve", "runner.compile"],
 }
