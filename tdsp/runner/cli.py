@@ -1,0 +1,477 @@
+"""The command `tdsp`: each verb parses, calls one function, prints its result and says what to do next.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running, 2 bad input,
+3 rejected or insufficient evidence, 130 interrupted.
+"""
+
+import json
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tdsp.core import (
+    ParameterError,
+    TdspError,
+    did_you_mean,
+    find_root,
+    find_run,
+    list_runs,
+    plain,
+    read_record,
+    status_of,
+)
+from tdsp.display import format_date, format_estimate, format_seconds
+from tdsp.runner import pipeline
+from tdsp.runner.pipeline import RunOutcome, Step
+
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Any verb takes --debug: errors then come with their traceback.",
+)
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="parameter files: parameters/NAME.yaml", show_default=False)]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="run id, a unique part of it, a folder, or: latest")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="folder of all runs [default: outputs/ of the project]")]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a parameter's value; repeatable")]
+
+
+@app.callback()
+def tdsp(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="print the version and stop")] = False,
+) -> None:
+    """From a table and a question to a verdict, reports and a packaged model, in five notebooks."""
+    if version:
+        from importlib.metadata import version as installed
+
+        say(f"tdsp {installed('tdsp')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        warn(context.get_help())
+        raise typer.Exit(2)
+
+
+# verbs -----------------------------------------------------------------------------------------------------------------
+@app.command(epilog="Example: tdsp run parameters/flights.yaml --set cv_folds=3")
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml", show_default=False)],
+    settings: Sets = None,
+    out: Out = None,
+    cell_timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="limit for one cell; 0: none")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Run the five stages: verdict, pages and packaged model.
+
+    Exit code 0: accepted; 3: rejected or insufficient evidence; 1: failed; 2: bad input; 130: interrupted.
+    """
+    with watcher() as watch:
+        outcome = pipeline.run_file(
+            file, settings=parse_settings(settings), out=out, cell_timeout=cell_timeout or None, progress=watch
+        )
+    if as_json:
+        say_json(outcome.record)
+    else:
+        tell_outcome(outcome)
+    if reason := pipeline.failure_of(outcome.record):
+        warn(f"error: {reason}")
+    return outcome.exit_code
+
+
+@app.command(epilog="Example: tdsp check parameters/flights.yaml")
+def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:
+    """Check parameter files, load and transform their data, without running a notebook."""
+    results = [check_file(file, parse_settings(settings), out) for file in files]
+    if as_json:
+        say_json(results)
+    for result in results if not as_json else []:
+        if result["problem"] is None:
+            say(f"{result['file']}: ready.  Next: tdsp run {quote(result['file'])}")
+        else:
+            warn(f"error: {result['problem']}")
+    return max((result["exit_code"] for result in results), default=0)
+
+
+def check_file(file: Path, settings: dict[str, str], out: Path | None) -> dict[str, Any]:
+    """Return what `check` found in one file."""
+    try:
+        plan = pipeline.plan_run(file, settings=settings, out=out)
+        pipeline.check_plan(plan)
+    except TdspError as error:
+        _reraise_in_debug()
+        return {"file": str(file), "problem": str(error), "exit_code": error.exit_code}
+    return {"file": str(file), "problem": None, "exit_code": 0}
+
+
+@app.command(epilog="Example: tdsp runs --project flights")
+def runs(
+    project: Annotated[str, typer.Option(help="only the runs of this project")] = "",
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="the newest so many")] = 20,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """List the runs, newest first."""
+    records = [(folder, read_record(folder)) for folder in list_runs(outputs_folder(out))]
+    chosen = [(folder, record) for folder, record in records if project in ("", record["project"])][:limit]
+    if as_json:
+        say_json([summary_of(folder, record) for folder, record in chosen])
+        return 0
+    if not chosen:
+        say("No run yet.  Next: tdsp run parameters/NAME.yaml")
+        return 0
+    rows = [row_of(record) for _, record in chosen]
+    say_table(("run", "started", "result", "number", "seconds"), rows)
+    say(f"\nNext: tdsp show {chosen[0][0].name}")
+    return 0
+
+
+@app.command(epilog="Example: tdsp show latest")
+def show(name: RunName, out: Out = None, as_json: Json = False) -> int:
+    """Show one run: verdict, number, stages, gates."""
+    folder = find_run(name, outputs_folder(out))
+    record = read_record(folder)
+    if as_json:
+        say_json(record | {"status": status_of(record)})
+    else:
+        tell_run(folder, record)
+    return 0
+
+
+@app.command(epilog="Example: tdsp report latest")
+def report(
+    name: RunName,
+    out: Out = None,
+    browse: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
+) -> int:
+    """Render the pages of a run again from its record, and open the cover."""
+    from tdsp import report as pages
+
+    folder = find_run(name, outputs_folder(out))
+    pages.render_run(folder)
+    cover = folder / "index.html"
+    say(str(cover))
+    if browse and sys.stdout.isatty():
+        typer.launch(str(cover))
+    return 0
+
+
+@app.command(epilog="Example: tdsp predict outputs/runs/flights-20261122T140500Z-7c1e/model new.csv -o scored.parquet")
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="bundle: the folder model/ of a run")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="table to predict: CSV or Parquet")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="file to write: .csv or .parquet")],
+    as_json: Json = False,
+) -> int:
+    """Predict a table with a packaged model, after checking its hashes and the table's columns."""
+    from tdsp import bundle
+
+    rows = bundle.predict_file(model, data, output)
+    if as_json:
+        say_json({"output": str(output), "rows": rows})
+    else:
+        say(f"{rows:,} rows predicted: {output}")
+    return 0
+
+
+@app.command(epilog="Example: tdsp doctor")
+def doctor(as_json: Json = False) -> int:
+    """Say what is installed, what is missing and what to type."""
+    findings = examine()
+    if as_json:
+        say_json([dict(zip(("what", "fine", "told", "remedy"), finding, strict=True)) for finding in findings])
+    for what, fine, told, remedy in findings if not as_json else []:
+        say(f"{'ok     ' if fine else 'MISSING'}  {what}: {told}" + ("" if fine else f"\n         {remedy}"))
+    return 0 if all(fine for _, fine, _, _ in findings) else 1
+
+
+def examine() -> list[tuple[str, bool, str, str]]:
+    """Return what was looked at, whether it is fine, what was found, and what to do otherwise."""
+    import importlib.metadata as metadata
+    import platform
+    import shutil
+
+    from packaging.requirements import Requirement
+
+    python = platform.python_version()
+    findings = [("Python", sys.version_info >= (3, 11), python, "Install Python 3.11 or newer.")]
+    for line in metadata.requires("tdsp") or []:
+        need = Requirement(line)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(need.name)
+            fine = need.specifier.contains(found, prereleases=True)
+        except metadata.PackageNotFoundError:
+            found, fine = "not installed", False
+        findings.append((need.name, fine, found, f"pip install '{need.name}{need.specifier}'"))
+    findings.append(_examine_lightgbm())
+    root = find_root()
+    try:
+        pipeline.require_writable(root / "outputs" / "runs")
+        findings.append(("outputs", True, str(root / "outputs"), ""))
+    except TdspError as error:
+        findings.append(("outputs", False, str(error), "Work in a folder of your own."))
+    free = shutil.disk_usage(root).free / 2**30
+    findings.append(("disk", free >= 1, f"{free:.1f} GiB free", "Free at least 1 GiB."))
+    return findings
+
+
+def _examine_lightgbm() -> tuple[str, bool, str, str]:
+    remedy = "It needs the OpenMP library. Debian, Ubuntu: apt install libgomp1; macOS: brew install libomp."
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        return "LightGBM loads", False, str(error), remedy
+    return "LightGBM loads", True, str(lightgbm.__version__), ""
+
+
+# what is told about runs -----------------------------------------------------------------------------------------------
+def tell_outcome(outcome: RunOutcome) -> None:
+    """Print verdict, number, page and next step of a run that has just ended."""
+    record, folder = outcome.record, outcome.folder
+    say(f"{result_of(record)}" + (f"   {number_of(record)}" if number_of(record) else ""))
+    cover = folder / "index.html"
+    say(f"{'page' if cover.exists() else 'run'}     {shown_path(cover if cover.exists() else folder)}")
+    say(f"seconds  {record['seconds']:.1f}")
+    if outcome.page_problem:
+        warn(f"The pages could not be rendered: {outcome.page_problem} (details: {shown_path(folder / 'run.log')})")
+    say(f"Next: {next_step(folder, record)}")
+
+
+def next_step(folder: Path, record: dict[str, Any]) -> str:
+    """Return what a person does after a run."""
+    if record["status"] != "succeeded":
+        return f"tdsp show {folder.name}; mend the cause, then run again"
+    if record["verdict"] == "accepted":
+        return f"tdsp predict {quote(shown_path(folder / 'model'))} DATA -o OUT"
+    return f"open the page: it names what was not met; tdsp show {folder.name} lists the gates"
+
+
+def tell_run(folder: Path, record: dict[str, Any]) -> None:
+    """Print the board of one run."""
+    say(f"{record['title']}\n{folder.name}   {format_date(record['started_at'])}")
+    say(f"{result_of(record)}" + (f"   {number_of(record)}" if number_of(record) else "") + "\n")
+    say_table(
+        ("stage", "status", "seconds", "result"),
+        [(s["name"], s["status"], seconds_of(s), (s["headline"] or {}).get("verdict", "")) for s in record["stages"]],
+    )
+    if record["gates"]:
+        say("")
+        say_table(("gate", "value", "interval", "rule", "answer"), [gate_row(gate) for gate in record["gates"]])
+    if reason := pipeline.failure_of(record):
+        say(f"\n{reason}")
+    cover = folder / "index.html"
+    say(f"\n{shown_path(cover if cover.exists() else folder)}\nNext: {next_step(folder, record)}")
+
+
+def gate_row(gate: dict[str, Any]) -> tuple[str, ...]:
+    """Return name, value, interval, rule and answer of a gate as texts."""
+    value, interval = format_estimate(gate["value"], gate["low"], gate["high"])
+    return gate["name"], value, interval, f"{gate['rule']} {gate['limit']:g}", gate["answer"]
+
+
+def result_of(record: dict[str, Any]) -> str:
+    """Return the verdict, or the status where there is none."""
+    return record["verdict"] or status_of(record)
+
+
+def number_of(record: dict[str, Any]) -> str:
+    """Return the number that the verdict rests on, with its interval; empty where there is none."""
+    headlines = [stage["headline"] for stage in reversed(record["stages"]) if stage["headline"]]
+    keys = [headline["metric"] for headline in headlines if headline.get("metric") in record["metrics"]]
+    if not keys or not record["verdict"]:
+        return ""
+    metric = record["metrics"][keys[0]]
+    value, interval = format_estimate(metric["value"], metric["low"], metric["high"])
+    return f"{metric['label']} {value}" + (f", 95 % interval {interval}" if interval else "")
+
+
+def row_of(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return a run as one row of `tdsp runs`."""
+    when = format_date(record["started_at"])
+    return record["run_id"], when, result_of(record), number_of(record), seconds_of(record)
+
+
+def seconds_of(entry: dict[str, Any]) -> str:
+    """Return the seconds of a run or stage, as text."""
+    return f"{entry['seconds']:.1f}" if entry["seconds"] is not None else ""
+
+
+def summary_of(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return what `runs --json` tells of a run."""
+    kept = ("run_id", "project", "verdict", "started_at", "seconds", "metrics", "gates")
+    return {"folder": str(folder), "status": status_of(record)} | {name: record[name] for name in kept}
+
+
+def outputs_folder(out: Path | None) -> Path:
+    """Return the folder of all runs."""
+    return out or find_root() / "outputs"
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as short as it can be typed here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def quote(text: str) -> str:
+    """Return a text as a shell takes it."""
+    return shlex.quote(text)
+
+
+def parse_settings(settings: list[str] | None) -> dict[str, str]:
+    """Return `name=value` texts as a mapping. Raises ParameterError."""
+    pairs: dict[str, str] = {}
+    for text in settings or []:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise ParameterError(f"--set takes NAME=VALUE, not {text!r}: for example --set cv_folds=3")
+        if name.strip() in pairs:
+            raise ParameterError(f"--set gives {name.strip()} twice; keep one.")
+        pairs[name.strip()] = value
+    return pairs
+
+
+# progress --------------------------------------------------------------------------------------------------------------
+def watcher() -> AbstractContextManager[Callable[[Step], None]]:
+    """Return what shows the progress of a run: a bar on a terminal, a line a stage otherwise."""
+    return Bar() if sys.stderr.isatty() else nullcontext(print_step)
+
+
+def print_step(step: Step) -> None:
+    """Print the start of the work and the end of each stage as plain lines."""
+    if step.state == "preparing":
+        warn(f"{step.project}: checking parameters and data")
+    elif step.state != "running":
+        warn(f"{step.project}: {step.stage} {step.state} after {format_seconds(step.seconds)}")
+
+
+class Bar:
+    """A progress bar with stage, cell and seconds."""
+
+    def __enter__(self) -> Callable[[Step], None]:
+        """Show the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[cell]}")
+        self.progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=False)
+        self.task: Any = None
+        self.name = ""
+        self.progress.start()
+        return self.step
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+        self.progress.stop()
+
+    def step(self, step: Step) -> None:
+        """Show what a run is doing: one line a stage, the last one alive."""
+        name = step.stage or "checking parameters and data"
+        if self.task is None or self.name != name:
+            if self.task is not None and not self.name[0].isdigit():
+                self.progress.remove_task(self.task)
+            self.task, self.name = self.progress.add_task(f"{name:<28}", total=None, cell=""), name
+        if step.cells:
+            self.progress.update(self.task, total=step.cells, completed=step.cell - 1, cell=f"cell {step.cell}/{step.cells}")
+        if step.state not in ("running", "preparing"):
+            total = self.progress.tasks[-1].total or 1
+            done = total if step.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
+            self.progress.update(self.task, total=total, completed=done, cell=step.state)
+            self.progress.stop_task(self.task)
+
+
+# output and the end ----------------------------------------------------------------------------------------------------
+def say(text: str) -> None:
+    """Print a result; a reader that has left (`tdsp runs | head -1`) is no error."""
+    _print(text, sys.stdout, "stdout")
+
+
+def warn(text: str) -> None:
+    """Print progress or an error."""
+    _print(text, sys.stderr, "stderr")
+
+
+def _print(text: str, stream: Any, name: str) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        setattr(sys, name, open(os.devnull, "w"))
+
+
+def say_json(value: Any) -> None:
+    """Print a result as JSON."""
+    say(json.dumps(plain(value), indent=1, ensure_ascii=False))
+
+
+def say_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print rows in aligned columns."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _reraise_in_debug() -> None:
+    if os.environ.get("TDSP_DEBUG"):
+        raise
+
+
+def call(arguments: list[str]) -> int:
+    """Run one command; return its exit code. An error is one message on stderr."""
+    if "--debug" in arguments:
+        os.environ["TDSP_DEBUG"] = "1"  # core and the kernels read it too
+        arguments = [text for text in arguments if text != "--debug"]
+    try:
+        return app(arguments, prog_name="tdsp", standalone_mode=False) or 0
+    except TdspError as error:
+        return _fail(error, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        warn("Interrupted.")
+        return pipeline.INTERRUPTED
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own: a verb or option that does not exist
+            return _fail(error, _usage(error), 2)
+        if isinstance(error, OSError) and error.strerror:
+            place = f": {error.filename}" if error.filename else ""
+            return _fail(error, f"{error.strerror}{place}", 1)
+        return _fail(error, f"{type(error).__name__}: {error}\nThis was not foreseen; --debug shows where.", 1)
+
+
+def _fail(error: BaseException, message: str, code: int) -> int:
+    if os.environ.get("TDSP_DEBUG"):
+        warn("".join(traceback.format_exception(error)))
+    warn(f"error: {message}")
+    return code
+
+
+def _usage(error: Any) -> str:
+    """Return a usage error in the voice of the other errors."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "tdsp"
+    message = error.format_message().rstrip(".")
+    if message.startswith("No such command") and "Did you mean" not in message:
+        word = message.split("'")[1]
+        message += "." + did_you_mean(word, typer.main.get_group(app).commands)
+    return f"{message.rstrip('.?')}{'?' if message.endswith('?') else '.'} `{path} --help` shows what there is."
+
+
+def main() -> None:
+    """Be the command `tdsp`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the signs of a verdict still shows it
+    sys.exit(call(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

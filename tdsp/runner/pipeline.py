@@ -1,0 +1,381 @@
+"""Runs the five stage notebooks of one parameter file, and keeps the record truthful whatever happens.
+
+Everything a user can get wrong is looked for before a run folder exists. From then on each end (accepted, rejected, an
+error in a cell, a dead kernel, a cell past its limit, Ctrl-C) is written into run.json before the caller hears of it.
+"""
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tdsp.core import (
+    STAGES,
+    ParameterError,
+    Run,
+    RunError,
+    TdspError,
+    create_run,
+    find_notebooks,
+    find_root,
+    new_record,
+    new_run_id,
+    utc_now,
+    write_code,
+)
+from tdsp.params import EVERYWHERE, Resolved, describe_run, load_parameters
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a run is doing now; `stage` is empty before the first one."""
+
+    project: str
+    stage: str
+    state: str  # preparing, running, reused, or the stage's status at its end
+    cell: int = 0  # that is running, from 1
+    cells: int = 0
+    seconds: float = 0.0  # of this stage so far
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """A run that has ended."""
+
+    folder: Path
+    record: dict[str, Any]
+    page_problem: str = ""  # why the pages could not be rendered
+
+    @property
+    def exit_code(self) -> int:
+        """0 accepted, 1 failed, 3 rejected or insufficient evidence, 130 interrupted."""
+        return exit_code_of(self.record)
+
+
+def exit_code_of(record: dict[str, Any]) -> int:
+    """Return the exit code that a record's status and verdict mean."""
+    if record["status"] == "interrupted":
+        return INTERRUPTED
+    if record["status"] != "succeeded":
+        return 1
+    return 0 if record["verdict"] == "accepted" else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A parameter file that was read, and where its run takes place."""
+
+    file: Path
+    root: Path
+    outputs: Path
+    resolved: Resolved
+
+    @property
+    def project(self) -> str:
+        """The name of the parameter file without its ending."""
+        return self.file.stem
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run in progress: its plan, its folder and how it is watched."""
+
+    plan: Plan
+    run: Run
+    watch: Callable[[Step], object] = lambda step: None
+    cell_timeout: float | None = None
+
+
+# before the first stage ------------------------------------------------------------------------------------------------
+def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out: str | Path | None = None) -> Plan:
+    """Read a parameter file and find its project. Raises ParameterError with every fault at once."""
+    file = Path(file).absolute()
+    root = _project_root(file)
+    settings = dict(settings or {})
+    for name in EVERYWHERE:
+        if name in settings:
+            raise ParameterError(f"{name} cannot be set: it follows from the parameter file and --out.")
+    return Plan(file, root, Path(out or root / "outputs").absolute(), load_parameters(file, root=root, overrides=settings))
+
+
+def _project_root(file: Path) -> Path:
+    """Return the project that a parameter file lies in, else that of the working folder."""
+    near = find_root(file.parent)
+    has_own = (near / "notebooks" / f"{STAGES[0]}.ipynb").exists() or (near / "parameters").is_dir()
+    return near if has_own else find_root()
+
+
+def check_plan(plan: Plan) -> Any:
+    """Load and transform what the run will need; return what was made. Raises TdspError with what is wrong."""
+    require_writable(plan.outputs / "runs")
+    values, lake = plan.resolved.values, plan.outputs / "lake"
+    if not values.get("sources"):
+        return None  # notebooks of another kind, which load nothing
+    from tdsp import stages
+
+    return stages.modelling_table(values, root=plan.root, folder=plan.file.parent, lake=lake)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise RunError when no file can be written in a folder, which is made where it is absent."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {error.strerror}. Choose another place with --out DIR.") from None
+
+
+def start_run(plan: Plan) -> Run:
+    """Make the run folder: record, parameters with their origins, environment, code.zip."""
+    run_id = new_run_id(plan.project)
+    record = new_record(run_id, plan.project, fixed=True) | describe_run(plan.resolved, plan.root)
+    run = create_run(plan.outputs / "runs" / run_id, record)
+    files = sorted(p for p in plan.file.parent.iterdir() if p.name.startswith(f"{plan.file.stem}."))
+    code = write_code(plan.root, run.folder / "code.zip", files)
+    run.update(lambda record: record.update(code=code))
+    run.log(f"started from {plan.file}")
+    return run
+
+
+# the run ---------------------------------------------------------------------------------------------------------------
+def run_file(
+    file: str | Path,  # parameters/NAME.yaml
+    *,
+    settings: Mapping[str, str] | None = None,  # `--set name=value`
+    out: str | Path | None = None,  # folder of all runs; default: outputs/ of the project
+    cell_timeout: float | None = None,  # seconds
+    progress: Callable[[Step], object] | None = None,
+) -> RunOutcome:
+    """Run the five stages. Raises TdspError for what is found before the first one; later faults are in the record."""
+    watch = progress or (lambda step: None)
+    with interruptible():
+        plan = plan_run(file, settings=settings, out=out)
+        watch(Step(plan.project, "", "preparing"))
+        check_plan(plan)
+        return run_stages(Job(plan, start_run(plan), watch, cell_timeout))
+
+
+def run_stages(job: Job) -> RunOutcome:
+    """Run the stages in order until one does not succeed, then render the pages."""
+    begin = time.monotonic()
+    try:
+        for stage in STAGES:
+            if not run_stage(job, stage):
+                break
+    except KeyboardInterrupt:
+        with uninterrupted():
+            end_stage(job.run, _unfinished(job.run), "interrupted", _told("Interrupted", "between two stages"))
+    with uninterrupted():
+        seconds = round(time.monotonic() - begin, 1)
+        job.run.update(lambda record: record.update(seconds=seconds, finished_at=utc_now()))
+        problem = render_pages(job.run)
+        return RunOutcome(job.run.folder, job.run.record, problem)
+
+
+def _unfinished(run: Run) -> str:
+    """Return the first stage that has not succeeded."""
+    return next((s["name"] for s in run.record["stages"] if s["status"] not in ("succeeded", "reused")), STAGES[-1])
+
+
+def run_stage(job: Job, stage: str) -> bool:
+    """Execute one notebook and enter in the record how it ended; return whether it succeeded."""
+    begin = time.monotonic()
+    notebook = job.run.folder / f"{stage}.ipynb"
+    job.watch(Step(job.plan.project, stage, "running"))
+    try:
+        execute_notebook(job, stage, notebook)
+        status, error = _own_account(job.run, stage)
+    except KeyboardInterrupt as raised:
+        status, error = "interrupted", describe_failure(notebook, raised)
+    except Exception as raised:
+        status, error = "failed", describe_failure(notebook, raised)
+    with uninterrupted():
+        end_stage(Run(job.run.folder, stage), stage, status, error, seconds=time.monotonic() - begin)
+    job.watch(Step(job.plan.project, stage, status, seconds=time.monotonic() - begin))
+    return status == "succeeded"
+
+
+def _own_account(run: Run, stage: str) -> tuple[str, dict[str, Any] | None]:
+    """Return what the notebook itself entered in the record: it succeeded when it said so."""
+    if _entry(run.record, stage)["status"] == "succeeded":
+        return "succeeded", None
+    return "failed", _told("RunError", "The notebook ended without run.finish(...): its last cell has to state the result.")
+
+
+def _entry(record: dict[str, Any], stage: str) -> dict[str, Any]:
+    return next(entry for entry in record["stages"] if entry["name"] == stage)
+
+
+def execute_notebook(job: Job, stage: str, target: Path) -> None:
+    """Let papermill execute a stage notebook into `target`. Raises what ended it."""
+    papermill = import_papermill()
+    source = find_notebooks(job.plan.root) / f"{stage}.ipynb"
+
+    def show(cell: int, cells: int, seconds: float) -> None:
+        job.watch(Step(job.plan.project, stage, "running", cell, cells, seconds))
+
+    papermill.execute_notebook(
+        str(source).replace("{", "{{").replace("}", "}}"),  # papermill fills in names between braces
+        None,
+        injected_values(job, stage),
+        engine_name="tdsp",
+        save_as=target,
+        progress=show,
+        progress_bar=False,
+        execution_timeout=job.cell_timeout,
+        cwd=job.plan.root,
+        environment={"TDSP_PARAMETERS": str(job.plan.file.parent)},
+    )
+
+
+def import_papermill() -> Any:
+    """Import papermill in half its time, without its log lines on stderr."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema's optional grammar, 0.9 s
+    import papermill
+
+    logging.getLogger("papermill").addHandler(logging.NullHandler())
+    logging.getLogger("traitlets").addHandler(logging.NullHandler())
+    return papermill
+
+
+def injected_values(job: Job, stage: str) -> dict[str, Any]:
+    """Return what the injected cell states: the run, and this stage's own parameters that are no defaults."""
+    resolved = job.plan.resolved
+    own = {
+        name: value
+        for name, value in resolved.values.items()
+        if resolved.schema[name].stage == stage and resolved.origins[name] != "default" and name not in EVERYWHERE
+    }
+    return {"project": job.plan.project, "run_dir": str(job.run.folder)} | own
+
+
+def end_stage(run: Run, stage: str, status: str, error: dict[str, Any] | None, *, seconds: float | None = None) -> None:
+    """Enter the end of a stage in the record, with the executed notebook; what did not succeed also ends the run."""
+    notebook = run.folder / f"{stage}.ipynb"
+    if notebook.exists():
+        Run(run.folder, stage).add_artifact(notebook, kind="notebook")
+
+    def change(record: dict[str, Any]) -> None:
+        _entry(record, stage).update({"status": status, "error": error} | ({"seconds": round(seconds, 1)} if seconds else {}))
+        if status != "succeeded":
+            record.update(status=status, verdict=None, finished_at=utc_now())
+
+    run.update(change)
+    if error is not None:
+        run.log(f"{status}: {sentence_of(error, stage)}")
+
+
+def render_pages(run: Run) -> str:
+    """Render the run's pages; return what went wrong, which never hides the run's own result."""
+    try:
+        from tdsp import report
+
+        report.render_run(run.folder)
+    except Exception as error:
+        run.log(f"pages not rendered: {type(error).__name__}: {error}\n{traceback.format_exc()}")
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+# what went wrong -------------------------------------------------------------------------------------------------------
+def _told(kind: str, message: str) -> dict[str, Any]:
+    return {"type": kind, "message": message, "cell": None, "line": None, "source": None, "traceback": None}
+
+
+def describe_failure(notebook: Path, error: BaseException) -> dict[str, Any]:
+    """Return type, message, cell, line, source and traceback of what ended a notebook, from its file where it tells."""
+    account = _told(type(error).__name__, str(error))
+    account["traceback"] = "".join(traceback.format_exception(error))[-20_000:]
+    if not notebook.exists():
+        return account
+    import nbformat
+
+    executed = nbformat.read(notebook, 4)
+    account.update(executed.metadata.papermill.get("error", {}))
+    cells = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+    number = next((i for i, c in enumerate(cells, start=1) if c.metadata.papermill.status == "failed"), None)
+    if number is not None:
+        cell = cells[number - 1]
+        shown = _error_text(cell)
+        account.update(cell=number, source=cell.source, line=_line(shown, number))
+        account["traceback"] = shown or None
+    return account
+
+
+def _error_text(cell: Any) -> str:
+    """Return the traceback a cell shows, without colours."""
+    output = next((o for o in cell.outputs if o.output_type == "error"), None)
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))[-20_000:] if output else ""
+
+
+def _line(shown: str, number: int) -> int | None:
+    """Return the line in the cell where an error was raised: the innermost one that its traceback names."""
+    found = re.findall(r"Cell In\[(\d+)\], line (\d+)", shown)
+    lines = [line for cell, line in found if int(cell) == number] or [line for _, line in found]
+    return int(lines[-1]) if lines else None
+
+
+# Their messages say everything; for other errors the type belongs to the message.
+PLAIN = {"Interrupted", "KeyboardInterrupt", "DeadKernelError", "CellTimeoutError", "TdspError"}
+PLAIN |= {kind.__name__ for kind in TdspError.__subclasses__()}
+
+
+def sentence_of(error: dict[str, Any], stage: str) -> str:
+    """Return an error of the record as one message: where, what."""
+    place = ", ".join(f"{word} {error[word]}" for word in ("cell", "line") if error[word])
+    kind = "" if error["type"] in PLAIN else f"{error['type']}: "
+    return f"{stage}{', ' + place if place else ''}: {kind}{error['message']}"
+
+
+def failure_of(record: dict[str, Any]) -> str:
+    """Return why a run did not finish, one message; empty when it did."""
+    failed = next((entry for entry in record["stages"] if entry["error"]), None)
+    return sentence_of(failed["error"], failed["name"]) if failed else ""
+
+
+# signals ---------------------------------------------------------------------------------------------------------------
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run in the way Ctrl-C does; what the caller ignores (nohup) stays ignored."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    with _handlers(stop, [number for number in ENDINGS if signal.getsignal(number) != signal.SIG_IGN]):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Finish writing the record although somebody presses Ctrl-C again."""
+    with _handlers(signal.SIG_IGN, ENDINGS):
+        yield
+
+
+@contextmanager
+def _handlers(handler: Any, numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
