@@ -94,7 +94,7 @@ def cell_position(
 
 def _cell_count() -> int:
     ipython = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return ipython.execution_count if ipython is not None else 0
+    return len(ipython.user_ns.get("In", [""])) - 1 if ipython is not None else 0
 
 # %% ../notebooks/lib/00_core.ipynb #47d22db8
 def did_you_mean(

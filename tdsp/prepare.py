@@ -168,7 +168,7 @@ def split_table(
     if kind != "random" and column not in frame:
         hint = did_you_mean(column, map(str, frame.columns)) if column else f" Set `{kind}_column`."
         raise ParameterError(f"split by {kind}: there is no column {column!r}.{hint}")
-    data = frame.assign(**{target.y.name: target.y}).loc[target.y.index]
+    data = frame.assign(**{str(target.y.name): target.y}).loc[target.y.index]
     data.insert(0, "row_id", data.index.to_numpy(dtype="int64"))
     cut = ""
     if kind == "time":
@@ -303,7 +303,14 @@ def infer_schema(
 
 def _describe(values: pd.Series) -> dict[str, Any]:
     kind, known = column_type(values), values.dropna()
-    entry: dict[str, Any] = {"name": values.name, "type": kind, "nullable": True, "min": None, "max": None, "levels": None}
+    entry: dict[str, Any] = {
+        "name": values.name,
+        "type": kind,
+        "nullable": True,
+        "min": None,
+        "max": None,
+        "levels": None,
+    }
     if kind == "float":
         finite = known[np.isfinite(known.astype("float64"))]
         entry.update(min=float(finite.min()), max=float(finite.max()))
