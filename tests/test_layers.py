@@ -15,7 +15,7 @@ ROWS = {
     "params": ["params"],
     "stats": ["stats", "loader", "display", "text"],
     "middle": ["goal", "acceptance", "ingest", "quality", "prepare", "models", "evaluate", "explain", "monitor"],
-    "compose": ["stages", "report", "documents", "bundle", "tracking", "registry", "lifecycle"],
+    "compose": ["stages", "report", "documents", "card", "bundle", "parity", "batch", "tracking", "registry", "lifecycle"],
     "run": ["runner.pipeline", "runner.engine", "runner.kernels", "runner.fingerprint"],
     "doors": ["runner.cli", "runner.serve", "runner.compile"],
 }
