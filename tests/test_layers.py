@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,18 @@ ROWS = {
     "params": ["params"],
     "stats": ["stats", "loader", "display", "text"],
     "middle": ["goal", "acceptance", "ingest", "quality", "prepare", "models", "evaluate", "explain", "monitor"],
-    "compose": ["stages", "report", "documents", "card", "bundle", "parity", "batch", "tracking", "registry", "lifecycle"],
+    "compose": [
+        "stages",
+        "report",
+        "documents",
+        "card",
+        "bundle",
+        "parity",
+        "batch",
+        "tracking",
+        "registry",
+        "lifecycle",
+    ],
     "run": ["runner.pipeline", "runner.engine", "runner.kernels", "runner.fingerprint"],
     "doors": ["runner.cli", "runner.serve", "runner.compile"],
 }
@@ -67,22 +79,22 @@ def imports_of(source: str, module: str) -> set[str]:
     return found
 
 
-def targets_of(source: str, module: str) -> set[str]:
+def targets_of(source: str, module: str, known: Iterable[str] = ()) -> set[str]:
     """Return the modules of tdsp that a module imports; "" is the package itself."""
     names = {
         n.removeprefix("tdsp").removeprefix(".") for n in imports_of(source, module) if f"{n}.".startswith("tdsp.")
     }
-    return {max((m for m in [*RANK, ""] if f"{n}.".startswith(f"{m}." if m else "")), key=len) for n in names}
+    return {max((m for m in {*RANK, *known, ""} if f"{n}.".startswith(f"{m}." if m else "")), key=len) for n in names}
 
 
 def layer_problems(sources: dict[str, str]) -> list[str]:
     """Return each import that points upward or to a sibling of the independent row, and each module without a row."""
     problems = [f"{module} has no row in ROWS" for module in sources if module not in RANK]
     for module in [m for m in sources if m in RANK]:
-        for target in sorted(targets_of(sources[module], module) - {module}):
+        for target in sorted(targets_of(sources[module], module, sources) - {module}):
             if not target:
                 problems.append(f"{module} imports the package itself: name the module")
-            elif RANK[target] > RANK[module]:
+            elif RANK.get(target, 0) > RANK[module]:
                 problems.append(f"{module} imports {target}, which is above it")
             elif {module, target} <= set(ROWS[INDEPENDENT]):
                 problems.append(f"{module} imports its sibling {target}")
@@ -136,6 +148,11 @@ def test_imports_point_downward():
 def test_an_import_that_breaks_the_layers_is_noticed(module: str, source: str, problem: str | None):
     """Upward and sideways imports are found in every form; a downward one is no finding."""
     assert layer_problems({module: source}) == ([problem] if problem else [])
+
+
+def test_a_module_without_a_row_is_named_once():
+    """Who imports a module that has no row is not to blame."""
+    assert layer_problems({"report": "from .helpers import x", "helpers": ""}) == ["helpers has no row in ROWS"]
 
 
 def test_modules_of_one_row_that_import_each_other_are_noticed():
