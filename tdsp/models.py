@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CANDIDATES', 'BASELINE', 'COMPLEXITY', 'Task', 'task_of', 'dummy', 'linear', 'hist_gb', 'lightgbm',
            'require_candidates', 'fit_final', 'predict', 'Folds', 'make_folds', 'Candidate', 'cross_validate', 'Choice',
-           'choose', 'candidates_table']
+           'choose', 'fit_choice', 'predict_all', 'HeldOut', 'fit_held_out', 'candidates_table']
 
-# %% ../notebooks/lib/13_models.ipynb #56224db8
+# %% ../notebooks/lib/13_models.ipynb #b256a9b5
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -437,6 +437,45 @@ def choose(candidates: Sequence[Candidate], metric: Metric) -> Choice:
             f"{lead:.2g} behind in {metric.label}, standard error {error:.2g}"
         )
     return Choice(winner.name, others[0].name if others else None, base.name, reason + ".", excluded)
+
+# %% ../notebooks/lib/13_models.ipynb #f28bd1b5
+def fit_choice(choice: Choice, X: pd.DataFrame, y: Any, *, task: str, random_state: int) -> dict[str, Pipeline]:
+    "The fitted pipelines by role: winner, runner_up (where there is one), baseline."
+    names = {"winner": choice.winner, "runner_up": choice.runner_up, "baseline": choice.baseline}
+    fitted: dict[str, Pipeline] = {}
+    for name in dict.fromkeys(filter(None, names.values())):
+        fitted[name] = fit_final(name, X, np.asarray(y), task=task, random_state=random_state)
+    return {role: fitted[name] for role, name in names.items() if name}
+
+
+def predict_all(
+    pipelines: Mapping[str, Pipeline], X: pd.DataFrame, *, task: str, n_classes: int = 2
+) -> dict[str, np.ndarray]:
+    "The predictions of each role on the same rows."
+    return {role: predict(pipeline, X, task=task, n_classes=n_classes) for role, pipeline in pipelines.items()}
+
+# %% ../notebooks/lib/13_models.ipynb #38fa7ec7
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    "A candidate fitted without the rows of the last fold, and the positions of these rows."
+
+    pipeline: Pipeline
+    rows: np.ndarray  # (n_scored,)
+    task: str
+    n_classes: int
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        "Predictions in the form that the metrics take."
+        return predict(self.pipeline, X, task=self.task, n_classes=self.n_classes)
+
+
+def fit_held_out(
+    name: str, X: pd.DataFrame, y: Any, *, task: str, cv: Folds, classes: Sequence[str] = (), random_state: int
+) -> HeldOut:
+    "The candidate of this name, fitted on all but the last fold."
+    fit, score = cv.pairs[-1]
+    pipeline = fit_final(name, X.iloc[fit], np.asarray(y)[fit], task=task, random_state=random_state)
+    return HeldOut(pipeline, score, task, max(len(classes), 2))
 
 # %% ../notebooks/lib/13_models.ipynb #0f6f308b
 def candidates_table(candidates: Sequence[Candidate], metric: Metric) -> pd.DataFrame:
