@@ -50,7 +50,7 @@ HEAVY = {
 MAY_BE_HEAVY = {"runner.engine"}  # subclasses papermill's engine, and only papermill loads it
 
 SHIPPED_IN_BUNDLES = "loader"  # runs where tdsp is not installed
-BUNDLE_HAS = {"numpy", "pandas", "pyarrow", "joblib", *sys.stdlib_module_names}
+BUNDLE_HAS = {"numpy", "pandas", "pyarrow", "joblib", "threadpoolctl", *sys.stdlib_module_names}
 
 
 def name_of(path: Path) -> str:
