@@ -435,9 +435,6 @@ def call(arguments: list[str]) -> int:
         return app(arguments, prog_name="tdsp", standalone_mode=False) or 0
     except TdspError as error:
         return _fail(error, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        warn("Interrupted.")
-        return pipeline.INTERRUPTED
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: a verb or option that does not exist
             return _fail(error, _usage(error), 2)
