@@ -57,7 +57,7 @@ INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pyt
 
 .PHONY: new-venv
 new-venv:
-	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo 'tdsp needs Python 3.11 or newer$(if $(UV),, with its venv module);' \
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo 'tdsp needs Python 3.11 or newer$(if $(UV),, with its venv module);' \
 		"found: $$(python3 --version 2>/dev/null || echo none). Debian, Ubuntu: apt install python3-venv; macOS:" \
 		'brew install python; or name one: make PYTHON=/path/to/python ...' >&2; exit 2; }
-	$(if $(UV),$(UV) venv --quiet --clear --python $(PYTHON) .venv,$(PYTHON) -m venv --clear .venv)
+	$(if $(UV),$(UV) venv --quiet --clear --python "$(PYTHON)" .venv,"$(PYTHON)" -m venv --clear .venv)

@@ -178,9 +178,10 @@ def test_a_moved_clone_gets_a_new_environment(clone: Path, uv: str):
     assert ("uv pip install" if uv else "-m pip install") in planned
 
 
-def test_an_old_python_stops_the_set_up_with_a_message(clone: Path):
+@pytest.mark.parametrize("python", ["false", ""])  # one that does not fit, and none at all
+def test_an_old_python_stops_the_set_up_with_a_message(clone: Path, python: str):
     """Without a Python that fits, make says what is needed and how to get it, and leaves .venv alone."""
-    done = make(clone, "new-venv", "PYTHON=false")
+    done = make(clone, "new-venv", f"PYTHON={python}")
     assert done.returncode == 2
     assert "tdsp needs Python 3.11 or newer" in done.stderr
     assert "PYTHON=/path/to/python" in done.stderr
