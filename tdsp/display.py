@@ -7,7 +7,7 @@ __all__ = ['NARROW', 'MINUS', 'UNKNOWN', 'PALETTE', 'INK', 'MUTED', 'BLUE', 'ORA
            'PANEL', 'FONTS', 'LIMIT_LINE', 'MAX_ROWS', 'decimals_of', 'format_number', 'format_estimate', 'format_int',
            'format_percent', 'format_p', 'format_seconds', 'format_bytes', 'format_date', 'style', 'drawing',
            'Description', 'described', 'description_of', 'figure_of', 'themed_svg', 'write_csv', 'table_html',
-           'cell_text', 'as_table', 'gate_row', 'Shown', 'show', 'figure_html']
+           'cell_text', 'as_table', 'gate_row', 'Shown', 'show', 'picture_of', 'figure_html']
 
 # %% ../notebooks/lib/04_display.ipynb #6bc86312
 import base64
@@ -51,7 +51,7 @@ def decimals_of(half_width: float) -> int:
 
 def format_number(
     value: object,  # anything; what is no finite number is "not measured"
-    decimals: int | None = None,  # None: whole numbers whole, others to three digits
+    decimals: int | None = None,  # None: three digits, and no more than the value has
 ) -> str:
     "Return `value` with thousands separated, a true minus and a fixed number of decimals."
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
@@ -61,7 +61,10 @@ def format_number(
         size = abs(number)
         whole = isinstance(value, numbers.Integral) or size >= 1000
         decimals = 0 if whole else 3 if size == 0 else min(12, max(0, 2 - math.floor(math.log10(size))))
-    text = f"{number:,.{decimals}f}"
+        text = f"{number:,.{decimals}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{number:,.{decimals}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")  # no "-0.000"
     return text.replace("-", MINUS)
@@ -538,13 +541,18 @@ def _save_data(run: "Run", about: Description, name: str, heading: str) -> None:
         run.add_artifact(data, kind="data", title=f"Data of: {heading or name}")
 
 
-def figure_html(svg: str, *, alt: str, caption: str = "") -> str:
-    "Return an SVG as a figure that needs no other file: `<img alt>` with a data address, and the caption."
+def picture_of(svg: str) -> tuple[str, int, int]:
+    "Return a data address, width and height in px: all that an `<img>` needs."
     sizes = [re.search(rf'<svg[^>]*?\b{side}="([\d.]+)pt"', svg) for side in ("width", "height")]
     width, height = (round(float(size[1]) * 4 / 3) if size else 400 for size in sizes)
-    address = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), width, height
+
+
+def figure_html(svg: str, *, alt: str, caption: str = "") -> str:
+    "Return an SVG as a figure that needs no other file: `<img alt>` with a data address, and the caption."
+    address, width, height = picture_of(svg)
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return (
-        f'<figure class="tdsp"><img alt="{html.escape(alt)}" width="{width}" height="{height}" '
-        f'style="color-scheme: light; background: #fff; max-width: 100%; height: auto" src="{address}">{below}</figure>'
+        f'<figure class="tdsp"><img alt="{html.escape(alt)}" width="{width}" height="{height}" style="color-scheme: '
+        f'light; background: #fff; padding: 8px; max-width: 100%; height: auto" src="{address}">{below}</figure>'
     )
