@@ -31,6 +31,7 @@ ALLOWED_DIGITS = re.compile(
     | \b[1-5]_[a-z_]+                           # a stage by its full name
     | \b(?:stage|notebook|step|cell)s?\s+\d(?:(?:,\s|\sto\s|\sand\s)\d)*\b
     | \b95\s?%\s(?:confidence\s)?interval       # the level of every interval in tdsp
+    | \b\d\dth\spercentile                      # how a quantity is defined
     | \((?:[^()]*[^\w()])?(?:1[89]|20)\d\d\)    # the year of a source
     | \b[A-Za-z]+-?\d+\b                        # F1, R2, SHA-256
     | (?<![\d.,])\b[01]\b(?![.,]?\d|\s?%)       # the ends of a scale
@@ -381,7 +382,7 @@ def test_a_bad_notebook_is_noticed(case: str):
         "1. first\n2. second",
         "see stage 2, stages 3 to 5, notebooks 1 and 2",
         "as `0.8` in `2_data.ipynb`, [here](a/1.html) or in 4_deployment",
-        "The bar is the 95 % interval (Efron, 1979).",
+        "The bar is the 95 % interval (Efron, 1979), the time the 99th percentile.",
         "F1 and SHA-256; from 0 to 1. A value of 1, not 0, is best.",
     ],
 )
