@@ -27,7 +27,8 @@ lint: $(READY)  ## ruff, mypy, and no outputs in notebooks
 	$(BIN)/nbstripout --verify --keep-id --extra-keys metadata.language_info notebooks/*.ipynb notebooks/lib/*.ipynb
 
 lab: $(READY)  ## JupyterLab with the first notebook open
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/1_business_understanding.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/1_business_understanding.ipynb \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: $(READY)  ## seconds of a run as a ratio to one plain script
 	$(BIN)/python tests/bench.py
