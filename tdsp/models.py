@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CANDIDATES', 'BASELINE', 'COMPLEXITY', 'Task', 'task_of', 'dummy', 'linear', 'hist_gb', 'lightgbm',
            'require_candidates', 'fit_final', 'predict', 'Folds', 'make_folds', 'Candidate', 'cross_validate', 'Choice',
-           'choose', 'fit_choice', 'predict_all', 'HeldOut', 'fit_held_out', 'candidates_table']
+           'choose', 'HeldOut', 'fit_held_out', 'candidates_table']
 
-# %% ../notebooks/lib/13_models.ipynb #b256a9b5
+# %% ../notebooks/lib/13_models.ipynb #56224db8
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -193,7 +193,7 @@ def predict(
         told = placed
     return told[:, 1] if task == "binary" else told
 
-# %% ../notebooks/lib/13_models.ipynb #c5426bf7
+# %% ../notebooks/lib/13_models.ipynb #fde6c400
 @dataclass(frozen=True, slots=True)
 class Folds:
     "Pairs of row positions (fit, score), and a sentence about them."
@@ -218,13 +218,12 @@ def _sample(y: np.ndarray, by: np.ndarray | None, kind: str, max_rows: int, rng:
         in_time = np.argsort(by, kind="stable")
         return np.sort(in_time[np.linspace(0, n - 1, max_rows).astype(int)])
     if kind == "group" and by is not None:
-        codes = pd.factorize(by, use_na_sentinel=False)[0]
-        order = rng.permutation(codes.max() + 1)
-        filled = np.cumsum(np.bincount(codes)[order]) <= max_rows
-        return np.flatnonzero(np.isin(codes, order[: max(filled.sum(), 2)]))
+        order = rng.permutation(by.max() + 1)
+        filled = np.cumsum(np.bincount(by)[order]) <= max_rows
+        return np.flatnonzero(np.isin(by, order[: max(filled.sum(), 2)]))
     return np.sort(rng.permutation(n)[:max_rows])
 
-# %% ../notebooks/lib/13_models.ipynb #e1b8d3af
+# %% ../notebooks/lib/13_models.ipynb #3be08fa2
 def _time_pairs(by: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
     times = np.sort(by, kind="stable")
     first = len(times) // 2
@@ -232,13 +231,11 @@ def _time_pairs(by: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarr
     edges = [*dict.fromkeys(starts.tolist())]
     pairs = []
     for i, start in enumerate(edges):
-        start = np.asarray(start, dtype=by.dtype)
-        stop = np.asarray(edges[i + 1], dtype=by.dtype) if i + 1 < len(edges) else None
-        scored = (by >= start) if stop is None else (by >= start) & (by < stop)
+        scored = (by >= start) & (by < edges[i + 1] if i + 1 < len(edges) else True)
         pairs.append((np.flatnonzero(by < start), np.flatnonzero(scored)))
     return [pair for pair in pairs if len(pair[0]) and len(pair[1])]
 
-# %% ../notebooks/lib/13_models.ipynb #5586e8da
+# %% ../notebooks/lib/13_models.ipynb #9e32fee0
 def _random_pairs(
     y: np.ndarray, by: np.ndarray | None, task: str, n_folds: int, random_state: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -249,20 +246,28 @@ def _random_pairs(
         (True, False): GroupKFold,
         (True, True): StratifiedGroupKFold,
     }
-    codes = pd.factorize(by, use_na_sentinel=False)[0] if by is not None else None
-    n_folds = max(2, min(n_folds, len(y) if codes is None else int(codes.max()) + 1))
+    n_folds = max(2, min(n_folds, len(y) if by is None else len(np.unique(by))))
     if classes and not grouped:
         n_folds = max(2, min(n_folds, int(np.bincount(y.astype(int)).max())))
     splitter = kinds[grouped, classes](n_splits=n_folds, shuffle=True, random_state=random_state)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes with fewer rows than folds are met below
-        pairs = list(splitter.split(np.zeros(len(y)), y, codes))
+        pairs = list(splitter.split(np.zeros(len(y)), y, by))
     if classes:
         single = np.bincount(y.astype(int))[y.astype(int)] == 1
         pairs = [(np.union1d(fit, np.flatnonzero(single)), score[~single[score]]) for fit, score in pairs]
     return pairs
 
-# %% ../notebooks/lib/13_models.ipynb #c8fb5e70
+# %% ../notebooks/lib/13_models.ipynb #0593be04
+def _ordered_codes(by: Any) -> np.ndarray:
+    "Times or labels as positions in their sorted order, so that time zones, texts and gaps need no care below."
+    values = pd.Series(np.asarray(by) if not isinstance(by, pd.Series) else by.to_numpy())
+    try:
+        return np.asarray(pd.factorize(values, sort=True, use_na_sentinel=False)[0])
+    except TypeError:  # values of several types have no order
+        return np.asarray(pd.factorize(values.astype(str), sort=True, use_na_sentinel=False)[0])
+
+
 def make_folds(
     y: Any,
     *,
@@ -274,9 +279,8 @@ def make_folds(
     random_state: int,
 ) -> Folds:
     "Folds of the training rows; `ParameterError` when group or time folds lack their column or have one value only."
-    y = np.asarray(y)
-    by = np.asarray(by) if kind in ("group", "time") and by is not None else None
-    if kind in ("group", "time") and (by is None or len(pd.unique(by)) < 2):
+    y, by = np.asarray(y), _ordered_codes(by) if kind in ("group", "time") and by is not None else None
+    if kind in ("group", "time") and (by is None or by.max() < 1):
         raise ParameterError(f"folds by {kind} need a {kind} column with at least two values.")
     rows = _sample(y, by, kind, max_rows, np.random.default_rng(random_state))
     at = None if by is None else by[rows]
@@ -437,22 +441,6 @@ def choose(candidates: Sequence[Candidate], metric: Metric) -> Choice:
             f"{lead:.2g} behind in {metric.label}, standard error {error:.2g}"
         )
     return Choice(winner.name, others[0].name if others else None, base.name, reason + ".", excluded)
-
-# %% ../notebooks/lib/13_models.ipynb #f28bd1b5
-def fit_choice(choice: Choice, X: pd.DataFrame, y: Any, *, task: str, random_state: int) -> dict[str, Pipeline]:
-    "The fitted pipelines by role: winner, runner_up (where there is one), baseline."
-    names = {"winner": choice.winner, "runner_up": choice.runner_up, "baseline": choice.baseline}
-    fitted: dict[str, Pipeline] = {}
-    for name in dict.fromkeys(filter(None, names.values())):
-        fitted[name] = fit_final(name, X, np.asarray(y), task=task, random_state=random_state)
-    return {role: fitted[name] for role, name in names.items() if name}
-
-
-def predict_all(
-    pipelines: Mapping[str, Pipeline], X: pd.DataFrame, *, task: str, n_classes: int = 2
-) -> dict[str, np.ndarray]:
-    "The predictions of each role on the same rows."
-    return {role: predict(pipeline, X, task=task, n_classes=n_classes) for role, pipeline in pipelines.items()}
 
 # %% ../notebooks/lib/13_models.ipynb #38fa7ec7
 @dataclass(frozen=True, slots=True, eq=False)
