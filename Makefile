@@ -6,7 +6,7 @@ READY  := .venv/.ready
 UV     ?= $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do "$$p" -c '$(FITS)' 2>/dev/null && echo "$$p" && break; done)
 FITS    = import sys$(if $(UV),,, ensurepip); sys.exit(sys.version_info < (3, 11))
-CODE   := notebooks tests tdsp/__init__.py tdsp/runner setup.py
+CODE   := notebooks tests tdsp/__init__.py tdsp/runner/*.py setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint lab bench export clean moved

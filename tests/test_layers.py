@@ -28,7 +28,7 @@ ROWS = {
         "registry",
         "lifecycle",
     ],
-    "run": ["runner.pipeline", "runner.engine", "runner.kernels", "runner.fingerprint"],
+    "run": ["runner.batch", "runner.pipeline", "runner.reuse", "runner.engine", "runner.kernels", "runner.fingerprint"],
     "doors": ["runner.cli", "runner.serve", "runner.compile"],
 }
 INDEPENDENT = "middle"

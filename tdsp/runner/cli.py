@@ -1,14 +1,13 @@
 """The command `tdsp`: each verb parses, calls one function, prints its result and says what to do next.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running, 2 bad input,
-3 rejected or insufficient evidence, 130 interrupted.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running,
+2 bad input, 3 rejected or insufficient evidence, 130 interrupted.
 """
 
 import json
 import os
 import shlex
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -40,9 +39,13 @@ app = typer.Typer(
     epilog="Any verb takes --debug: errors then come with their traceback.",
 )
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="parameter files: parameters/NAME.yaml", show_default=False)]
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="parameter files: parameters/NAME.yaml", show_default=False)
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="run id, a unique part of it, a folder, or: latest")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="folder of all runs [default: outputs/ of the project]")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="folder of all runs [default: outputs/ of the project]")
+]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a parameter's value; repeatable")]
 
@@ -63,10 +66,12 @@ def tdsp(
         raise typer.Exit(2)
 
 
-# verbs -----------------------------------------------------------------------------------------------------------------
+# verbs --------------------------------------------------------------------------------------------------------------
 @app.command(epilog="Example: tdsp run parameters/flights.yaml --set cv_folds=3")
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml", show_default=False)
+    ],
     settings: Sets = None,
     out: Out = None,
     cell_timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="limit for one cell; 0: none")] = 0,
@@ -236,7 +241,7 @@ def _examine_lightgbm() -> tuple[str, bool, str, str]:
     return "LightGBM loads", True, str(lightgbm.__version__), ""
 
 
-# what is told about runs -----------------------------------------------------------------------------------------------
+# what is told about runs --------------------------------------------------------------------------------------------
 def tell_outcome(outcome: RunOutcome) -> None:
     """Print verdict, number, page and next step of a run that has just ended."""
     record, folder = outcome.record, outcome.folder
@@ -342,7 +347,7 @@ def parse_settings(settings: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-# progress --------------------------------------------------------------------------------------------------------------
+# progress -----------------------------------------------------------------------------------------------------------
 def watcher() -> AbstractContextManager[Callable[[Step], None]]:
     """Return what shows the progress of a run: a bar on a terminal, a line a stage otherwise."""
     return Bar() if sys.stderr.isatty() else nullcontext(print_step)
@@ -383,7 +388,9 @@ class Bar:
                 self.progress.remove_task(self.task)
             self.task, self.name = self.progress.add_task(f"{name:<28}", total=None, cell=""), name
         if step.cells:
-            self.progress.update(self.task, total=step.cells, completed=step.cell - 1, cell=f"cell {step.cell}/{step.cells}")
+            self.progress.update(
+                self.task, total=step.cells, completed=step.cell - 1, cell=f"cell {step.cell}/{step.cells}"
+            )
         if step.state not in ("running", "preparing"):
             total = self.progress.tasks[-1].total or 1
             done = total if step.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
@@ -391,7 +398,7 @@ class Bar:
             self.progress.stop_task(self.task)
 
 
-# output and the end ----------------------------------------------------------------------------------------------------
+# output and the end -------------------------------------------------------------------------------------------------
 def say(text: str) -> None:
     """Print a result; a reader that has left (`tdsp runs | head -1`) is no error."""
     _print(text, sys.stdout, "stdout")
@@ -406,7 +413,7 @@ def _print(text: str, stream: Any, name: str) -> None:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
-        setattr(sys, name, open(os.devnull, "w"))
+        setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # it takes all that is still to be printed
 
 
 def say_json(value: Any) -> None:

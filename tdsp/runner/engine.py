@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,7 @@ def _papermill_bar(nb: Any, wanted: bool) -> Progress | None:
 
     bar = tqdm(total=sum(is_run(cell) for cell in nb.cells), unit="cell", desc="Executing")
 
-    def show(cell: int, cells: int, seconds: float) -> None:
-        bar.update(cell - bar.n)
-
-    return show
+    return lambda cell, *_: bar.update(cell - bar.n)
 
 
 def is_run(cell: Any) -> bool:
@@ -122,7 +119,7 @@ class Transcript:
                 cell.execution_count, cell.outputs = None, []
         self.save()
 
-    def cell_start(self, cell: Any, cell_index: int | None = None, **_: Any) -> None:
+    def cell_start(self, cell: Any, *_: Any) -> None:
         """Note that a cell begins."""
         self.current = cell
         cell.metadata.papermill.update(status="running", exception=False, start_time=_now())
@@ -132,11 +129,11 @@ class Transcript:
             self.progress(number, len(cells), time.monotonic() - self.started)
         self.autosave_cell()
 
-    def cell_exception(self, cell: Any, cell_index: int | None = None, exception: Any = None, **_: Any) -> None:
+    def cell_exception(self, *_: Any, exception: Any = None, **__: Any) -> None:
         """Note that a cell raised an exception."""
         self.failed(exception, getattr(exception, "evalue", "") or str(exception))
 
-    def cell_complete(self, cell: Any, cell_index: int | None = None, **_: Any) -> None:
+    def cell_complete(self, cell: Any, **_: Any) -> None:
         """Note that a cell ended; papermill calls this after an exception too."""
         facts = cell.metadata.papermill
         facts["end_time"] = _now()
@@ -150,7 +147,10 @@ class Transcript:
         if self.nb.metadata.papermill["exception"]:
             return
         self.nb.metadata.papermill["exception"] = True
-        self.nb.metadata.papermill["error"] = {"type": getattr(error, "ename", type(error).__name__), "message": message}
+        self.nb.metadata.papermill["error"] = {
+            "type": getattr(error, "ename", type(error).__name__),
+            "message": message,
+        }
         if self.current is not None:
             self.current.metadata.papermill.update(status="failed", exception=True)
 
@@ -187,7 +187,7 @@ def _seconds(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-# kernels ---------------------------------------------------------------------------------------------------------------
+# kernels ------------------------------------------------------------------------------------------------------------
 class Kernel:
     """A kernel process and the manager that talks to it."""
 
@@ -221,10 +221,8 @@ class Kernel:
         process = getattr(provisioner, "process", None)
         if process is None:
             return
-        try:
+        with suppress(ProcessLookupError):  # it ended before us, with its whole group
             os.killpg(provisioner.pgid or process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended before us, with its whole group
         process.wait()
 
 
@@ -246,12 +244,17 @@ def private_kernel(
             kernel_name=name, kernel_spec_manager=_specs(name, folder), connection_file=str(folder / "k.json"),
             transport="ipc" if can_bind(folder) else "tcp",
         )  # fmt: skip
+        options: dict[str, Any] = {"preexec_fn": _die_with_parent} if sys.platform == "linux" else {}
+        if name == "python3":
+            options["extra_arguments"] = ["--HistoryManager.enabled=False"]
         with open(folder / "kernel.log", "wb") as log:
             run_sync(kernel.manager.start_kernel)(
-                cwd=str(cwd or Path.cwd()), env=kernel_environment(folder) | (environment or {}), stdout=log, stderr=log,
-                extra_arguments=["--HistoryManager.enabled=False"] if name == "python3" else [],
-                **({"preexec_fn": _die_with_parent} if sys.platform == "linux" else {}),
-            )  # fmt: skip
+                cwd=str(cwd or Path.cwd()),
+                env=kernel_environment(folder) | (environment or {}),
+                stdout=log,
+                stderr=log,
+                **options,
+            )
         yield kernel
     finally:
         if kernel.manager is not None:

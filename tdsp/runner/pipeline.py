@@ -33,6 +33,7 @@ from tdsp.core import (
     write_code,
 )
 from tdsp.params import EVERYWHERE, Resolved, describe_run, load_parameters
+from tdsp.runner.reuse import find_reusable, take_over
 
 INTERRUPTED = 130
 
@@ -93,11 +94,12 @@ class Job:
 
     plan: Plan
     run: Run
-    watch: Callable[[Step], object] = lambda step: None
+    watch: Callable[[Step], object]
     cell_timeout: float | None = None
+    start: str = STAGES[0]  # the stages before it are reused
 
 
-# before the first stage ------------------------------------------------------------------------------------------------
+# before the first stage ---------------------------------------------------------------------------------------------
 def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out: str | Path | None = None) -> Plan:
     """Read a parameter file and find its project. Raises ParameterError with every fault at once."""
     file = Path(file).absolute()
@@ -106,7 +108,9 @@ def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out
     for name in EVERYWHERE:
         if name in settings:
             raise ParameterError(f"{name} cannot be set: it follows from the parameter file and --out.")
-    return Plan(file, root, Path(out or root / "outputs").absolute(), load_parameters(file, root=root, overrides=settings))
+    return Plan(
+        file, root, Path(out or root / "outputs").absolute(), load_parameters(file, root=root, overrides=settings)
+    )
 
 
 def _project_root(file: Path) -> Path:
@@ -141,6 +145,7 @@ def require_writable(folder: Path) -> None:
 def start_run(plan: Plan) -> Run:
     """Make the run folder: record, parameters with their origins, environment, code.zip."""
     run_id = new_run_id(plan.project)
+    (plan.outputs / "runs" / run_id).mkdir(parents=True)  # fails rather than sharing a folder with another run
     record = new_record(run_id, plan.project, fixed=True) | describe_run(plan.resolved, plan.root)
     run = create_run(plan.outputs / "runs" / run_id, record)
     files = sorted(p for p in plan.file.parent.iterdir() if p.name.startswith(f"{plan.file.stem}."))
@@ -150,29 +155,38 @@ def start_run(plan: Plan) -> Run:
     return run
 
 
-# the run ---------------------------------------------------------------------------------------------------------------
+# the run ------------------------------------------------------------------------------------------------------------
 def run_file(
     file: str | Path,  # parameters/NAME.yaml
     *,
     settings: Mapping[str, str] | None = None,  # `--set name=value`
     out: str | Path | None = None,  # folder of all runs; default: outputs/ of the project
     cell_timeout: float | None = None,  # seconds
+    start: str = STAGES[0],  # take the stages before it from the latest run with equal earlier parameters
     progress: Callable[[Step], object] | None = None,
 ) -> RunOutcome:
     """Run the five stages. Raises TdspError for what is found before the first one; later faults are in the record."""
-    watch = progress or (lambda step: None)
+    watch = progress or (lambda _: None)
     with interruptible():
         plan = plan_run(file, settings=settings, out=out)
         watch(Step(plan.project, "", "preparing"))
-        check_plan(plan)
-        return run_stages(Job(plan, start_run(plan), watch, cell_timeout))
+        table = check_plan(plan)
+        source = None
+        if start != STAGES[0]:
+            source = find_reusable(plan.outputs, plan.project, start, plan.resolved, table.sha256 if table else None)
+        run = start_run(plan)
+        if source is not None:
+            take_over(run, source, start)
+        return run_stages(Job(plan, run, watch, cell_timeout, start))
 
 
 def run_stages(job: Job) -> RunOutcome:
     """Run the stages in order until one does not succeed, then render the pages."""
     begin = time.monotonic()
     try:
-        for stage in STAGES:
+        for stage in STAGES[: STAGES.index(job.start)]:
+            job.watch(Step(job.plan.project, stage, "reused"))
+        for stage in STAGES[STAGES.index(job.start) :]:
             if not run_stage(job, stage):
                 break
     except KeyboardInterrupt:
@@ -212,7 +226,9 @@ def _own_account(run: Run, stage: str) -> tuple[str, dict[str, Any] | None]:
     """Return what the notebook itself entered in the record: it succeeded when it said so."""
     if _entry(run.record, stage)["status"] == "succeeded":
         return "succeeded", None
-    return "failed", _told("RunError", "The notebook ended without run.finish(...): its last cell has to state the result.")
+    return "failed", _told(
+        "RunError", "The notebook ended without run.finish(...): its last cell has to state the result."
+    )
 
 
 def _entry(record: dict[str, Any], stage: str) -> dict[str, Any]:
@@ -269,7 +285,9 @@ def end_stage(run: Run, stage: str, status: str, error: dict[str, Any] | None, *
         Run(run.folder, stage).add_artifact(notebook, kind="notebook")
 
     def change(record: dict[str, Any]) -> None:
-        _entry(record, stage).update({"status": status, "error": error} | ({"seconds": round(seconds, 1)} if seconds else {}))
+        _entry(record, stage).update(
+            {"status": status, "error": error} | ({"seconds": round(seconds, 1)} if seconds else {})
+        )
         if status != "succeeded":
             record.update(status=status, verdict=None, finished_at=utc_now())
 
@@ -284,13 +302,14 @@ def render_pages(run: Run) -> str:
         from tdsp import report
 
         report.render_run(run.folder)
+        report.render_index(run.folder.parents[1])
     except Exception as error:
         run.log(f"pages not rendered: {type(error).__name__}: {error}\n{traceback.format_exc()}")
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-# what went wrong -------------------------------------------------------------------------------------------------------
+# what went wrong ----------------------------------------------------------------------------------------------------
 def _told(kind: str, message: str) -> dict[str, Any]:
     return {"type": kind, "message": message, "cell": None, "line": None, "source": None, "traceback": None}
 
@@ -346,7 +365,7 @@ def failure_of(record: dict[str, Any]) -> str:
     return sentence_of(failed["error"], failed["name"]) if failed else ""
 
 
-# signals ---------------------------------------------------------------------------------------------------------------
+# signals ------------------------------------------------------------------------------------------------------------
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -354,7 +373,7 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a run in the way Ctrl-C does; what the caller ignores (nohup) stays ignored."""
 
-    def stop(signum: int, frame: object) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with _handlers(stop, [number for number in ENDINGS if signal.getsignal(number) != signal.SIG_IGN]):
