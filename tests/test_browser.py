@@ -1,5 +1,6 @@
 """The browser fixtures find what a report must not do, and JupyterLab runs a notebook."""
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -44,3 +45,16 @@ def test_jupyterlab_runs_a_notebook(lab, tmp_path: Path):
     nbformat.write(notebook, folder / "answer.ipynb")
     (cell,) = lab(folder).run_all("answer.ipynb")
     assert cell["outputs"][0]["data"]["text/plain"] == "42"
+
+
+@pytest.mark.end_to_end
+def test_the_stage_notebooks_run_one_after_the_other_in_jupyterlab(lab, project: Path):
+    """Run All in notebook 1, 2, 3, 4 and 5 takes the built-in sample to a verdict, with nothing else to do."""
+    opened = lab(project)
+    for notebook in sorted(project.glob("notebooks/[1-5]_*.ipynb")):
+        cells = opened.run_all(f"notebooks/{notebook.name}")
+        errors = ["\n".join(o["traceback"]) for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
+        assert errors == []
+        assert [cell["id"] for cell in cells if cell["execution_count"] is None] == []
+    (record,) = project.glob("outputs/runs/*-draft/run.json")
+    assert json.loads(record.read_text())["verdict"] == "accepted"
