@@ -235,7 +235,7 @@ MANY_ROWS = 10_000  # from here on, threads bring more than they cost
 @functools.cache
 def _threads(has_lightgbm: bool) -> Any:
     """The OpenMP runtimes of this process; asked again once LightGBM has brought its own."""
-    import threadpoolctl  # type: ignore[import-untyped]
+    import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()
 
