@@ -105,7 +105,7 @@ def verdict_of(gates: Iterable[Gate]) -> str:
         return "rejected"
     return "accepted" if answers and set(answers) == {GO} else UNSURE
 
-# %% ../notebooks/lib/02_stats.ipynb #b108a28f
+# %% ../notebooks/lib/02_stats.ipynb #cdabd58d
 Scorer = Callable[[np.ndarray], float]  # weights of the rows -> score
 Prepare = Callable[[np.ndarray, np.ndarray], Scorer]  # y_true, y_pred -> Scorer
 
@@ -114,11 +114,16 @@ def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole > 0 else math.nan
 
 
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    "Sum of products in one thread: BLAS would use all cores, and its last bits would tell how many."
+    return float((a * b).sum())
+
+
 def _mean_of(losses: np.ndarray, then: Callable[[float], float] = float) -> Scorer:
     "The scorer of a metric that averages one loss a row."
-    return lambda w: then(_ratio(w @ losses, w.sum()))
+    return lambda w: then(_ratio(_dot(w, losses), w.sum()))
 
-# %% ../notebooks/lib/02_stats.ipynb #303ddfd8
+# %% ../notebooks/lib/02_stats.ipynb #ba0c67fa
 def _roc_auc(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
     positive, negative = np.flatnonzero(y_true == 1), np.flatnonzero(y_true != 1)
     positive = positive[np.argsort(y_pred[positive], kind="stable")]
@@ -129,7 +134,7 @@ def _roc_auc(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
     def score(w: np.ndarray) -> float:
         up_to = np.concatenate(([0.0], np.cumsum(w[negative])))
         w_positive = w[positive]
-        return _ratio(w_positive @ (up_to[below] + up_to[level]) / 2, w_positive.sum() * up_to[-1])
+        return _ratio(_dot(w_positive, up_to[below] + up_to[level]) / 2, w_positive.sum() * up_to[-1])
 
     return score
 
@@ -142,7 +147,7 @@ def _average_precision(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
     def score(w: np.ndarray) -> float:
         rows, hits = np.cumsum(w[order])[ends], np.cumsum(w[order] * hit)[ends]
         precision = np.divide(hits, rows, out=np.zeros_like(hits), where=rows > 0)
-        return _ratio(np.diff(hits, prepend=0.0) @ precision, hits[-1])
+        return _ratio(_dot(np.diff(hits, prepend=0.0), precision), hits[-1])
 
     return score
 
@@ -166,7 +171,7 @@ def _log_loss(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
         chosen = np.take_along_axis(y_pred, y_true.astype(int)[:, None], axis=1)[:, 0] / y_pred.sum(axis=1)
     return _mean_of(-np.log(np.clip(chosen, eps, 1 - eps)))
 
-# %% ../notebooks/lib/02_stats.ipynb #c84bc06f
+# %% ../notebooks/lib/02_stats.ipynb #a08b9359
 def _hits(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     answer = (y_pred >= 0.5).astype(int) if y_pred.ndim == 1 else y_pred.argmax(axis=1)
     return (answer == y_true).astype(float)
@@ -177,23 +182,24 @@ def _accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
 
 
 def _balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
-    member = (y_true[:, None] == np.unique(y_true)).astype(float)  # (n_rows, n_classes)
-    right_member = member * _hits(y_true, y_pred)[:, None]
+    order = np.argsort(y_true, kind="stable")
+    starts = np.unique(y_true[order], return_index=True)[1]  # of each class among the sorted rows
+    hits = _hits(y_true, y_pred)[order]
 
     def score(w: np.ndarray) -> float:
-        rows, right = w @ member, w @ right_member
+        rows, right = np.add.reduceat(w[order], starts), np.add.reduceat(w[order] * hits, starts)
         return float(np.mean(right[rows > 0] / rows[rows > 0])) if rows.any() else math.nan
 
     return score
 
-# %% ../notebooks/lib/02_stats.ipynb #73c6639b
+# %% ../notebooks/lib/02_stats.ipynb #166032aa
 def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
     y = y_true - y_true.mean()  # centred first: the weighted sums below then lose no digits
-    error = (y_true - y_pred) ** 2
+    square, error = y**2, (y_true - y_pred) ** 2
 
     def score(w: np.ndarray) -> float:
-        around = w @ y**2 - (w @ y) ** 2 / max(w.sum(), 1e-300)
-        return 1 - _ratio(w @ error, around)
+        around = _dot(w, square) - _dot(w, y) ** 2 / max(w.sum(), 1e-300)
+        return 1 - _ratio(_dot(w, error), around)
 
     return score
 
@@ -480,10 +486,10 @@ def _log_loss_error(guess: float, n: float, share: float, classes: int) -> float
     q = optimize.brentq(lambda q: surprise(q) - min(guess, math.log(classes)), 1e-12, 1 - 1 / classes)
     return math.sqrt(q * (1 - q) / n) * abs(math.log((1 - q) * (classes - 1) / q))
 
-# %% ../notebooks/lib/02_stats.ipynb #ce299557
+# %% ../notebooks/lib/02_stats.ipynb #0fd1a5c0
 _STANDARD_ERROR: dict[str, Callable[[float, float, float, int], float]] = {
     "roc_auc": _auc_error,
-    "roc_auc_ovr": lambda g, n, s, k: _auc_error(g, n, 1 / k, k),
+    "roc_auc_ovr": lambda g, n, s, k: _auc_error(g, n, 1 / k, k) / math.sqrt(k),
     "average_precision": lambda g, n, s, k: math.sqrt(g * (1 - g) / (n * s)),
     "log_loss": _log_loss_error,
     "brier": lambda g, n, s, k: math.sqrt(max(g * (1 - 4 * g), 0.0) / n),
