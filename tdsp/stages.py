@@ -11,6 +11,7 @@ __all__ = ['STATES', 'FIELDS', 'modelling_table', 'open_table', 'parameters_fold
 # %% ../notebooks/lib/23_stages.ipynb #bc294ae6
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +118,12 @@ def goal_gate(estimate: Estimate, goal: Mapping[str, Any], *, where: str = "on t
 
 def baseline_gate(scores: Scores) -> Gate:
     "The gate on being better than the baseline: the whole interval of the paired difference has to be above 0."
-    found = scores.ahead["baseline"]
-    name = f"{scores.metric.label} gained over the baseline"
-    if found.value == 0 == found.low == found.high:
-        return Gate(name, ">=", 0.0, 0.0, 0.0, np.nextafter(0, 1), note="The baseline itself was chosen.")
-    return gate(name, found, np.nextafter(0, 1))
+    found, winner, base = scores.ahead["baseline"], scores.estimate, scores.roles["baseline"]
+    if not found.low < found.high and winner.low < winner.high and base.value != winner.value:
+        sign = 1 if scores.metric.higher_is_better else -1  # a constant guess scores the same in every resample
+        low, high = sorted(sign * (bound - base.value) for bound in (winner.low, winner.high))
+        found = replace(found, low=low, high=high)
+    return gate(f"{scores.metric.label} gained over the baseline", found, 0.0, rule=">")
 
 # %% ../notebooks/lib/23_stages.ipynb #e1deec84
 def add_scores(run: Run, scores: Scores) -> None:

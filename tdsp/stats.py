@@ -47,7 +47,7 @@ class Gate:
     "A rule written before the run, what was measured against it, and the one answer that follows."
 
     name: str
-    rule: str  # ">=" the value must reach the limit, "<=" it must stay within
+    rule: str  # ">=" the value must reach the limit, ">" exceed it, "<=" stay within
     value: float
     low: float
     high: float
@@ -56,9 +56,9 @@ class Gate:
     note: str = ""  # why the interval is missing, or what the reader should know
 
     def __post_init__(self) -> None:
-        "Raise `ParameterError` for a rule other than >= and <=."
-        if self.rule not in (">=", "<="):
-            raise ParameterError(f"gate {self.name!r}: the rule is {self.rule!r}. Use '>=' or '<='.")
+        "Raise `ParameterError` for a rule other than >=, > and <=."
+        if self.rule not in (">=", ">", "<="):
+            raise ParameterError(f"gate {self.name!r}: the rule is {self.rule!r}. Use '>=', '>' or '<='.")
 
     @property
     def answer(self) -> str:
@@ -66,11 +66,12 @@ class Gate:
         comparable = math.isfinite(self.value) and math.isfinite(self.limit) and self.low <= self.high
         if not comparable:
             return UNSURE
-        sign = 1 if self.rule == ">=" else -1
+        sign = -1 if self.rule == "<=" else 1
         worst, best = sorted((sign * self.low, sign * self.high))
-        if worst >= sign * self.limit:
+        limit = sign * self.limit
+        if worst > limit or (worst == limit and self.rule != ">"):
             return GO
-        return NO_GO if best < sign * self.limit else UNSURE
+        return NO_GO if best < limit or (best == limit and self.rule == ">") else UNSURE
 
 # %% ../notebooks/lib/02_stats.ipynb #16191367
 MIN_UNITS = 10  # fewer independent units give an interval that nobody should decide on
