@@ -28,7 +28,15 @@ ROWS = {
         "registry",
         "lifecycle",
     ],
-    "run": ["runner.batch", "runner.pipeline", "runner.reuse", "runner.engine", "runner.kernels", "runner.fingerprint"],
+    "run": [
+        "runner.batch",
+        "runner.pipeline",
+        "runner.preflight",
+        "runner.reuse",
+        "runner.engine",
+        "runner.kernels",
+        "runner.fingerprint",
+    ],
     "doors": ["runner.cli", "runner.serve", "runner.compile"],
 }
 INDEPENDENT = "middle"

@@ -28,7 +28,7 @@ from tdsp.core import (
     status_of,
 )
 from tdsp.display import format_date, format_estimate, format_seconds
-from tdsp.runner import pipeline
+from tdsp.runner import pipeline, preflight
 from tdsp.runner.pipeline import RunOutcome, Step
 
 app = typer.Typer(
@@ -98,25 +98,29 @@ def run(
 def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:
     """Check parameter files, load and transform their data, without running a notebook."""
     results = [check_file(file, parse_settings(settings), out) for file in files]
+    for result in results:
+        if result["problem"]:
+            warn(f"error: {result['problem']}")
+        elif not as_json:
+            say(f"{result['file']}: ready, {result['rows']:,} rows, {result['columns']} columns")
+    ready = [result["file"] for result in results if not result["problem"]]
     if as_json:
         say_json(results)
-    for result in results if not as_json else []:
-        if result["problem"] is None:
-            say(f"{result['file']}: ready.  Next: tdsp run {quote(result['file'])}")
-        else:
-            warn(f"error: {result['problem']}")
+    elif ready:
+        say(f"Next: tdsp run {shlex.join(ready)}")
     return max((result["exit_code"] for result in results), default=0)
 
 
 def check_file(file: Path, settings: dict[str, str], out: Path | None) -> dict[str, Any]:
     """Return what `check` found in one file."""
+    result: dict[str, Any] = {"file": str(file), "problem": "", "exit_code": 0, "rows": 0, "columns": 0}
     try:
-        plan = pipeline.plan_run(file, settings=settings, out=out)
-        pipeline.check_plan(plan)
+        table = preflight.check_plan(preflight.plan_run(file, settings=settings, out=out))
     except TdspError as error:
         _reraise_in_debug()
-        return {"file": str(file), "problem": str(error), "exit_code": error.exit_code}
-    return {"file": str(file), "problem": None, "exit_code": 0}
+        told = str(error) if str(file) in str(error) else f"{file}: {error}"
+        return result | {"problem": told, "exit_code": error.exit_code}
+    return result | ({"rows": len(table.frame), "columns": table.frame.shape[1]} if table else {})
 
 
 @app.command(epilog="Example: tdsp runs --project flights")
@@ -223,7 +227,7 @@ def examine() -> list[tuple[str, bool, str, str]]:
     findings.append(_examine_lightgbm())
     root = find_root()
     try:
-        pipeline.require_writable(root / "outputs" / "runs")
+        preflight.require_writable(root / "outputs" / "runs")
         findings.append(("outputs", True, str(root / "outputs"), ""))
     except TdspError as error:
         findings.append(("outputs", False, str(error), "Work in a folder of your own."))
@@ -259,7 +263,7 @@ def next_step(folder: Path, record: dict[str, Any]) -> str:
     if record["status"] != "succeeded":
         return f"tdsp show {folder.name}; mend the cause, then run again"
     if record["verdict"] == "accepted":
-        return f"tdsp predict {quote(shown_path(folder / 'model'))} DATA -o OUT"
+        return f"tdsp predict {shlex.quote(shown_path(folder / 'model'))} DATA -o OUT"
     return f"open the page: it names what was not met; tdsp show {folder.name} lists the gates"
 
 
@@ -327,11 +331,6 @@ def outputs_folder(out: Path | None) -> Path:
 def shown_path(path: Path) -> str:
     """Return a path as short as it can be typed here."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def quote(text: str) -> str:
-    """Return a text as a shell takes it."""
-    return shlex.quote(text)
 
 
 def parse_settings(settings: list[str] | None) -> dict[str, str]:

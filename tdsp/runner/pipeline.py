@@ -5,7 +5,6 @@ error in a cell, a dead kernel, a cell past its limit, Ctrl-C) is written into r
 """
 
 import logging
-import os
 import re
 import signal
 import sys
@@ -20,19 +19,17 @@ from typing import Any
 
 from tdsp.core import (
     STAGES,
-    ParameterError,
     Run,
-    RunError,
     TdspError,
     create_run,
     find_notebooks,
-    find_root,
     new_record,
     new_run_id,
     utc_now,
     write_code,
 )
-from tdsp.params import EVERYWHERE, Resolved, describe_run, load_parameters
+from tdsp.params import EVERYWHERE, describe_run
+from tdsp.runner.preflight import Plan, check_plan, plan_run
 from tdsp.runner.reuse import find_reusable, take_over
 
 INTERRUPTED = 130
@@ -74,21 +71,6 @@ def exit_code_of(record: dict[str, Any]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A parameter file that was read, and where its run takes place."""
-
-    file: Path
-    root: Path
-    outputs: Path
-    resolved: Resolved
-
-    @property
-    def project(self) -> str:
-        """The name of the parameter file without its ending."""
-        return self.file.stem
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """A run in progress: its plan, its folder and how it is watched."""
 
@@ -97,49 +79,6 @@ class Job:
     watch: Callable[[Step], object]
     cell_timeout: float | None = None
     start: str = STAGES[0]  # the stages before it are reused
-
-
-# before the first stage ---------------------------------------------------------------------------------------------
-def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out: str | Path | None = None) -> Plan:
-    """Read a parameter file and find its project. Raises ParameterError with every fault at once."""
-    file = Path(file).absolute()
-    root = _project_root(file)
-    settings = dict(settings or {})
-    for name in EVERYWHERE:
-        if name in settings:
-            raise ParameterError(f"{name} cannot be set: it follows from the parameter file and --out.")
-    return Plan(
-        file, root, Path(out or root / "outputs").absolute(), load_parameters(file, root=root, overrides=settings)
-    )
-
-
-def _project_root(file: Path) -> Path:
-    """Return the project that a parameter file lies in, else that of the working folder."""
-    near = find_root(file.parent)
-    has_own = (near / "notebooks" / f"{STAGES[0]}.ipynb").exists() or (near / "parameters").is_dir()
-    return near if has_own else find_root()
-
-
-def check_plan(plan: Plan) -> Any:
-    """Load and transform what the run will need; return what was made. Raises TdspError with what is wrong."""
-    require_writable(plan.outputs / "runs")
-    values, lake = plan.resolved.values, plan.outputs / "lake"
-    if not values.get("sources"):
-        return None  # notebooks of another kind, which load nothing
-    from tdsp import stages
-
-    return stages.modelling_table(values, root=plan.root, folder=plan.file.parent, lake=lake)
-
-
-def require_writable(folder: Path) -> None:
-    """Raise RunError when no file can be written in a folder, which is made where it is absent."""
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written: {error.strerror}. Choose another place with --out DIR.") from None
 
 
 def start_run(plan: Plan) -> Run:

@@ -1,0 +1,135 @@
+"""Looks before the first stage for everything that can be wrong with parameters, data and place, and says all of it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tdsp.core import STAGES, DataError, ParameterError, RunError, TdspError, did_you_mean, find_root
+from tdsp.params import EVERYWHERE, Resolved, load_parameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tdsp.ingest import Table
+
+FREE = 100 * 2**20  # bytes of disk that a run needs beside its tables
+COLUMNS = ("drop", "forbidden", "sensitive")  # parameters that list columns
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A parameter file that was read, and where its run takes place."""
+
+    file: Path
+    root: Path
+    outputs: Path
+    resolved: Resolved
+
+    @property
+    def project(self) -> str:
+        """The name of the parameter file without its ending."""
+        return self.file.stem
+
+
+def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out: str | Path | None = None) -> Plan:
+    """Read a parameter file and find its project. Raises ParameterError with every fault at once."""
+    file = Path(file).absolute()
+    root = _project_root(file)
+    settings = dict(settings or {})
+    for name in EVERYWHERE:
+        if name in settings:
+            raise ParameterError(f"{name} cannot be set: it follows from the parameter file and --out.")
+    resolved = load_parameters(file, root=root, overrides=settings)
+    return Plan(file, root, Path(out or root / "outputs").absolute(), resolved)
+
+
+def _project_root(file: Path) -> Path:
+    """Return the project that a parameter file lies in, else that of the working folder."""
+    near = find_root(file.parent)
+    has_own = (near / "notebooks" / f"{STAGES[0]}.ipynb").exists() or (near / "parameters").is_dir()
+    return near if has_own else find_root()
+
+
+def check_plan(plan: Plan) -> "Table | None":
+    """Load and transform what the run will need; return the table. Raises TdspError with what is wrong."""
+    require_writable(plan.outputs / "runs")
+    values = plan.resolved.values
+    if not values.get("sources"):
+        return None  # notebooks of another kind, which load nothing
+    from tdsp.stages import modelling_table
+
+    table = modelling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
+    require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
+    check_table(table.frame, values)
+    return table
+
+
+def require_writable(folder: Path) -> None:
+    """Raise RunError when no file can be written in a folder, which is made where it is absent."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {error.strerror}. Choose another place with --out DIR.") from None
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise RunError when a disk has fewer bytes left than a run needs."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        told = f"{free / 2**20:,.0f} MiB are free in {folder}; a run of this table needs about {needed / 2**20:,.0f}"
+        raise RunError(f"{told}. Free some, or choose another place with --out DIR.")
+
+
+def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
+    """Raise DataError with all that keeps this table from being learned from with these parameters."""
+    faults = list(dict.fromkeys(_faults(frame, values)))
+    if len(faults) == 1:
+        raise DataError(faults[0])
+    if faults:
+        raise DataError("\n  ".join([f"The data do not fit the parameters ({len(faults)} faults):", *faults]))
+
+
+def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong, by the very functions that the notebooks call."""
+    from tdsp.models import require_candidates
+    from tdsp.prepare import require_target, split_table
+    from tdsp.stats import require_metric
+
+    names = [str(name) for name in frame.columns]
+    for parameter in COLUMNS:
+        for name in values[parameter]:
+            if name not in names:
+                yield f"{parameter} names {name!r}, which is no column.{did_you_mean(name, names)}"
+    yield from _fault(lambda: require_candidates(values["candidates"]))
+    target = values["target"]
+    try:
+        found = require_target(frame, target, task=values["task"], positive_class=values["positive_class"])
+    except TdspError as error:
+        yield str(error)
+        return
+    yield from _fault(lambda: require_metric(values["metric"], found.task))
+    yield from _fault(
+        lambda: split_table(
+            frame,
+            target=target,
+            task=found.task,
+            kind=values["split"],
+            time_column=values["time_column"],
+            group_column=values["group_column"],
+            share=values["holdout_share"],
+            random_state=values["random_state"],
+        )
+    )
+
+
+def _fault(check: Callable[[], object]) -> Iterator[str]:
+    try:
+        check()
+    except TdspError as error:
+        yield str(error)
