@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True, scope="session")
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's Jupyter, IPython and tdsp settings out of every kernel that a test starts."""
+    """Keep the user's Jupyter, IPython and tdsp settings, and those of `make test`, out of what a test starts."""
     folder = tmp_path_factory.mktemp("settings")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         patch.setenv("JUPYTER_CONFIG_DIR", str(folder / "jupyter"))
         patch.setenv("MPLBACKEND", "agg")
-        for name in ("TDSP_PROJECT", "MLFLOW_TRACKING_URI"):
+        for name in ("TDSP_PROJECT", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             patch.delenv(name, raising=False)
         yield
 
