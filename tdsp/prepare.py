@@ -437,7 +437,7 @@ def _is_row_number(present: pd.Series, n_rows: int) -> bool:
 _WHEN = re.compile(r"date|time|day|when|created|departure|start|^dt", re.IGNORECASE)
 _NOT_WHEN = re.compile(r"birth|dob|expir|until|valid|end|due|arriv", re.IGNORECASE)
 _WHO = "patient|customer|client|user|subject|person|household|account|driver|student|store|shop|session|device|machine"
-_GROUP = re.compile(rf"(?i:(^|_|\b)({_WHO})s?(_|\b|$))|(_id|Id|ID)$")
+_GROUP = re.compile(rf"(?i:(^|_|\b)({_WHO})(_|\b|$))|(_id|Id|ID)$")  # in the singular: households is a count
 _SENTINELS = (-99, -999, -9999, -99999)
 
 
