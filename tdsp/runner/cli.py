@@ -28,8 +28,9 @@ from tdsp.core import (
     status_of,
 )
 from tdsp.display import format_date, format_estimate, format_seconds
-from tdsp.runner import pipeline, preflight
+from tdsp.runner import batch, pipeline, preflight
 from tdsp.runner.pipeline import RunOutcome, Step
+from tdsp.runner.reuse import find_stage
 
 app = typer.Typer(
     add_completion=False,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="parameter files: parameters/NAME.yaml", show_default=False)
+    list[Path], typer.Argument(metavar="FILE", help="parameter files: parameters/NAME.yaml", show_default=False)
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="run id, a unique part of it, a folder, or: latest")]
 Out = Annotated[
@@ -69,22 +70,35 @@ def tdsp(
 # verbs --------------------------------------------------------------------------------------------------------------
 @app.command(epilog="Example: tdsp run parameters/flights.yaml --set cv_folds=3")
 def run(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml", show_default=False)
-    ],
+    files: Files,
     settings: Sets = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=A,B", help="run once with each of these values; repeatable")
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="runs at the same time")] = 1,
+    start: Annotated[
+        str, typer.Option("--from", metavar="STAGE", help="take the stages before it from the latest equal run")
+    ] = "1",
     out: Out = None,
     cell_timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="limit for one cell; 0: none")] = 0,
     as_json: Json = False,
 ) -> int:
     """Run the five stages: verdict, pages and packaged model.
 
-    Exit code 0: accepted; 3: rejected or insufficient evidence; 1: failed; 2: bad input; 130: interrupted.
+    With several files, or --grid, every member runs, and a failing one does not stop the others.
+
+    Exit code 0: accepted; 3: rejected or insufficient evidence; 1: failed; 2: bad input; 130: interrupted. Of several
+    runs the worst counts: 130, 1, 2, 3, 0.
     """
+    members = batch.make_members(files, parse_settings(settings), batch.parse_grid(grid or []))
+    options = {"out": out and str(out), "cell_timeout": cell_timeout or None, "start": find_stage(start)}
+    return run_one(members[0], options, as_json) if len(members) == 1 else run_many(members, jobs, options, as_json)
+
+
+def run_one(member: batch.Member, options: dict[str, Any], as_json: bool) -> int:
+    """Run one file in this process; return its exit code."""
     with watcher() as watch:
-        outcome = pipeline.run_file(
-            file, settings=parse_settings(settings), out=out, cell_timeout=cell_timeout or None, progress=watch
-        )
+        outcome = pipeline.run_file(member.file, settings=member.settings, progress=watch, **options)
     if as_json:
         say_json(outcome.record)
     else:
@@ -92,6 +106,22 @@ def run(
     if reason := pipeline.failure_of(outcome.record):
         warn(f"error: {reason}")
     return outcome.exit_code
+
+
+def run_many(members: list[batch.Member], jobs: int, options: dict[str, Any], as_json: bool) -> int:
+    """Run several members in processes; return the worst exit code."""
+    with board_watcher() as watch:
+        board = batch.run_batch(members, jobs=jobs, watch=watch, **options)
+    if as_json:
+        kept = ("exit_code", "problem", "folder", "record")
+        told = [{"file": p.member.file, "settings": p.member.settings} for p in board]
+        say_json([one | {name: getattr(p, name) for name in kept} for one, p in zip(told, board, strict=True)])
+    else:
+        tell_board(board)
+    for progress in board:
+        if progress.problem:
+            warn(f"error: {progress.member.label}: {progress.problem}")
+    return batch.worst([p.exit_code for p in board if p.exit_code is not None])
 
 
 @app.command(epilog="Example: tdsp check parameters/flights.yaml")
@@ -258,6 +288,22 @@ def tell_outcome(outcome: RunOutcome) -> None:
     say(f"Next: {next_step(folder, record)}")
 
 
+def tell_board(board: list[batch.Progress]) -> None:
+    """Print how the members of a batch ended."""
+    say_table(("run", "result", "number", "seconds", "folder"), [board_row(progress) for progress in board])
+    ran = any(progress.folder for progress in board)
+    say(f"\nNext: {'tdsp runs' if ran else 'mend what is named below, then run again'}")
+
+
+def board_row(progress: batch.Progress) -> tuple[str, ...]:
+    """Return a member of a batch as one row."""
+    record = progress.record
+    folder = shown_path(Path(progress.folder)) if progress.folder else ""
+    if record:
+        return progress.member.label, progress.state, number_of(record), seconds_of(record), folder
+    return progress.member.label, progress.state, "", "", folder
+
+
 def next_step(folder: Path, record: dict[str, Any]) -> str:
     """Return what a person does after a run."""
     if record["status"] != "succeeded":
@@ -356,6 +402,8 @@ def print_step(step: Step) -> None:
     """Print the start of the work and the end of each stage as plain lines."""
     if step.state == "preparing":
         warn(f"{step.project}: checking parameters and data")
+    elif step.state == "reused":
+        warn(f"{step.project}: {step.stage} reused")
     elif step.state != "running":
         warn(f"{step.project}: {step.stage} {step.state} after {format_seconds(step.seconds)}")
 
@@ -395,6 +443,56 @@ class Bar:
             done = total if step.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
             self.progress.update(self.task, total=total, completed=done, cell=step.state)
             self.progress.stop_task(self.task)
+
+
+def board_watcher() -> AbstractContextManager[Callable[[list[batch.Progress]], None]]:
+    """Return what shows the progress of a batch: one live table on a terminal, a line a change otherwise."""
+    return Board() if sys.stderr.isatty() else nullcontext(BoardLines())
+
+
+class BoardLines:
+    """A line whenever a member goes on to its next stage or ends."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+
+    def __call__(self, board: list[batch.Progress]) -> None:
+        """Print what has changed."""
+        for progress in board:
+            label, state = progress.member.label, progress.state
+            if self.told.get(label, "waiting") != state:
+                self.told[label] = state
+                warn(f"{label}: {state}")
+
+
+class Board:
+    """One live table: a row a member, with stage, cell and seconds."""
+
+    def __enter__(self) -> Callable[[list[batch.Progress]], None]:
+        """Show the table."""
+        from rich.console import Console
+        from rich.live import Live
+
+        self.live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+        self.live.start()
+        return self.show
+
+    def __exit__(self, *_: object) -> None:
+        """Take the table away; the result follows on stdout."""
+        self.live.stop()
+
+    def show(self, board: list[batch.Progress]) -> None:
+        """Draw the table as things stand."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("run", "now", "cell", "seconds", box=None, pad_edge=False)
+        for progress in board:
+            step = progress.step if progress.exit_code is None else None
+            cell = f"{step.cell}/{step.cells}" if step and step.cells else ""
+            seconds = f"{step.seconds:.0f}" if step else seconds_of(progress.record) if progress.record else ""
+            table.add_row(Text(progress.member.label), progress.state, cell, seconds)
+        self.live.update(table)
 
 
 # output and the end -------------------------------------------------------------------------------------------------

@@ -1,0 +1,306 @@
+"""Prediction of whole files: any mistake in them is named, and the output is whole or not there."""
+
+import csv
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tdsp import batch
+from tdsp.batch import predict_file, type_cells
+from tdsp.bundle import load_model, write_bundle
+from tdsp.core import BundleError, DataError
+from tdsp.ingest import load_table
+from tdsp.loader import as_features
+from tdsp.models import fit_final
+
+ROWS = 400
+SCHEMA: dict[str, Any] = {
+    "task": "binary",
+    "target": "late",
+    "classes": ["no", "yes"],
+    "positive_class": "yes",
+    "columns": [
+        {"name": "distance", "type": "float", "nullable": True, "min": 17.0, "max": 5000.0, "levels": None},
+        {"name": "origin", "type": "string", "nullable": True, "levels": ["EWR", "JFK", "LGA"]},
+        {"name": "scheduled", "type": "timestamp", "nullable": True},
+        {"name": "holiday", "type": "boolean", "nullable": False},
+    ],
+}
+
+
+def flights() -> pd.DataFrame:
+    """Rows with a key that looks like a number and a remark that looks like a formula."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "flight": [f"{i:05d}" for i in range(ROWS)],
+            "distance": rng.integers(17, 4000, ROWS).astype(float),
+            "origin": rng.choice(["EWR", "JFK", "LGA"], ROWS),
+            "scheduled": pd.date_range("2013-01-01 05:15", periods=ROWS, freq="3h"),
+            "holiday": rng.random(ROWS) < 0.1,
+            "remark": ['=HYPERLINK("x")', 'said "hi", left', "two\nlines", "-1"] * (ROWS // 4),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LightGBM bundle."""
+    frame = flights()
+    y = (frame["distance"] > 2000).to_numpy().astype(int)
+    pipeline = fit_final("lightgbm", as_features(frame, SCHEMA), y, task="binary", random_state=0)
+    folder = tmp_path_factory.mktemp("late") / "model"
+    write_bundle(folder, name="late", pipeline=pipeline, schema=SCHEMA, golden_frame=frame.head(20), reference={})
+    return folder
+
+
+@pytest.fixture
+def expected(model: Path) -> np.ndarray:
+    """What the model says about the rows in memory."""
+    return load_model(model).predict(flights())["probability"].to_numpy()
+
+
+def save(path: Path, frame: pd.DataFrame | None = None, **options: Any) -> Path:
+    frame = flights() if frame is None else frame
+    frame.to_parquet(path, index=False) if path.suffix == ".parquet" else frame.to_csv(path, index=False, **options)
+    return path
+
+
+# right ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["new.csv", "new.parquet", "new.tsv", "new.csv.gz"])
+@pytest.mark.parametrize("target", ["scored.csv", "scored.parquet"])
+def test_all_formats_give_the_predictions_of_memory(
+    model: Path, expected: np.ndarray, tmp_path: Path, source: str, target: str
+) -> None:
+    """Rows in order, keys and remarks as they were, one probability a row."""
+    data = save(tmp_path / source, sep="\t" if "tsv" in source else ",")
+    scored = predict_file(model, data, tmp_path / target)
+    read = pd.read_parquet if target.endswith("parquet") else lambda path: pd.read_csv(path, dtype={"flight": str})
+    found = read(tmp_path / target)
+    assert found["probability"].tolist() == expected.tolist()
+    assert found["flight"].tolist() == flights()["flight"].tolist()
+    assert found["remark"].tolist() == flights()["remark"].tolist()
+    assert (scored.rows, scored.extra, scored.columns) == (ROWS, ["flight", "remark"], ["probability"])
+
+
+def test_a_large_file_in_pieces_gives_the_same_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit the text is streamed; the output does not show it."""
+    data = save(tmp_path / "new.csv")
+    predict_file(model, data, tmp_path / "whole.csv")
+    monkeypatch.setattr(batch, "WHOLE", 100)
+    monkeypatch.setattr(batch, "BLOCK", 4000)
+    predict_file(model, data, tmp_path / "pieces.csv")
+    assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_cells_go_out_as_they_came_in(model: Path, tmp_path: Path) -> None:
+    """Formulas, quotes and leading zeros are not rewritten: keys must join back."""
+    data = save(tmp_path / "new.csv")
+    predict_file(model, data, tmp_path / "out.csv")
+    with open(data, newline="") as before, open(tmp_path / "out.csv", newline="") as after:
+        assert [row[:-1] for row in csv.reader(after)] == list(csv.reader(before))
+
+
+def test_a_file_is_read_as_training_read_it(model: Path, expected: np.ndarray, tmp_path: Path) -> None:
+    """Semicolons, decimal commas, thousands and days first are understood over the whole file."""
+    frame = flights().drop(columns="remark")
+    frame["distance"] = [f"{value:,.1f}".translate(str.maketrans(",.", ".,")) for value in frame["distance"]]
+    frame["scheduled"] = frame["scheduled"].dt.strftime("%d.%m.%Y %H:%M")
+    data = save(tmp_path / "new.csv", frame, sep=";")
+    predict_file(model, data, tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == expected.tolist()
+
+
+def test_typed_cells_equal_the_table_that_training_sees(tmp_path: Path) -> None:
+    """The same file through `ingest` and through `batch` gives the same columns."""
+    data = save(tmp_path / "new.csv", flights().drop(columns=["flight", "remark"]))
+    trained = load_table({"table": data.name}, None, root=tmp_path, lake=tmp_path / "lake").frame
+    cells = batch.read_cells(data.read_bytes(), data.name)
+    pd.testing.assert_frame_equal(
+        as_features(type_cells(cells, SCHEMA), SCHEMA), as_features(trained, SCHEMA), check_exact=True
+    )
+
+
+def test_a_text_column_of_digits_stays_text(model: Path, tmp_path: Path) -> None:
+    """In a file of two rows nothing says that these are no numbers; the schema does."""
+    (tmp_path / "new.csv").write_text("distance,origin,scheduled,holiday\n733,10001,2013-01-01,true\n,7,,false\n")
+    scored = predict_file(model, tmp_path / "new.csv", tmp_path / "out.csv")
+    assert scored.unknown_levels == {"origin": 2}
+    assert scored.missing == {"distance": 1, "scheduled": 1}
+
+
+def test_unusual_values_are_counted(model: Path, tmp_path: Path) -> None:
+    """They are predicted, and the caller is told."""
+    frame = flights().assign(distance=9999.0)
+    frame.loc[:9, "origin"] = "SFO"
+    scored = predict_file(model, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
+    assert (scored.unknown_levels, scored.out_of_range) == ({"origin": 10}, {"distance": ROWS})
+
+
+def test_other_columns_of_a_parquet_file_keep_their_types(model: Path, tmp_path: Path) -> None:
+    """Lists, decimals and categories that the model does not use pass through."""
+    table = pa.Table.from_pandas(flights()).append_column("legs", pa.array([[1, 2]] * ROWS))
+    pq.write_table(table, tmp_path / "new.parquet")
+    predict_file(model, tmp_path / "new.parquet", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
+
+
+# wrong ---------------------------------------------------------------------------------------------------------------
+
+HEAD = "distance,origin,scheduled,holiday\n"
+GOOD = "733,EWR,2013-01-01 05:15,true\n"
+
+BAD_TEXT = {
+    "no column": ("distance,orign,scheduled,holiday\n" + GOOD, r"'origin': missing \(closest: 'orign'\)"),
+    "two columns gone": ("distance,holiday\n733,true\n", "'origin': missing.*'scheduled': missing"),
+    "no number": (HEAD + GOOD * 3 + "far,EWR,2013-01-01,true\n", "'distance': .* such as 'far' in row 4"),
+    "no date": (HEAD + GOOD + "733,EWR,soon,true\n", "'scheduled': .*expected a date or time"),
+    "no truth": (HEAD + GOOD + "733,EWR,2013-01-01,maybe\n", "'holiday': .*expected true or false"),
+    "no value": (HEAD + GOOD * 2 + "733,EWR,2013-01-01,\n", "'holiday': 1 missing value, the first in row 3"),
+    "short row": (HEAD + GOOD * 2 + "733,EWR\n", "line 4: 2 fields where the other rows have 4"),
+    "header alone": (HEAD, "has a header and no rows"),
+    "nothing": ("", "is empty"),
+    "blank": ("\n\n", "is empty"),
+    "twice": (
+        "distance,origin,origin,scheduled,holiday\n1,EWR,JFK,2013-01-01,true\n",
+        "'origin' stands over 2 columns",
+    ),
+    "an output": (HEAD.strip() + ",probability\n" + GOOD.strip() + ",0.5\n", "has a column 'probability' already"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TEXT)
+def test_a_bad_file_is_named_and_nothing_is_written(model: Path, tmp_path: Path, name: str) -> None:
+    """The message says which column or line, and no output is left, not even a part."""
+    content, message = BAD_TEXT[name]
+    (tmp_path / "new.csv").write_text(content)
+    with pytest.raises(DataError, match=message) as caught:
+        predict_file(model, tmp_path / "new.csv", tmp_path / "out.csv")
+    assert "new.csv" in str(caught.value) or "The data" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+BAD_BYTES = {
+    "garbage.csv": (os.urandom(4000) + b"\x00\x01\n" * 50, "binary data|neither UTF-8"),
+    "no.parquet": (b"distance,origin\n", r"no\.parquet cannot be read"),
+    "cut.csv.gz": (gzip.compress(HEAD.encode() * 1000)[:-20], "damaged or cut off"),
+    "table.xlsx": (b"PK", "files of type '.xlsx' are not read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BYTES)
+def test_a_file_of_another_kind_is_named(model: Path, tmp_path: Path, name: str) -> None:
+    """Binary garbage, a wrong suffix, a cut archive."""
+    content, message = BAD_BYTES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        predict_file(model, tmp_path / name, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_wrong_type_in_a_parquet_file_is_named(model: Path, tmp_path: Path) -> None:
+    """Text where the model was trained on numbers, and a file without rows."""
+    data = save(tmp_path / "new.parquet", flights().assign(distance="far"))
+    with pytest.raises(DataError, match="'distance': string such as 'far', expected a number"):
+        predict_file(model, data, tmp_path / "out.csv")
+    with pytest.raises(DataError, match=r"empty\.parquet has no rows"):
+        predict_file(model, save(tmp_path / "empty.parquet", flights().head(0)), tmp_path / "out.csv")
+
+
+def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is counted over all pieces; what stood in the output's place still stands there."""
+    frame = flights()
+    frame["distance"] = frame["distance"].astype(object)
+    frame.loc[ROWS - 1, "distance"] = "far"
+    data = save(tmp_path / "new.csv", frame.drop(columns="remark"))
+    (tmp_path / "out.csv").write_text("yesterday's")
+    monkeypatch.setattr(batch, "WHOLE", 100)
+    monkeypatch.setattr(batch, "BLOCK", 4000)
+    with pytest.raises(DataError, match=f"such as 'far' in row {ROWS}"):
+        predict_file(model, data, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "yesterday's"
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "out.csv"}
+
+
+def test_ambiguous_dates_in_pieces_are_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One piece may allow an order of day and month that the file does not."""
+    frame = flights().drop(columns="remark")
+    frame["scheduled"] = frame["scheduled"].dt.strftime("%d/%m/%Y")
+    monkeypatch.setattr(batch, "WHOLE", 100)
+    with pytest.raises(DataError, match="must be written as 2013-10-19"):
+        predict_file(model, save(tmp_path / "new.csv", frame), tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "out", "message"),
+    [
+        ("nwe.csv", "out.csv", r"no file .*nwe\.csv\. Did you mean 'new\.csv'"),
+        (".", "out.csv", "is a folder"),
+        ("new.csv", "new.csv", "is the data itself"),
+        ("new.csv", ".", "is a folder"),
+        ("new.csv", "out.xlsx", r"written as \.csv or \.parquet"),
+    ],
+)
+def test_a_wrong_path_is_named(model: Path, tmp_path: Path, data: str, out: str, message: str) -> None:
+    """Before anything is read."""
+    before = save(tmp_path / "new.csv").read_bytes()
+    with pytest.raises(DataError, match=message):
+        predict_file(model, tmp_path / data, tmp_path / out)
+    assert (tmp_path / "new.csv").read_bytes() == before
+
+
+def test_lists_cannot_be_written_as_csv(model: Path, tmp_path: Path) -> None:
+    """The message says what would work."""
+    table = pa.Table.from_pandas(flights()).append_column("legs", pa.array([[1, 2]] * ROWS))
+    pq.write_table(table, tmp_path / "new.parquet")
+    with pytest.raises(DataError, match=r"Write \.parquet instead"):
+        predict_file(model, tmp_path / "new.parquet", tmp_path / "out.csv")
+
+
+def test_an_output_that_cannot_be_written_is_named(model: Path, tmp_path: Path) -> None:
+    """A file stands where a folder should."""
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"out\.csv cannot be written"):
+        predict_file(model, save(tmp_path / "new.csv"), tmp_path / "file" / "out.csv")
+
+
+def test_a_full_disk_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    """Every write beyond 8 kB fails, as on a full disk; the message says so and the former output stays."""
+    data = save(tmp_path / "new.csv")
+    (tmp_path / "out.csv").write_text("yesterday's")
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from tdsp.batch import predict_file; import tdsp.models\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); predict_file(*sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, str(model), str(data), str(tmp_path / "out.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert "out.csv cannot be written: File too large" in done.stderr
+    assert (tmp_path / "out.csv").read_text() == "yesterday's"
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "out.csv"}
+
+
+def test_a_changed_model_is_refused_before_the_data_are_read(model: Path, tmp_path: Path) -> None:
+    """One bit of the loader; nothing runs, nothing is written."""
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    code = folder / "code/tdsp_bundle/__init__.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + code.read_text())
+    with pytest.raises(BundleError, match=r"__init__\.py was changed"):
+        predict_file(folder, save(tmp_path / "new.csv"), tmp_path / "out.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "new.csv"}
