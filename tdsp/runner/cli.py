@@ -28,7 +28,7 @@ from tdsp.core import (
     status_of,
 )
 from tdsp.display import format_date, format_estimate, format_seconds
-from tdsp.runner import batch, pipeline, preflight
+from tdsp.runner import many, pipeline, preflight
 from tdsp.runner.pipeline import RunOutcome, Step
 from tdsp.runner.reuse import find_stage
 
@@ -90,12 +90,12 @@ def run(
     Exit code 0: accepted; 3: rejected or insufficient evidence; 1: failed; 2: bad input; 130: interrupted. Of several
     runs the worst counts: 130, 1, 2, 3, 0.
     """
-    members = batch.make_members(files, parse_settings(settings), batch.parse_grid(grid or []))
+    members = many.make_members(files, parse_settings(settings), many.parse_grid(grid or []))
     options = {"out": out and str(out), "cell_timeout": cell_timeout or None, "start": find_stage(start)}
     return run_one(members[0], options, as_json) if len(members) == 1 else run_many(members, jobs, options, as_json)
 
 
-def run_one(member: batch.Member, options: dict[str, Any], as_json: bool) -> int:
+def run_one(member: many.Member, options: dict[str, Any], as_json: bool) -> int:
     """Run one file in this process; return its exit code."""
     with watcher() as watch:
         outcome = pipeline.run_file(member.file, settings=member.settings, progress=watch, **options)
@@ -108,10 +108,10 @@ def run_one(member: batch.Member, options: dict[str, Any], as_json: bool) -> int
     return outcome.exit_code
 
 
-def run_many(members: list[batch.Member], jobs: int, options: dict[str, Any], as_json: bool) -> int:
+def run_many(members: list[many.Member], jobs: int, options: dict[str, Any], as_json: bool) -> int:
     """Run several members in processes; return the worst exit code."""
     with board_watcher() as watch:
-        board = batch.run_batch(members, jobs=jobs, watch=watch, **options)
+        board = many.run_batch(members, jobs=jobs, watch=watch, **options)
     if as_json:
         kept = ("exit_code", "problem", "folder", "record")
         told = [{"file": p.member.file, "settings": p.member.settings} for p in board]
@@ -121,7 +121,7 @@ def run_many(members: list[batch.Member], jobs: int, options: dict[str, Any], as
     for progress in board:
         if progress.problem:
             warn(f"error: {progress.member.label}: {progress.problem}")
-    return batch.worst([p.exit_code for p in board if p.exit_code is not None])
+    return many.worst([p.exit_code for p in board if p.exit_code is not None])
 
 
 @app.command(epilog="Example: tdsp check parameters/flights.yaml")
@@ -213,14 +213,28 @@ def predict(
     as_json: Json = False,
 ) -> int:
     """Predict a table with a packaged model, after checking its hashes and the table's columns."""
-    from tdsp import bundle
+    from tdsp import batch
 
-    rows = bundle.predict_file(model, data, output)
+    scored = batch.predict_file(model, data, output)
     if as_json:
-        say_json({"output": str(output), "rows": rows})
-    else:
-        say(f"{rows:,} rows predicted: {output}")
+        say_json(scored)
+        return 0
+    say(f"{scored.rows:,} rows predicted in {format_seconds(scored.seconds)}: {', '.join(scored.columns)}")
+    for remark in remarks_on(scored):
+        say(remark)
+    say(f"Next: open {output}")
     return 0
+
+
+def remarks_on(scored: Any) -> list[str]:
+    """Return what the user of the predictions should know about the data."""
+    counted = (
+        ("missing values", scored.missing),
+        ("categories the model has never seen", scored.unknown_levels),
+        ("values outside the range it has seen", scored.out_of_range),
+    )
+    remarks = [f"{what}: " + ", ".join(f"{name} ({n:,})" for name, n in rows.items()) for what, rows in counted if rows]
+    return remarks + ([f"columns the model does not use: {', '.join(scored.extra)}"] if scored.extra else [])
 
 
 @app.command(epilog="Example: tdsp doctor")
@@ -288,14 +302,14 @@ def tell_outcome(outcome: RunOutcome) -> None:
     say(f"Next: {next_step(folder, record)}")
 
 
-def tell_board(board: list[batch.Progress]) -> None:
+def tell_board(board: list[many.Progress]) -> None:
     """Print how the members of a batch ended."""
     say_table(("run", "result", "number", "seconds", "folder"), [board_row(progress) for progress in board])
     ran = any(progress.folder for progress in board)
     say(f"\nNext: {'tdsp runs' if ran else 'mend what is named below, then run again'}")
 
 
-def board_row(progress: batch.Progress) -> tuple[str, ...]:
+def board_row(progress: many.Progress) -> tuple[str, ...]:
     """Return a member of a batch as one row."""
     record = progress.record
     folder = shown_path(Path(progress.folder)) if progress.folder else ""
@@ -445,7 +459,7 @@ class Bar:
             self.progress.stop_task(self.task)
 
 
-def board_watcher() -> AbstractContextManager[Callable[[list[batch.Progress]], None]]:
+def board_watcher() -> AbstractContextManager[Callable[[list[many.Progress]], None]]:
     """Return what shows the progress of a batch: one live table on a terminal, a line a change otherwise."""
     return Board() if sys.stderr.isatty() else nullcontext(BoardLines())
 
@@ -456,7 +470,7 @@ class BoardLines:
     def __init__(self) -> None:
         self.told: dict[str, str] = {}
 
-    def __call__(self, board: list[batch.Progress]) -> None:
+    def __call__(self, board: list[many.Progress]) -> None:
         """Print what has changed."""
         for progress in board:
             label, state = progress.member.label, progress.state
@@ -468,7 +482,7 @@ class BoardLines:
 class Board:
     """One live table: a row a member, with stage, cell and seconds."""
 
-    def __enter__(self) -> Callable[[list[batch.Progress]], None]:
+    def __enter__(self) -> Callable[[list[many.Progress]], None]:
         """Show the table."""
         from rich.console import Console
         from rich.live import Live
@@ -481,7 +495,7 @@ class Board:
         """Take the table away; the result follows on stdout."""
         self.live.stop()
 
-    def show(self, board: list[batch.Progress]) -> None:
+    def show(self, board: list[many.Progress]) -> None:
         """Draw the table as things stand."""
         from rich.table import Table
         from rich.text import Text

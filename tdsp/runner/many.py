@@ -196,7 +196,7 @@ class Worker:
 
     def _process(self) -> "subprocess.Popen[str]":
         if self.process is None or self.process.poll() is not None:
-            command = [sys.executable, "-m", "tdsp.runner.batch", str(os.getpid())]
+            command = [sys.executable, "-m", "tdsp.runner.many", str(os.getpid())]
             # A session of its own: Ctrl-C in the terminal reaches the parent alone, which tells the workers once.
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
