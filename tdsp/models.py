@@ -30,7 +30,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from .core import ParameterError, StageError, did_you_mean
 from .stats import Metric
 
-# %% ../notebooks/lib/13_models.ipynb #4dba5ee5
+# %% ../notebooks/lib/13_models.ipynb #a66b1147
 @dataclass(frozen=True, slots=True)
 class Task:
     "The facts about the rows of one fit that shape its pipeline."
@@ -39,6 +39,7 @@ class Task:
     text: tuple[str, ...]  # names of the text columns
     numbers: tuple[str, ...]  # names of the numeric columns with at least one value
     n_rows: int
+    n_encoded: int  # columns of the linear model: numbers, flags of missing ones, levels
     random_state: int
 
     @property
@@ -47,9 +48,9 @@ class Task:
         return 1 if self.n_rows < 10_000 else 2
 
     @property
-    def leaf(self) -> int:
-        "The fewest rows of a leaf: 20 is the usual value, too coarse for a hundred rows."
-        return int(np.clip(self.n_rows // 50, 5, 20))
+    def size(self) -> float:
+        "0 for a tiny table, 1 from 1,500 rows: up to there the usual settings of boosted trees are overconfident."
+        return min(self.n_rows / 1500, 1.0)
 
 
 def task_of(X: pd.DataFrame, kind: str, random_state: int) -> Task:
@@ -57,7 +58,9 @@ def task_of(X: pd.DataFrame, kind: str, random_state: int) -> Task:
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in X.dtypes]
     text = [name for name, is_number in zip(X.columns, numeric, strict=True) if not is_number]
     filled = X.columns[np.array(numeric, dtype=bool) & X.notna().any().to_numpy(dtype=bool)]
-    return Task(kind, tuple(text), tuple(filled), len(X), random_state)
+    levels = sum(min(X[name].nunique(), 250) for name in text)
+    n_encoded = len(filled) + int(X[filled].isna().any().sum()) + levels
+    return Task(kind, tuple(text), tuple(filled), len(X), n_encoded, random_state)
 
 # %% ../notebooks/lib/13_models.ipynb #2e033a95
 def dummy(task: Task) -> Pipeline:
@@ -65,7 +68,7 @@ def dummy(task: Task) -> Pipeline:
     model = DummyRegressor() if task.kind == "regression" else DummyClassifier(strategy="prior")
     return Pipeline([("model", model)])
 
-# %% ../notebooks/lib/13_models.ipynb #b5384239
+# %% ../notebooks/lib/13_models.ipynb #6e5ce7a5
 def _linear_columns(task: Task, *, sparse: bool) -> ColumnTransformer:
     levels = OneHotEncoder(
         handle_unknown="infrequent_if_exist",
@@ -81,7 +84,8 @@ def _linear_columns(task: Task, *, sparse: bool) -> ColumnTransformer:
 def linear(task: Task) -> Pipeline:
     "Logistic regression or ridge on scaled numbers and one column a level."
     if task.kind != "regression":
-        model: Any = LogisticRegression(max_iter=2000, random_state=task.random_state)
+        strength = float(np.clip(task.n_rows / (10 * max(task.n_encoded, 1)), 0.03, 1.0))
+        model: Any = LogisticRegression(C=strength, max_iter=2000, random_state=task.random_state)
     elif task.n_rows <= 20_000:
         model = RidgeCV(alphas=np.logspace(-3, 4, 15))
     else:
@@ -89,11 +93,21 @@ def linear(task: Task) -> Pipeline:
     sparse = not isinstance(model, RidgeCV)  # RidgeCV's shortcut needs a dense table
     return Pipeline([("columns", _linear_columns(task, sparse=sparse)), ("model", model)])
 
-# %% ../notebooks/lib/13_models.ipynb #2c09c30d
+# %% ../notebooks/lib/13_models.ipynb #92bb5667
 def _tree_columns(task: Task) -> ColumnTransformer:
     levels = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=250)
     parts = [("levels", levels, list(task.text)), ("numbers", "passthrough", list(task.numbers))]
     return ColumnTransformer([part for part in parts if part[2]])
+
+
+def _shape(task: Task, rate: str, leaves: str, leaf: str, penalty: str) -> dict[str, Any]:
+    "The settings of both boosted models under their own names; those of the libraries from 1,500 rows on."
+    return {
+        rate: 0.05 + 0.05 * task.size,
+        leaves: int(np.clip(task.n_rows // 50, 8, 31)),
+        leaf: int(np.clip(task.n_rows // 50, 5, 20)),
+        penalty: 5 * (1 - task.size),
+    }
 
 
 def hist_gb(task: Task) -> Pipeline:
@@ -102,12 +116,12 @@ def hist_gb(task: Task) -> Pipeline:
     model = kind(
         categorical_features=list(range(len(task.text))) or None,
         early_stopping=False,
-        min_samples_leaf=task.leaf,
+        **_shape(task, "learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization"),
         random_state=task.random_state,
     )
     return Pipeline([("columns", _tree_columns(task)), ("model", model)])
 
-# %% ../notebooks/lib/13_models.ipynb #06e38caa
+# %% ../notebooks/lib/13_models.ipynb #f0a53600
 def lightgbm(task: Task) -> Pipeline:
     "LightGBM with its usual settings."
     from lightgbm import LGBMClassifier, LGBMRegressor
@@ -116,7 +130,7 @@ def lightgbm(task: Task) -> Pipeline:
     native: dict[str, Any] = {"categorical_feature": list(range(len(task.text)))} if task.text else {}
     model = kind(
         n_jobs=task.threads,
-        min_child_samples=task.leaf,
+        **_shape(task, "learning_rate", "num_leaves", "min_child_samples", "reg_lambda"),
         random_state=task.random_state,
         deterministic=True,
         force_col_wise=True,
@@ -258,10 +272,13 @@ def _random_pairs(
         pairs = [(np.union1d(fit, np.flatnonzero(single)), score[~single[score]]) for fit, score in pairs]
     return pairs
 
-# %% ../notebooks/lib/13_models.ipynb #0593be04
+# %% ../notebooks/lib/13_models.ipynb #9cfb6f7d
 def _ordered_codes(by: Any) -> np.ndarray:
     "Times or labels as positions in their sorted order, so that time zones, texts and gaps need no care below."
-    values = pd.Series(np.asarray(by) if not isinstance(by, pd.Series) else by.to_numpy())
+    values = pd.Series(np.asarray(by))
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().all():
+        values = numbers  # "9" comes before "10"
     try:
         return np.asarray(pd.factorize(values, sort=True, use_na_sentinel=False)[0])
     except TypeError:  # values of several types have no order
