@@ -221,6 +221,16 @@ def test_a_wrong_type_in_a_parquet_file_is_named(model: Path, tmp_path: Path) ->
         predict_file(model, save(tmp_path / "empty.parquet", flights().head(0)), tmp_path / "out.csv")
 
 
+def test_a_damaged_parquet_file_is_named(model: Path, tmp_path: Path) -> None:
+    """Its end is whole, so it opens; the damage shows while its rows are read."""
+    data = save(tmp_path / "new.parquet")
+    content = bytearray(data.read_bytes())
+    content[4:2000] = os.urandom(1996)
+    data.write_bytes(content)
+    with pytest.raises(DataError, match=r"new\.parquet cannot be read"):
+        predict_file(model, data, tmp_path / "out.csv")
+
+
 def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
