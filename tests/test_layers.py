@@ -18,7 +18,7 @@ ROWS = {
     "middle": "goal acceptance ingest quality prepare models evaluate explain monitor",
     "compose": "stages ladder verdict story advice overview report documents card"
     " bundle parity batch tracking registry lifecycle",
-    "run": "runner.batch runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
+    "run": "runner.many runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
     "doors": "runner.cli runner.serve runner.compile",
 }
 INDEPENDENT = "middle"
