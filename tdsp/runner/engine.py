@@ -296,7 +296,8 @@ def kernel_environment(folder: Path) -> dict[str, str]:
     """Return this process's environment without what a user's own set-up would change in a run."""
     dropped = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONHASHSEED", "IPYTHONDIR")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return kept | {"PYTHONHASHSEED": "0", "IPYTHONDIR": str(folder / "ipython")}
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin while others work cost minutes on busy cores
+    return waiting | kept | {"PYTHONHASHSEED": "0", "IPYTHONDIR": str(folder / "ipython")}
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
