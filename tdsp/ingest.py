@@ -311,7 +311,7 @@ def spread_rows(
     return np.random.default_rng(0).integers(edges[:-1], edges[1:])
 
 # %% ../notebooks/lib/10_ingest.ipynb #0c2d2a9a
-READER = 1  # raise when equal files would be read differently
+READER = 2  # raise when equal files would be read differently
 
 
 @dataclass(frozen=True, slots=True)
