@@ -274,7 +274,7 @@ def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, need
     """What the card can say without being told."""
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     settings = steps[-1].get_params(deep=False) if hasattr(steps[-1], "get_params") else {}
-    plain = {name: value for name, value in settings.items() if isinstance(value, (str, bool, int, float))}
+    plain = {name: str(value) for name, value in settings.items() if isinstance(value, (str, bool, int, float))}
     made_with = [f"{name} {needs[name]}" for name in ("scikit-learn", "lightgbm", "numpy", "pandas") if name in needs]
     return {
         "algorithm": " → ".join(type(step).__name__ for step in steps),

@@ -159,6 +159,7 @@ def test_the_card_has_computed_fields_and_names_the_missing(linear: Path) -> Non
     """Type, settings, inputs and hash come from the pipeline itself; hostile names stay text."""
     card = (linear / "model_card.md").read_text()
     assert "LogisticRegression" in card
+    assert "random\\_state: 0;" in card
     assert sha256_file(linear / "pipeline.joblib") in card
     assert "missing, to be stated: What must it not be used for?" in card
     assert "<b>" not in (linear / "model_card.html").read_text()
