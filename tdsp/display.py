@@ -57,6 +57,8 @@ def format_number(
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
         return UNKNOWN
     number = float(value)
+    if decimals is None and 0 < abs(number) < 1e-4:
+        return f"{number:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("-", MINUS)
     if decimals is None:
         size = abs(number)
         whole = isinstance(value, numbers.Integral) or size >= 1000
@@ -306,7 +308,8 @@ def _headline(figure: "Figure") -> None:
     if len(figure.axes) >= 1 and not figure.get_suptitle():
         figure.axes[0].set_title("")
     per_line = int(44 * figure.get_size_inches()[0] / 4.4)
-    wrapped = "\n".join(textwrap.wrap(title, per_line)) or title
+    lines = textwrap.wrap(title, per_line, max_lines=3, placeholder=" …")  # the full title is in the record
+    wrapped = "\n".join(lines) or title
     figure.suptitle(wrapped, x=0, ha="left", size=12, weight="bold", color=INK)
 
 
@@ -364,6 +367,8 @@ def table_html(
 ) -> str:
     "Return the table as escaped HTML: caption, `th scope`, numbers right-aligned, at most 50 rows."
     plain = _with_index(table)
+    if plain.empty:
+        return f"<p>{html.escape(caption)} None.</p>".replace("<p> ", "<p>")
     shown = plain.head(MAX_ROWS)
     columns = [(str(name), _column_texts(shown.iloc[:, i])) for i, name in enumerate(shown.columns)]
     numeric = [_is_number_column(shown.iloc[:, i]) for i in range(len(columns))]
@@ -392,13 +397,15 @@ def _cell(position: int, label: str, text: str, is_number: bool) -> str:
 
 
 def _column_texts(column: "pd.Series") -> list[str]:
-    "One number of decimals a column: three digits of its median size."
+    "One number of decimals a column, three digits of its median size; three digits a value where sizes differ widely."
     if not _is_number_column(column):
         return [cell_text(value) for value in column]
     values = column.astype("float64")
     sizes = values.abs()[lambda s: (s > 0) & (s < math.inf)]
     if (values.dropna() % 1 == 0).all():
-        decimals = 0
+        decimals: int | None = 0
+    elif len(sizes) and sizes.max() > 1000 * sizes.min():
+        decimals = None  # one number of decimals would be too many for the large and too few for the small
     else:
         decimals = min(12, max(0, 2 - math.floor(math.log10(float(sizes.median()))))) if len(sizes) else 3
     return ["–" if math.isnan(v) else format_number(v, decimals) if math.isfinite(v) else str(v) for v in values]
@@ -416,7 +423,10 @@ def cell_text(value: object) -> str:
         return format_date(value.isoformat(), time=bool(value.hour or value.minute))
     if isinstance(value, (list, tuple, set, frozenset)):
         return ", ".join(cell_text(item) for item in value) or "none"
-    return str(value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {cell_text(item)}" for key, item in value.items()) or "none"
+    text = str(value)
+    return f"{text[:6]}…{text[-4:]}" if re.fullmatch("[0-9a-f]{64}", text) else text  # a hash: the CSV holds it whole
 
 # %% ../notebooks/lib/04_display.ipynb #b1e36fd9
 def as_table(thing: object) -> "pd.DataFrame":
@@ -432,7 +442,7 @@ def as_table(thing: object) -> "pd.DataFrame":
         return pd.DataFrame([gate_row(item) for item in many])
     if isinstance(thing, Mapping) or dataclasses.is_dataclass(thing):
         pairs = _fields(thing).items()
-        return pd.DataFrame({"what": [str(k) for k, _ in pairs], "value": [cell_text(v) for _, v in pairs]})
+        return pd.DataFrame({"what": [str(k) for k, _ in pairs], "value": [cell_text(v) or "none" for _, v in pairs]})
     if isinstance(thing, Sequence) and all(dataclasses.is_dataclass(m) or isinstance(m, Mapping) for m in many):
         return pd.DataFrame([_fields(item) for item in many])
     raise TdspError(f"cannot show a {type(thing).__name__}. Give axes, a figure, a table, gates, records or a mapping.")
@@ -448,6 +458,8 @@ def gate_row(gate: Any) -> dict[str, str]:
         f"{format_number(low, decimals)} to {format_number(high, decimals)}" if _finite(low) and _finite(high) else ""
     )
     sign = {">=": "≥", "<=": "≤"}.get(str(get("rule")), str(get("rule")))
+    if isinstance(limit, float) and 0 < limit < 1e-300:  # the smallest number there is: more than 0
+        sign, limit = ">", 0
     return {
         "gate": str(get("name")),
         "value": format_number(value, decimals) + (unit if _finite(value) else ""),
@@ -460,9 +472,7 @@ def gate_row(gate: Any) -> dict[str, str]:
 def _gate_decimals(value: Any, low: Any, high: Any, limit: Any) -> int | None:
     "More decimals where a bound would round onto a limit that it does not reach."
     if not (_finite(low) and _finite(high)) or low == high:
-        numbers_ = [abs(float(x)) for x in (value, limit) if _finite(x) and x]
-        whole = all(x % 1 == 0 for x in numbers_)
-        return 0 if whole or not numbers_ else min(12, max(0, 2 - math.floor(math.log10(max(numbers_)))))
+        return None
     decimals = decimals_of((float(high) - float(low)) / 2)
     for bound in (low, high):
         while _finite(limit) and bound != limit and round(bound, decimals) == round(limit, decimals) and decimals < 6:

@@ -56,12 +56,13 @@ def write_run(
 
 ERROR = {
     "type": "DataError",
-    "message": "weather.parquet has no column 'wind_gust'. Did you mean 'wind_gst'? Asked for in parameters/flights.yaml:18.",
+    "message": "weather.parquet has no column 'wind_gust'. Did you mean 'wind_gst'? "
+    "Asked for in parameters/flights.yaml:18.",
     "cell": 7,
     "line": 3,
     "source": 'weather = read_table(sources["weather"])\nflights = join(flights, weather)\n'
     'X = require_columns(flights, features, source="weather.parquet")\nshow_profile(X)\n',
-    "traceback": ["\x1b[31mDataError\x1b[0m  Traceback (most recent call last)", "Cell In[7], line 3", "DataError: no column"],
+    "traceback": ["\x1b[31mDataError\x1b[0m  Traceback (most recent call last)", "Cell In[7], line 3", "DataError: no"],
 }
 
 
@@ -101,7 +102,12 @@ def _steady(record: dict[str, Any]) -> None:
     """Take what differs from one writing to the next out of the record."""
     for number, stage in enumerate(record["stages"], start=1):
         if stage["status"] != "not run":
-            stage.update(seconds=6.0 * number, cpu_seconds=5.5 * number, peak_mib=300 + 40 * number, started_at=record["started_at"])
+            stage.update(
+                seconds=6.0 * number,
+                cpu_seconds=5.5 * number,
+                peak_mib=300 + 40 * number,
+                started_at=record["started_at"],
+            )
 
 
 def _fail(run: Run, error: Mapping[str, Any]) -> None:
@@ -122,11 +128,12 @@ def _goal(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
         _code(1, "from tdsp import open_run"),
         _code(2, f"project: str = {text('flights')!r}  # name of the parameter file"),
         _code(3, "run, p = open_run('1_business_understanding', globals())"),
-        "## What is asked?\nThe answer goes to whoever plans the gates. " + text("The charter names the people."),
+        "## What is asked?\nThe answer goes to whoever plans the gates. " + text("The charter names them."),
         _code(4, "show(run, p, 'goal')", display.show(run, {"target": text("late"), "task": "binary"}, "goal").html),
     ]
     _notebook(run, cells)
-    run.finish(Headline("well posed", "ok", "Target, measure and limit are named, and the rows can decide.", "threshold"))
+    sentence = "Target, measure and limit are named, and the rows can decide."
+    run.finish(Headline("well posed", "ok", sentence, "threshold"))
 
 
 def _data(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
@@ -176,21 +183,26 @@ def _model(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     for gate in gates:
         run.add_gate(gate)
     late = [8, 11, 13, 16, 18, 21, 25, 30, 38, 56]
-    risk = _figure(late, text("The riskiest tenth is late 56 times in 100"), "Flights in ten equal groups, least to most risky")
+    groups = "Flights in ten equal groups, least to most risky"
+    risk = _figure(late, text("The riskiest tenth is late 56 times in 100"), groups)
     first = display.show(run, risk, "risk", caption=text("Test period, 65,470 flights in ten groups."), cover=True)
     folds = _folds()
-    second = display.show(run, folds, "folds", caption="Each fold trains on the past and scores the weeks after it.", cover=True)
+    past = "Each fold trains on the past and scores the weeks after it."
+    second = display.show(run, folds, "folds", caption=past, cover=True)
     cells = [
         "# 3 Modeling\nFour candidates, the same rows.",
         _code(8, "a = 1"),
         "## Which models were tried?\nFive, on the same flights and the same folds. Two are there to be beaten.",
-        _code(9, "candidates = compare(models, X, y)\nax = plot_folds(candidates)\nshow(run, ax, 'folds')", second.html),
+        _code(
+            9, "candidates = compare(models, X, y)\nax = plot_folds(candidates)\nshow(run, ax, 'folds')", second.html
+        ),
         "## Can the risk be used?\nRead it like this: `10` is the riskiest tenth of all flights.",
         _code(12, "show(run, plot_risk(y, p), 'risk')", first.html),
         "> Not used: `dep_delay` and `arr_time` are known only afterwards.",
     ]
     _notebook(run, cells)
-    run.finish(Headline("met", "ok", "LightGBM clears the limit, and the whole interval lies above it.", "test.roc_auc", LADDER[:4]))
+    sentence = "LightGBM clears the limit, and the whole interval lies above it."
+    run.finish(Headline("met", "ok", sentence, "test.roc_auc", LADDER[:4]))
 
 
 def _folds() -> Any:
@@ -205,7 +217,9 @@ def _folds() -> Any:
 
 def _deploy(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     run.add_metric("latency_ms", 24.2, label="Time to predict one row", unit="ms", higher_is_better=False)
-    run.add_metric("parity_difference", 0.0, label="Largest difference of 1,000 golden predictions", higher_is_better=False)
+    run.add_metric(
+        "parity_difference", 0.0, label="Largest difference of 1,000 golden predictions", higher_is_better=False
+    )
     run.add_gate(exact_gate("Time to predict one row", 24.2, 50, unit="ms"))
     run.add_gate(exact_gate("Golden predictions that differ", 0, 0))
     _notebook(run, ["# 4 Deployment", "## Does it give the same?", _code(1, "parity", plain=text("identical"))])

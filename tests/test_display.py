@@ -165,7 +165,9 @@ def test_table_survives_what_tables_can_be() -> None:
         "b": [True, False],
     }
     rich = pd.DataFrame(columns, index=["r1", "r2"])
-    for table in (odd, rich, pd.DataFrame(), pd.DataFrame({"a": []}), rich.T):
+    for table in (pd.DataFrame(), pd.DataFrame({"a": []})):
+        assert display.table_html(table, caption="Left out.") == "<p>Left out. None.</p>"
+    for table in (odd, rich, rich.T):
         assert "<table" in display.table_html(table)
         assert isinstance(display.write_csv(table), bytes)
     assert "19 Oct 2013" in display.table_html(rich)
@@ -225,3 +227,15 @@ def test_no_backend_is_chosen_for_the_user() -> None:
     """A figure is drawn and saved without pyplot."""
     code = "import sys, tdsp.display as d\nwith d.drawing() as ax: ax.plot([1])\nd.show(None, ax, 'a')"
     assert _printed(code + "; print('matplotlib.pyplot' in sys.modules)") == "False"
+
+
+def test_hash_is_shortened_and_a_mapping_is_spelled_out() -> None:
+    """A cell is for reading; the CSV holds the whole value."""
+    assert display.cell_text("ab" * 32) == "ababab…abab"
+    assert display.cell_text({"numpy": "2.4.6", "rows": 1200}) == "numpy: 2.4.6; rows: 1,200"
+
+
+def test_sizes_that_differ_widely_are_rounded_one_by_one() -> None:
+    """One number of decimals would be too many for the large values and none for the small."""
+    html = display.table_html(pd.DataFrame({"name": ["a", "b", "c"], "max": [4254.0, 0.03128, 2.5]}))
+    assert re.findall(r'data-l="max">([^<]*)', html) == ["4,254", "0.0313", "2.5"]
