@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import psutil
 
-import tdsp.runner.engine as engine
+from tdsp.runner import engine, kernels
 
 TOO_LONG = "import re; re.match('(a+)+$', 'a' * 40 + 'b')"  # one C call that holds the interpreter's lock
 WRITE_PID = "import os, pathlib; pathlib.Path('pid').write_text(str(os.getpid()))"
@@ -85,8 +85,13 @@ def test_a_cell_past_its_limit_fails_and_its_kernel_is_gone(tmp_path):
 
 def test_an_interrupt_fails_the_running_cell(tmp_path):
     """Ctrl-C reaches the caller as KeyboardInterrupt, after the file says what was running."""
-    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    notebook, error = execute(tmp_path, "import os; print(os.getpid(), flush=True)", "import time; time.sleep(60)")
+
+    def press(cell: int, *_) -> None:
+        if cell == 4:
+            threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    cells = "import os; print(os.getpid(), flush=True)", "import time; time.sleep(60)"
+    notebook, error = execute(tmp_path, *cells, progress=press)
     assert isinstance(error, KeyboardInterrupt)
     assert statuses(notebook)[-1] == "failed"
     assert notebook.metadata.papermill.error["type"] == "KeyboardInterrupt"
@@ -130,8 +135,8 @@ def test_a_kernel_ignores_the_users_own_setup(tmp_path, monkeypatch):
     facts = "os.environ['MPLBACKEND'], hash('a'), sys.executable, 'intruder' in globals(), os.getcwd()"
     look = f"import os, sys; print({facts})"
     (tmp_path / "b").mkdir()
-    first, _ = execute(tmp_path, look, cwd=tmp_path / "b")
-    second, _ = execute(tmp_path, look, cwd=tmp_path / "b")
+    first, _ = execute(tmp_path, look, kernel=kernels.start_kernel(cwd=tmp_path / "b"))
+    second, _ = execute(tmp_path, look, kernel=kernels.start_kernel(cwd=tmp_path / "b"))
     text = first.cells[2].outputs[0].text
     assert text == second.cells[2].outputs[0].text
     assert text.startswith("module://matplotlib_inline")
@@ -140,7 +145,7 @@ def test_a_kernel_ignores_the_users_own_setup(tmp_path, monkeypatch):
 
 def test_tcp_replaces_ipc_where_a_socket_cannot_be_bound(tmp_path, monkeypatch):
     """Without Unix sockets the notebook still runs."""
-    monkeypatch.setattr(engine, "can_bind", lambda _: False)
+    monkeypatch.setattr(kernels, "can_bind", lambda _: False)
     notebook, error = execute(tmp_path, "n + 1")
     assert error is None
     assert statuses(notebook)[-1] == "completed"
@@ -165,3 +170,24 @@ def test_the_papermill_command_finds_the_engine(tmp_path):
                           cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 138, done.stderr
     assert statuses(nbformat.read(tmp_path / "out.ipynb", 4)) == ["completed", "completed", "failed"]
+
+
+def test_a_kernel_started_early_has_imported_what_the_notebook_asks_for(tmp_path):
+    """Modules of the first cell are there before it runs; one that does not exist is left to the notebook."""
+    path = write_notebook(tmp_path / "in.ipynb", "import colorsys\nfrom wave import Wave_read\nimport no_such_module")
+    assert kernels.modules_of(path) == ["colorsys", "wave", "no_such_module"]
+    kernel = kernels.start_kernel(preload=kernels.modules_of(path))
+    look = "import sys; print([name in sys.modules for name in ('colorsys', 'wave', 'chunk')], 'colorsys' in globals())"
+    notebook, error = execute(tmp_path, look, kernel=kernel)
+    assert error is None
+    assert notebook.cells[2].outputs[0].text == "[True, True, False] False\n"
+    assert not kernel.folder.exists() and kernel.process.returncode is not None
+
+
+def test_modules_of_a_notebook_that_cannot_be_read_are_none(tmp_path):
+    """A broken notebook or a syntax error is told by whoever executes it."""
+    (tmp_path / "a.ipynb").write_text("{")
+    assert kernels.modules_of(tmp_path / "a.ipynb") == []
+    assert kernels.modules_of(write_notebook(tmp_path / "b.ipynb", "import (")) == []
+    drawing = write_notebook(tmp_path / "c.ipynb", "from tdsp import open_run, show")
+    assert kernels.modules_of(drawing) == ["tdsp", "matplotlib.pyplot"]

@@ -6,27 +6,17 @@ seconds. `papermill --engine tdsp` gets the same. Papermill loads this module wh
 point `papermill.engine`), so nothing of it is imported at the top and the classes have no base of papermill's.
 """
 
-import ctypes
-import json
-import os
-import shutil
-import signal
-import socket
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tdsp.core import write_atomic
+from tdsp.runner.kernels import START_LIMIT, Kernel, start_kernel
 
 SAVE_EVERY = 2.0  # seconds between two saves of a running notebook
-START_LIMIT = 120  # seconds for a kernel to answer on a busy machine
 OUTPUT_LIMIT = 60  # seconds for the outputs of a finished cell to arrive
-SOCKET_PATH = 80  # characters; macOS takes 103 for the whole path of a socket
 
 Progress = Callable[[int, int, float], object]  # number of the code cell that starts, code cells, seconds so far
 
@@ -56,35 +46,37 @@ class TruthfulEngine:
         progress_bar: bool | dict[str, Any] = False,
         start_timeout: float = START_LIMIT,
         execution_timeout: float | None = None,
-        cwd: str | Path | None = None,
-        environment: dict[str, str] | None = None,
+        kernel: Kernel | None = None,  # one that was started before; it ends with the notebook
         **_: Any,
     ) -> Any:
         """Return the executed notebook. Raises what ended it, after the file says so; papermill raises cell errors."""
+        transcript = Transcript(nb, save_as or output_path, progress or _papermill_bar(nb, bool(progress_bar)))
+        try:
+            kernel = kernel or start_kernel(kernel_name)
+            cls._execute(transcript, kernel, timeout=execution_timeout, startup_timeout=start_timeout)
+        except BaseException as error:
+            transcript.failed(error, kernel.explain(error, execution_timeout) if kernel else str(error))
+            raise
+        finally:
+            if kernel is not None:
+                kernel.end()
+            transcript.close()
+        return nb
+
+    @staticmethod
+    def _execute(transcript: "Transcript", kernel: Kernel, **limits: Any) -> None:
+        """Let papermill's client run the cells."""
         from papermill.clientwrap import PapermillNotebookClient
         from papermill.log import logger
 
-        transcript = Transcript(nb, save_as or output_path, progress or _papermill_bar(nb, bool(progress_bar)))
+        client = PapermillNotebookClient(
+            transcript, km=kernel.manager, log=logger, iopub_timeout=OUTPUT_LIMIT, **limits
+        )
         try:
-            with private_kernel(kernel_name, cwd=cwd, environment=environment) as kernel:
-                client = PapermillNotebookClient(
-                    transcript, km=kernel.manager, log=logger, startup_timeout=start_timeout,
-                    timeout=execution_timeout, iopub_timeout=OUTPUT_LIMIT,
-                )  # fmt: skip
-                try:
-                    client.execute()
-                except BaseException as error:
-                    transcript.failed(error, kernel.explain(error, execution_timeout))
-                    raise
-                finally:
-                    if client.kc is not None:
-                        client.kc.stop_channels()
-        except BaseException as error:
-            transcript.failed(error, str(error))
-            raise
+            client.execute()
         finally:
-            transcript.close()
-        return nb
+            if client.kc is not None:
+                client.kc.stop_channels()
 
 
 def _papermill_bar(nb: Any, wanted: bool) -> Progress | None:
@@ -185,125 +177,3 @@ def _now() -> str:
 
 def _seconds(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-# kernels ------------------------------------------------------------------------------------------------------------
-class Kernel:
-    """A kernel process and the manager that talks to it."""
-
-    def __init__(self, manager: Any, folder: Path):
-        self.manager, self.folder = manager, folder
-
-    def explain(self, error: BaseException, limit: float | None) -> str:
-        """Return in one sentence or two why the kernel did not finish."""
-        kind = type(error).__name__
-        if kind == "CellTimeoutError" and "IOPub" not in str(error):
-            return f"The cell ran longer than its limit of {limit:g} seconds. Raise it with --cell-timeout."
-        if kind == "DeadKernelError" or (kind == "RuntimeError" and "died" in str(error)):
-            return f"The kernel {self._end()}.{self._last_words()}"
-        return "Interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
-
-    def _end(self) -> str:
-        process = getattr(self.manager.provisioner, "process", None)
-        code = process.poll() if process is not None else None
-        if code is None or code >= 0:
-            return f"ended by itself with exit code {code}" if code is not None else "is gone"
-        name = signal.Signals(-code).name
-        return f"was killed by {name}" + (": often the system had no memory left" if name == "SIGKILL" else "")
-
-    def _last_words(self) -> str:
-        text = (self.folder / "kernel.log").read_text(encoding="utf-8", errors="replace").strip()
-        return f" Its last words:\n{text[-2000:]}" if text else ""
-
-    def end(self) -> None:
-        """Kill the kernel with all it started, and wait until it is gone."""
-        provisioner = self.manager.provisioner
-        process = getattr(provisioner, "process", None)
-        if process is None:
-            return
-        with suppress(ProcessLookupError):  # it ended before us, with its whole group
-            os.killpg(provisioner.pgid or process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@contextmanager
-def private_kernel(
-    name: str,
-    *,
-    cwd: str | Path | None = None,
-    environment: dict[str, str] | None = None,  # added to this process's own
-) -> Iterator[Kernel]:
-    """Start a kernel whose sockets only this user can reach; it is gone when the block ends, or this process does."""
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient.util import run_sync
-
-    folder = Path(tempfile.mkdtemp(prefix=f"tdsp-{os.getpid()}-", dir=_short_folder()))
-    kernel = Kernel(None, folder)
-    try:
-        kernel.manager = AsyncKernelManager(
-            kernel_name=name, kernel_spec_manager=_specs(name, folder), connection_file=str(folder / "k.json"),
-            transport="ipc" if can_bind(folder) else "tcp",
-        )  # fmt: skip
-        options: dict[str, Any] = {"preexec_fn": _die_with_parent} if sys.platform == "linux" else {}
-        if name == "python3":
-            options["extra_arguments"] = ["--HistoryManager.enabled=False"]
-        with open(folder / "kernel.log", "wb") as log:
-            run_sync(kernel.manager.start_kernel)(
-                cwd=str(cwd or Path.cwd()),
-                env=kernel_environment(folder) | (environment or {}),
-                stdout=log,
-                stderr=log,
-                **options,
-            )
-        yield kernel
-    finally:
-        if kernel.manager is not None:
-            kernel.end()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= SOCKET_PATH - 40 or not os.access("/tmp", os.W_OK) else "/tmp"
-
-
-def can_bind(folder: Path) -> bool:
-    """Whether a socket can be made in a folder; some file systems and long paths refuse."""
-    path = folder / "probe"
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.bind(str(path))
-        path.unlink()
-    except OSError:
-        return False
-    return len(str(folder)) <= SOCKET_PATH
-
-
-def _specs(name: str, folder: Path) -> Any:
-    """Return where a kernel is looked up: `python3` is this very interpreter, whatever the user has registered."""
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    if name != "python3":
-        return KernelSpecManager()
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = folder / "kernels" / name / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
-    return KernelSpecManager(kernel_dirs=[str(folder / "kernels")], ensure_native_kernel=False)
-
-
-def kernel_environment(folder: Path) -> dict[str, str]:
-    """Return this process's environment without what a user's own set-up would change in a run."""
-    dropped = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONHASHSEED", "IPYTHONDIR")
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin while others work cost minutes on busy cores
-    return waiting | kept | {"PYTHONHASHSEED": "0", "IPYTHONDIR": str(folder / "ipython")}
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it is gone, however that came about."""
-    assert _LIBC is not None
-    _LIBC.prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG

@@ -29,6 +29,7 @@ from tdsp.core import (
     write_code,
 )
 from tdsp.params import EVERYWHERE, describe_run
+from tdsp.runner.kernels import Kernel, modules_of, start_kernel
 from tdsp.runner.preflight import Plan, check_plan, plan_run
 from tdsp.runner.reuse import find_reusable, take_over
 
@@ -70,12 +71,45 @@ def exit_code_of(record: dict[str, Any]) -> int:
     return 0 if record["verdict"] == "accepted" else 3
 
 
+class Relay:
+    """Starts the kernel of each stage while the work before it still goes on; none is left when the block ends."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.ready: dict[str, Kernel] = {}
+
+    def __enter__(self) -> "Relay":
+        """Hold no kernel yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the kernels that were not taken."""
+        for kernel in self.ready.values():
+            kernel.end()
+
+    def start(self, stage: str) -> None:
+        """Start a stage's kernel in the project's folder; it imports what the notebook is going to."""
+        import_papermill()
+        notebook = find_notebooks(self.plan.root) / f"{stage}.ipynb"
+        told = {"TDSP_PARAMETERS": str(self.plan.file.parent)}
+        self.ready[stage] = start_kernel(cwd=self.plan.root, environment=told, preload=modules_of(notebook))
+
+    def take(self, stage: str) -> Kernel:
+        """Return the kernel of a stage, and start that of the next one."""
+        if stage not in self.ready:
+            self.start(stage)
+        for following in STAGES[STAGES.index(stage) + 1 :][:1]:
+            self.start(following)
+        return self.ready.pop(stage)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A run in progress: its plan, its folder and how it is watched."""
 
     plan: Plan
     run: Run
+    relay: Relay
     watch: Callable[[Step], object]
     cell_timeout: float | None = None
     start: str = STAGES[0]  # the stages before it are reused
@@ -109,14 +143,17 @@ def run_file(
     with interruptible():
         plan = plan_run(file, settings=settings, out=out)
         watch(Step(plan.project, "", "preparing"))
-        table = check_plan(plan)
-        source = None
-        if start != STAGES[0]:
-            source = find_reusable(plan.outputs, plan.project, start, plan.resolved, table.sha256 if table else None)
-        run = start_run(plan)
-        if source is not None:
-            take_over(run, source, start)
-        return run_stages(Job(plan, run, watch, cell_timeout, start))
+        with Relay(plan) as relay:
+            relay.start(start)
+            table = check_plan(plan)
+            source = None
+            if start != STAGES[0]:
+                digest = table.sha256 if table else None
+                source = find_reusable(plan.outputs, plan.project, start, plan.resolved, digest)
+            run = start_run(plan)
+            if source is not None:
+                take_over(run, source, start)
+            return run_stages(Job(plan, run, relay, watch, cell_timeout, start))
 
 
 def run_stages(job: Job) -> RunOutcome:
@@ -178,6 +215,7 @@ def execute_notebook(job: Job, stage: str, target: Path) -> None:
     """Let papermill execute a stage notebook into `target`. Raises what ended it."""
     papermill = import_papermill()
     source = find_notebooks(job.plan.root) / f"{stage}.ipynb"
+    kernel = job.relay.take(stage)
 
     def show(cell: int, cells: int, seconds: float) -> None:
         job.watch(Step(job.plan.project, stage, "running", cell, cells, seconds))
@@ -191,8 +229,7 @@ def execute_notebook(job: Job, stage: str, target: Path) -> None:
         progress=show,
         progress_bar=False,
         execution_timeout=job.cell_timeout,
-        cwd=job.plan.root,
-        environment={"TDSP_PARAMETERS": str(job.plan.file.parent)},
+        kernel=kernel,
     )
 
 
