@@ -67,8 +67,14 @@ def _accepted(record: Record) -> list[Step]:
             "See the goals",
         ),
         Step(f"predict with `tdsp predict outputs/runs/{run}/model TABLE -o OUT`.", "Engineer"),
-        Step(f"replay the run with `tdsp verify {run}`.", "Whoever doubts it"),
+        *_repeat(record),
     ]
+
+
+def _repeat(record: Record) -> list[Step]:
+    return (
+        [Step(f"repeat it with `tdsp run parameters/{record['project']}.yaml`.", "Analyst")] if record["fixed"] else []
+    )
 
 
 def _rejected(record: Record) -> list[Step]:

@@ -20,27 +20,29 @@ from .verdict import NAMES, STOPPED, goal_of, short_id, verdict_tag
 def project_view(runs: Sequence[tuple[Path, Record]], outputs: Path) -> dict[str, Any]:
     "Return one project's tile and table, newest run first."
     records = [record for _, record in runs]
-    newest = records[0]
-    key = next((goal["metric"] for record in records if (goal := goal_of(record))), "")
-    limit = next((x for record in records if (x := _limit_of(record, key)) is not None), None)
-    found = [record["metrics"][key] for record in records if key in record["metrics"]]
-    rungs = [*found, {"value": limit}] if limit is not None else found
-    scale = _zoomed(rungs)
+    newest = next((record for record in records if record["verdict"]), records[0])
+    key = next((goal["metric"] for record in (newest, *records) if (goal := goal_of(record))), "")
+    limit = next((x for record in (newest, *records) if (x := _limit_of(record, key)) is not None), None)
+    found = [record["metrics"][key] for record in (newest, *records) if key in record["metrics"]]
+    scale = _zoomed([*found, {"value": limit}] if limit is not None else found)
     measure = found[0]["label"] if found else "Result"
-    tag = verdict_tag(newest)
-    rows = [
-        _run_row(folder, record, runs[i + 1][1] if i + 1 < len(runs) else None, key, scale, outputs)
-        for i, (folder, record) in enumerate(runs)
-    ]
     limit_text = format_number(limit, common_decimals(found)) if limit is not None else ""
-    tail = f"{rows[0]['value']} ({rows[0]['interval']})" if rows[0]["interval"] else rows[0]["value"] or "no result"
+    older = [*records[1:], None]
+    rows = [_run_row(folder, record, older[i], key, scale, outputs) for i, (folder, record) in enumerate(runs)]
     return {
         "name": newest["title"] or newest["project"], "question": newest["question"], "runs": rows, "measure": measure,
         "limit": scale.at(limit) if scale and limit is not None else None, "limit_text": limit_text,
-        "tile": {"word": tag.word.capitalize(), "state": tag.state, "icon": tag.icon,
-                 "note": f"{tail}, limit {limit_text}" if limit_text and rows[0]["value"] else tail},
+        "tile": _tile(newest, records[0], rows[records.index(newest)], limit_text),
         "caption": f"{measure} with its 95\u202f% interval{'; dashed line: limit' if limit_text else ''}. Newest first."
     }  # fmt: skip
+
+
+def _tile(shown: Record, newest: Record, row: Record, limit_text: str) -> dict[str, str]:
+    tag = verdict_tag(shown)
+    says = [f"{row['value']} ({row['interval']})" if row["interval"] else row["value"] or "no result"]
+    says += [f"limit {limit_text}"] if limit_text and row["value"] else []
+    says += [f"newest run: {verdict_tag(newest).word}"] if newest is not shown else []
+    return {"word": tag.word.capitalize(), "state": tag.state, "icon": tag.icon, "note": ", ".join(says)}
 
 
 def _limit_of(record: Record, key: str) -> float | None:

@@ -13,15 +13,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .advice import evidence_words, failed_stage, failure_view, gate_words, next_steps, open_gates, place_of
-from .advice import silent_words, what_to_do
+from tdsp.advice import (
+    evidence_words,
+    failure_view,
+    gate_words,
+    next_steps,
+    open_gates,
+    place_of,
+    silent_words,
+    what_to_do,
+)
 from .core import STAGES, TdspError, list_runs, read_record, status_of, write_atomic
 from .display import format_bytes, format_date, format_int, format_seconds, picture_of
 from .ladder import Record
 from .overview import project_view, setting_text
 from .story import TEMPLATES, story_of
-from .verdict import GATE_RULE, NAMES, QUESTIONS, STOPPED, Panel, fact_of, gate_rows, goal_of, key_figures
-from .verdict import panel_of, short_id, stage_line, stage_tag, tag_of, verdict_tag
+from tdsp.verdict import (
+    GATE_RULE,
+    NAMES,
+    QUESTIONS,
+    STOPPED,
+    Panel,
+    fact_of,
+    gate_rows,
+    goal_of,
+    key_figures,
+    panel_of,
+    short_id,
+    stage_line,
+    stage_tag,
+    verdict_tag,
+)
 
 # %% ../notebooks/lib/20_report.ipynb #1202cf14
 def origin(record: Record) -> list[tuple[str, str]]:
@@ -250,15 +272,13 @@ def render_index(outputs: str | Path) -> Path:
         if record:
             groups.setdefault(record["project"], []).append((folder, record))
     projects = [project_view(runs, outputs) for runs in groups.values()]
-    count = sum(len(runs) for runs in groups.values())
-    starts = [record["started_at"] for runs in groups.values() for _, record in runs]
-    newest = format_date(max(starts), time=False) if starts else ""
-    what = f"{count} run{'s' * (count != 1)} of {len(groups)} project{'s' * (len(groups) != 1)}"
-    ids = [short_id(record) for runs in groups.values() for _, record in runs if len(runs) > 1][:2]
+    found = [record for runs in groups.values() for _, record in runs]
+    newest = format_date(max(record["started_at"] for record in found), time=False) if found else ""
+    what = f"{len(found)} run{'s' * (len(found) != 1)} of {len(groups)} project{'s' * (len(groups) != 1)}"
     text = page(
         "runs", page_title=f"All runs: {what}", question="Where does each project stand?", projects=projects,
         top={"name": "All runs", "what": f"{what} · newest {newest}" if newest else what, "href": "", "link": ""},
-        pair=ids if len(ids) == 2 else None,
+        newest=short_id(max(found, key=lambda record: record["started_at"])) if found else "",
     )  # fmt: skip
     write_atomic(outputs / "index.html", text)
     return outputs / "index.html"

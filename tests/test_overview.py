@@ -46,6 +46,13 @@ def test_run_measured_by_another_metric_is_not_drawn(tmp_path: Path):
     assert rows[1]["marks"] == ()
 
 
+def test_run_without_a_verdict_does_not_hide_the_newest_one(tmp_path: Path):
+    """The tile keeps the verdict and mentions the failure."""
+    failed = record("flights-3", status="failed", verdict=None, metrics={})
+    tile = view(tmp_path, failed, record())["tile"]
+    assert (tile["word"], tile["note"]) == ("Accepted", "0.679 (0.659 to 0.699), limit 0.620, newest run: failed")
+
+
 def test_project_without_any_number_has_a_view(tmp_path: Path):
     """Nothing measured yet is a state, not an error."""
     project = view(tmp_path, record(metrics={}))

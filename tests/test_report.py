@@ -226,6 +226,18 @@ def test_index_of_no_run_says_how_to_make_one(tmp_path: Path):
     assert "There is no run yet" in Page(render_index(tmp_path)).text
 
 
+def test_pages_name_only_commands_that_exist(outputs: Path):
+    """A reader may type what a page says."""
+    from typer.main import get_command
+
+    from tdsp.runner.cli import app
+
+    verbs = set(get_command(app).commands)
+    said = {verb for path in pages(outputs) for verb in re.findall(r"<code>tdsp (\w+)", path.read_text())}
+    assert {"predict", "run", "check", "runs", "show", "report"} <= said
+    assert said <= verbs
+
+
 def test_documents_show_what_a_person_has_to_fill_in(tmp_path: Path):
     """Incomplete documents are shown with their missing fields, complete ones folded."""
     documents = [
