@@ -184,7 +184,7 @@ def predictions_table(scores: Scores, row_id: Any) -> pd.DataFrame:
             columns |= {f"{role}_{name}": told[:, k] for k, name in enumerate(scores.classes)}
     return pd.DataFrame(columns)
 
-# %% ../notebooks/lib/14_evaluate.ipynb #560f4a00
+# %% ../notebooks/lib/14_evaluate.ipynb #97942357
 def _told_and_seen(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
     told = scores.predictions["winner"]
     if scores.task != "multiclass":
@@ -210,14 +210,18 @@ def calibration_table(scores: Scores, *, n_bins: int = 10, n_resamples: int = 20
 
     once = np.ones(len(told))
     draws = [means(w, seen) for w in resample_weights(scores.units, n_resamples, scores.random_state)]
-    found = [estimate_of(np.array(column), scores.units) for column in zip(means(once, seen), *draws)]
+    rows = np.bincount(part)
+    found = [
+        estimate_of(np.array(column), scores.units, freedom=min(scores.units.n, n) - 1)
+        for n, *column in zip(rows, means(once, seen), *draws)
+    ]
     return pd.DataFrame(
         {
             "predicted": means(once, told),
             "observed": [e.value for e in found],
             "low": [e.low for e in found],
             "high": [e.high for e in found],
-            "rows": np.bincount(part),
+            "rows": rows,
         }
     )
 
@@ -364,7 +368,7 @@ def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = No
         alt = f"{what} against what was observed in {len(table)} groups of test rows: the largest gap is {gap}."
         return described(ax, alt=alt, data=table)
 
-# %% ../notebooks/lib/14_evaluate.ipynb #ded8ded9
+# %% ../notebooks/lib/14_evaluate.ipynb #c3579fcb
 def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     "Share of the positives found in the top share of the rows; the title reads it at one tenth. Returns Axes."
     table, name = lift_table(scores), _short(scores.classes[-1] if scores.classes else 1, 16)
@@ -376,7 +380,7 @@ def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
         ax.plot(x, y, color=BLUE, marker="o")
         ax.set(xlim=(0, 101), ylim=(0, 104), xlabel="Rows taken, highest probability first (%)")
         ax.set_ylabel(f"Share of {name} found (%)")
-        ax.set_title(f"The top 10 % of rows hold {100 * tenth['positives_found']:.0f} % of {name}")
+        ax.set_title(f"The top 10 % hold {100 * tenth['positives_found']:.0f} % of {name}")
         found = f"{100 * tenth['positives_found']:.0f} % of all {name}, {tenth['lift']:.1f} times as many as at random"
         alt = f"Gain curve: the tenth of the rows with the highest probability holds {found}."
         return described(ax, alt=alt, data=table)
