@@ -258,7 +258,7 @@ def transform(
     "The rows of one SELECT, sorted by all columns. Raises DataError with the line of a mistake, or for zero rows."
     import duckdb
 
-    sql = re.sub(r"(;|--[^\n]*|\s)+\Z", "", sql)
+    sql = _without_end(sql, duckdb.tokenize(sql))
     if not sql:
         raise DataError(f"{where} is empty. Write one SELECT over: {', '.join(tables)}.")
     with tempfile.TemporaryDirectory() as scratch, duckdb.connect() as connection:
@@ -279,6 +279,16 @@ def transform(
     if not found.num_rows:
         raise DataError(f"{where} returns no row. Check its WHERE and JOIN conditions.")
     return plain_table(found, where)
+
+
+def _without_end(sql: str, tokens: list[tuple[int, Any]]) -> str:
+    "The statement without the semicolons and comments after it; DuckDB's own tokens tell them from text in quotes."
+    data, end = sql.encode(), len(sql.encode())
+    for start, kind in reversed(tokens):
+        if kind.name != "comment" and data[start:end].strip() != b";":
+            break
+        end = start
+    return data[:end].decode().rstrip()
 
 
 def _settings(scratch: str) -> list[str]:

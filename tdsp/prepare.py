@@ -113,7 +113,7 @@ class Target:
         "0 and 1, codes in the order of `classes`, or the numbers. Raises DataError for a class that is none of them."
         if self.task == "regression":
             return pd.to_numeric(y).to_numpy(dtype=float)
-        codes = pd.Categorical(as_labels(y), categories=list(self.classes)).codes.astype(np.int64)
+        codes = pd.Index(self.classes).get_indexer(pd.Index(as_labels(y))).astype(np.int64)
         if (codes < 0).any():
             found = sorted(set(map(str, as_labels(y)[codes < 0])))
             raise DataError(f"{self.name} holds {found[0]!r}, which is none of: {', '.join(self.classes)}.")
@@ -159,7 +159,7 @@ def _require_values(y: pd.Series, target: str, n_rows: int) -> None:
     if y.empty:
         raise DataError(f"target {target!r} is missing in all {n_rows:,} rows.")
     if y.nunique() == 1:
-        raise DataError(f"target {target!r} is {y.iloc[0]!r} in every row: there is nothing to predict.")
+        raise DataError(f"target {target!r} is {str(y.iloc[0])!r} in every row: there is nothing to predict.")
     if len(y) < MIN_ROWS:
         raise DataError(f"{len(y)} rows with a target are too few to learn from and test on; {MIN_ROWS} is the least.")
 
@@ -418,7 +418,7 @@ def reason_to_leave_out(column: pd.Series) -> str:
         return "a row number: every row has its own" if _is_row_number(present, len(column)) else ""
     if kind_of(column) != "string":
         return ""
-    if n > MAX_LEVELS:
+    if n > MAX_LEVELS or n >= 0.95 * len(present) >= MIN_ROWS:
         return f"text with {n:,} different values in {len(present):,} rows: an id or free text"
     if n > 20 and n > 0.5 * len(present):
         return f"text that rarely repeats: {n:,} different values in {len(present):,} rows"
