@@ -34,7 +34,16 @@ bench: $(READY)  ## seconds of a run as a ratio to one plain script
 	$(BIN)/python tests/bench.py
 
 export: $(READY)  ## write tdsp/*.py from notebooks/lib
-	$(BIN)/nbdev-export --path notebooks/lib
+	@$(BIN)/python -c "$$EXPORT" notebooks/lib/*.ipynb
+
+# nbdev-export would also rewrite the docstring of tdsp/__init__.py, from the long docstrings in tdsp/runner.
+define EXPORT
+import sys
+from nbdev.export import nb_export
+for notebook in sys.argv[1:]:
+    nb_export(notebook, "tdsp")
+endef
+export EXPORT
 
 clean:  ## remove .venv and caches; outputs/ stays
 	rm -rf .venv build dist tdsp.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
