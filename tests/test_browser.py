@@ -48,6 +48,7 @@ def test_jupyterlab_runs_a_notebook(lab, tmp_path: Path):
 
 
 @pytest.mark.end_to_end
+@pytest.mark.timeout(900)
 def test_the_stage_notebooks_run_one_after_the_other_in_jupyterlab(lab, project: Path):
     """Run All in notebook 1, 2, 3, 4 and 5 takes the built-in sample to a verdict, with nothing else to do."""
     opened = lab(project)
