@@ -191,3 +191,17 @@ def test_modules_of_a_notebook_that_cannot_be_read_are_none(tmp_path):
     assert kernels.modules_of(write_notebook(tmp_path / "b.ipynb", "import (")) == []
     drawing = write_notebook(tmp_path / "c.ipynb", "from tdsp import open_run, show")
     assert kernels.modules_of(drawing) == ["tdsp", "matplotlib.pyplot"]
+
+
+def test_folders_of_killed_processes_are_swept_and_those_in_use_are_not(tmp_path):
+    """A folder whose lock nobody holds goes, one that is in use or that is not ours stays."""
+    used, other = kernels.start_kernel(), tmp_path / "tdsp-other"
+    left = tmp_path / "tdsp-left"
+    for folder in (left, other):
+        folder.mkdir()
+    (left / "lock").touch()
+    kernels.sweep(tmp_path)
+    kernels.sweep(used.folder.parent)
+    assert not left.exists() and other.exists() and used.folder.exists()
+    used.end()
+    assert not used.folder.exists()

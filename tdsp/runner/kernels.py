@@ -7,6 +7,7 @@ on, it is ready when its own stage begins.
 
 import ast
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 START_LIMIT = 120  # seconds for a kernel to answer on a busy machine
 SOCKET_PATH = 80  # characters; macOS takes 103 for the whole path of a socket
@@ -28,8 +29,8 @@ LATER = {"show": "matplotlib.pyplot"}  # what `from tdsp import show` loads when
 class Kernel:
     """A kernel process, the manager that talks to it, and the folder of its sockets."""
 
-    def __init__(self, manager: Any, folder: Path):
-        self.manager, self.folder = manager, folder
+    def __init__(self, manager: Any, folder: Path, lock: IO[bytes]):
+        self.manager, self.folder, self.lock = manager, folder, lock
 
     @property
     def process(self) -> Any:
@@ -63,6 +64,7 @@ class Kernel:
                 os.killpg(self.manager.provisioner.pgid or self.process.pid, signal.SIGKILL)
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()
 
 
 def start_kernel(
@@ -76,7 +78,7 @@ def start_kernel(
     from jupyter_client.manager import AsyncKernelManager
     from nbclient.util import run_sync
 
-    folder = Path(tempfile.mkdtemp(prefix=f"tdsp-{os.getpid()}-", dir=_short_folder()))
+    folder, lock = _private_folder()
     transport = "ipc" if can_bind(folder) else "tcp"
     manager = AsyncKernelManager(
         kernel_name=name,
@@ -84,7 +86,7 @@ def start_kernel(
         connection_file=str(folder / "k.json"),
         transport=transport,
     )
-    kernel = Kernel(manager, folder)
+    kernel = Kernel(manager, folder, lock)
     options: dict[str, Any] = {"preexec_fn": _die_with_parent} if sys.platform == "linux" else {}
     if name == "python3":
         options["extra_arguments"] = ["--HistoryManager.enabled=False"]
@@ -99,9 +101,25 @@ def start_kernel(
     return kernel
 
 
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= SOCKET_PATH - 40 or not os.access("/tmp", os.W_OK) else "/tmp"
+def _private_folder() -> tuple[Path, IO[bytes]]:
+    """Return a new folder for this user alone, and the lock that says it is in use."""
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) > SOCKET_PATH - 40 and os.access("/tmp", os.W_OK):
+        parent = Path("/tmp")
+    sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix="tdsp-", dir=parent))
+    lock = open(folder / "new", "wb")  # noqa: SIM115  # held as long as the kernel
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / "new").rename(folder / "lock")
+    return folder, lock
+
+
+def sweep(parent: Path) -> None:
+    """Remove the folders of processes that were killed before they could: nobody holds their lock any more."""
+    for path in parent.glob("tdsp-*/lock"):
+        with suppress(OSError), open(path, "rb") as lock:  # in use, another user's, or just gone
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def can_bind(folder: Path) -> bool:
