@@ -324,7 +324,9 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     shares = df.isna().mean().loc[lambda s: s > 0].sort_values(ascending=False, kind="stable")
     title = "No value is missing"
     if len(shares):
-        most = f"{_short(shares.index[0])} in {format_percent(shares.iloc[0])} of the rows"
+        share = shares.iloc[0]
+        shown = format_percent(share, 0 if share == 1 or 0.01 <= share < 0.99 else 1)
+        most = f"{_short(shares.index[0])} in {shown} of the rows"
         title = f"Gaps in {len(shares)} of {len(df.columns)} columns; {most}"
     ax = _plot_rows(100 * shares, title, "Rows without a value (%)", ax)
     ax.set_xlim(0, 100)
@@ -332,14 +334,12 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
 
 
 def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", marked: Iterable[str] = ()) -> "Axes":
-    "One bar a row, longest first; rows in `marked` in another colour and hatched."
+    "One bar a row, longest first; rows in `marked` in another colour, hatched and called suspected."
     values, marked = values[:MOST][::-1], set(marked)
-    names = [str(name) if len(str(name)) <= 26 else f"{str(name)[:25]}…" for name in values.index]
+    names = [_label(str(name)) + (", suspected" if name in marked else "") for name in values.index]
     with drawing(ax, height=0.9 + 0.26 * max(3, len(values))) as ax:
-        bars = ax.barh(
-            range(len(values)), values, height=0.7, color=[ORANGE if n in marked else BLUE for n in values.index]
-        )
-        for bar, name in zip(bars, values.index):
+        colours = [ORANGE if name in marked else BLUE for name in values.index]
+        for bar, name in zip(ax.barh(range(len(values)), values, height=0.7, color=colours), values.index):
             bar.set_hatch("///" if name in marked else "")
         ax.set_yticks(range(len(values)), names)
         ax.grid(visible=False, axis="y")
@@ -347,6 +347,11 @@ def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", mar
         ax.set_xlabel(label)
         ax.set_title(title)
     return ax
+
+
+def _label(name: str) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= 26 else f"{name[:25]}…"
 
 # %% ../notebooks/lib/11_quality.ipynb #53744cd5
 def plot_target(y: pd.Series, *, task: str, positive_class: str | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -357,7 +362,7 @@ def plot_target(y: pd.Series, *, task: str, positive_class: str | None = None, a
     shares = table.set_index("class")["share"]
     named = positive_class if positive_class else str(shares.index[0])
     title = f"{format_percent(shares.get(named, 0.0), 1)} of the rows are {_short(named)}"
-    ax = _plot_rows(100 * shares, title, "Rows (%)", ax, [named] if positive_class else [])
+    ax = _plot_rows(100 * shares, title, "Rows (%)", ax)
     return described(ax, alt=f"Bars of {len(shares)} classes: {title}.", data=table)
 
 
@@ -369,6 +374,8 @@ def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
         ax.stairs(counts, edges, fill=True, color=BLUE)
         ax.axvline(float(y.median()), color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
         ax.set(xlabel=f"{_short(y.name)}; dashed: median {middle}", ylabel="Rows")
+        ax.locator_params(axis="x", nbins=5)
+        ax.xaxis.set_major_formatter(lambda value, _: format_number(value))
         ax.set_title(title)
     data = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "rows": counts})
     return described(ax, alt=f"Histogram: {title}, median {middle}, {format_int(len(y))} rows.", data=data)
@@ -386,17 +393,10 @@ def plot_association(
     above = int((values > chance).sum())
     title = f"{above} of {len(values)} columns move with the target more than chance"
     if suspects:
-        title = (
-            f"{_short(suspects[0])} may give the target away"
-            if len(suspects) == 1
-            else f"{len(suspects)} columns may give the target away"
-        )
-    ax = _plot_rows(100 * values, title, "Variance of the target explained (%); dashed: chance", ax, suspects)
+        title = f"{_short(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
+    ax = _plot_rows(100 * values, title, "Explained (%); dashed: chance", ax, suspects)
     with drawing(ax):
         ax.axvline(100 * chance, color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
-        for at, name in enumerate(values.index[:MOST][::-1]):
-            if name in suspects:
-                ax.annotate(" suspected leak", (0, at), va="center", size=9, color=INK, weight="bold")
     ax.set_xlim(0, max(100 * values.max() * 1.05, 300 * chance, 1))
     alt = f"Bars: {title}. Best: {', '.join(f'{_short(n)} {format_percent(v)}' for n, v in values[:3].items())}."
     return described(ax, alt=alt, data=scores)

@@ -50,7 +50,8 @@ def suspects(df, target):
 def test_every_column_is_described_by_its_kind():
     """Numbers have a range, texts their levels, dates their span; the target is marked."""
     df = pd.DataFrame({
-        "seats": [149, 55, 149], "carrier": ["UA", None, "UA"], "when": pd.to_datetime(["2013-01-01", "2013-10-19", "2013-02-01"]),
+        "seats": [149, 55, 149], "carrier": ["UA", None, "UA"],
+        "when": pd.to_datetime(["2013-01-01", "2013-10-19", "2013-02-01"]),
         "late": [True, False, True], "empty": [np.nan] * 3,
     })  # fmt: skip
     found = describe_table(df, "late").set_index("column")
@@ -76,7 +77,7 @@ def test_a_column_far_ahead_of_all_others_is_suspected(delays):
     """The reason gives both scores in the words of the report."""
     leak, *others = find_leaks(*delays, task="binary", random_state=0)
     assert leak.column == "dep_delay" and not others and leak.alone - leak.rest > 0.2
-    assert "alone reaches ROC-AUC 0.9" in leak.why and "far ahead" in leak.why
+    assert "alone reaches ROC-AUC 0.8" in leak.why and "far ahead" in leak.why
 
 
 def test_the_table_without_it_is_clean(delays):
@@ -225,7 +226,9 @@ def test_a_suspected_leak_is_marked_by_more_than_colour(delays):
     scores = score_association(X, y, task="binary", random_state=0)
     ax = plot_association(scores, leaks=find_leaks(X, y, task="binary", random_state=0))
     assert ax.get_title() == "dep_delay may give the target away"
-    assert any("suspected" in text.get_text() for text in ax.texts) and any(bar.get_hatch() for bar in ax.patches)
+    assert any("suspected" in text.get_text() for text in ax.get_yticklabels()) and any(
+        bar.get_hatch() for bar in ax.patches
+    )
     assert "dep_delay" in description_of(ax).alt
 
 
