@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['GO', 'NO_GO', 'UNSURE', 'MIN_UNITS', 'Scorer', 'Prepare', 'BOTH', 'UNIT', 'METRICS', 'DEFAULT_METRIC', 'Z95',
            'Estimate', 'Gate', 'gate', 'exact_gate', 'verdict_of', 'Metric', 'metrics_for', 'require_metric', 'Units',
-           'make_units', 'resample_weights', 'score_resamples', 'freedom_of', 'estimate_of', 'metric_estimate',
-           'bootstrap', 'gain_of', 'paired_difference', 'expected_half_width', 'rows_needed']
+           'ranked', 'make_units', 'resample_weights', 'score_resamples', 'block_length', 'in_blocks', 'freedom_of',
+           'estimate_of', 'metric_estimate', 'bootstrap', 'gain_of', 'paired_difference', 'expected_half_width',
+           'rows_needed']
 
 # %% ../notebooks/lib/02_stats.ipynb #6b9712e2
 import math
@@ -297,7 +298,7 @@ def require_metric(name: str, task: str) -> Metric:
         raise ParameterError(f"metric {name!r} {known} {task} task.{hint} Use one of: {', '.join(fitting)}.")
     return METRICS[name]
 
-# %% ../notebooks/lib/02_stats.ipynb #3a1398bb
+# %% ../notebooks/lib/02_stats.ipynb #94dcddfb
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
     "What is drawn whole: `codes` gives each row's unit as a position in `labels`; None means that rows are drawn."
@@ -306,10 +307,23 @@ class Units:
     name: str  # rows, groups, days, ...
     codes: np.ndarray | None = None  # (n_rows,)
     labels: np.ndarray | None = None  # (n,), sorted, so that the order of rows does not matter
+    ordered: bool = False  # in time: neighbours may be alike
 
     def of_rows(self) -> np.ndarray | None:
         "The label of each row's unit; None where rows are the units."
         return None if self.codes is None or self.labels is None else self.labels[self.codes]
+
+
+def ranked(by: Any) -> tuple[np.ndarray, np.ndarray]:
+    "Positions (n_rows,) of times or labels among their sorted distinct values, and these; numbers sort as numbers."
+    values = pd.Series(np.asarray(by))
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().all() and not pd.api.types.is_datetime64_any_dtype(values):
+        values = numbers  # "9" comes before "10"
+    elif not pd.api.types.is_datetime64_any_dtype(values):
+        values = values.astype(str)  # values of several types have no order of their own
+    codes, found = pd.factorize(values, sort=True, use_na_sentinel=False)
+    return np.asarray(codes), np.asarray(found)
 
 
 def make_units(n_rows: int, *, kind: str = "random", by: Any = None, name: str = "") -> Units:
@@ -319,10 +333,8 @@ def make_units(n_rows: int, *, kind: str = "random", by: Any = None, name: str =
     labels = pd.Series(np.asarray(by))
     if kind == "time" and pd.api.types.is_datetime64_any_dtype(labels):
         labels = labels.dt.strftime("%Y-%m-%d")
-    elif not pd.api.types.is_numeric_dtype(labels):
-        labels = labels.astype(str)
-    codes, found = pd.factorize(labels, sort=True, use_na_sentinel=False)
-    return Units(len(found), name or ("days" if kind == "time" else "groups"), codes, np.asarray(found))
+    codes, found = ranked(labels)
+    return Units(len(found), name or ("days" if kind == "time" else "groups"), codes, found, kind == "time")
 
 # %% ../notebooks/lib/02_stats.ipynb #1c455ee9
 def resample_weights(units: Units, n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
@@ -345,6 +357,40 @@ def score_resamples(
         for i, w in enumerate(resample_weights(units, n_resamples, random_state)):
             scores[i + 1] = [score(w) for score in scorers]
     return scores
+
+# %% ../notebooks/lib/02_stats.ipynb #c53f2958
+def block_length(effects: np.ndarray) -> int:
+    "How many neighbours to join, from the effects of the units on the score in the order of time; 1 where none."
+    n, v = len(effects), np.nan_to_num(effects - np.nanmean(effects))
+    if n < 2 * MIN_UNITS or not v.any():
+        return 1
+    clear = max(5, math.ceil(math.sqrt(math.log10(n))))  # so many small correlations in a row end the dependence
+    longest = min(n // 2, math.ceil(math.sqrt(n)) + clear)
+    covariance = np.array([(v[k:] * v[: n - k]).sum() / n for k in range(longest + 1)])
+    small = np.abs(covariance[1:] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
+    lag = next((i for i in range(len(small)) if small[i : i + clear].all()), len(small))
+    if not lag:
+        return 1
+    reach = min(2 * lag, longest)
+    k = np.arange(-reach, reach + 1)
+    weighted = np.clip(2 - 2 * np.abs(k) / reach, 0, 1) * covariance[np.abs(k)]
+    spectrum, slope = weighted.sum(), (np.abs(k) * weighted).sum()
+    length = math.ceil((1.5 * (slope / spectrum) ** 2 * n) ** (1 / 3)) if spectrum > 0 else 1
+    return int(np.clip(length, 1, n // 4))
+
+
+def in_blocks(units: Units, score: Scorer) -> Units:
+    "The same units, or blocks of neighbours where units in time act alike on this score."
+    if not units.ordered or units.codes is None or units.labels is None:
+        return units
+    coarse = math.ceil(units.n / 2000)  # leaving out one of more than 2,000 takes long and shows little
+    codes = units.codes // coarse
+    effects = np.array([score((codes != u).astype(float)) for u in range(codes.max() + 1)])
+    length = coarse * block_length(effects)
+    if length == 1:
+        return units
+    return Units(math.ceil(units.n / length), f"blocks of {length} {units.name}", units.codes // length,
+                 units.labels[::length])  # fmt: skip
 
 # %% ../notebooks/lib/02_stats.ipynb #24dfc3b9
 def _interval(
@@ -408,7 +454,7 @@ def metric_estimate(scores: np.ndarray, metric: Metric, y_true: Any, units: Unit
     by_class = _units_of_class(np.asarray(y_true), units) if metric.by_class else np.array([float(units.n)])
     return replace(found, low=_flawless_low(by_class, level))
 
-# %% ../notebooks/lib/02_stats.ipynb #f8342162
+# %% ../notebooks/lib/02_stats.ipynb #1cacb016
 def _as_units(units: Any, n_rows: int, resampled: str) -> Units:
     if isinstance(units, Units):
         return units
@@ -429,10 +475,11 @@ def bootstrap(
     "The score with its bootstrap interval (Efron and Tibshirani 1993); NaN bounds where there is none."
     drawn = _as_units(units, len(y_true), resampled)
     scorers = [metric.scorer(y_true, y_pred)]
+    drawn = in_blocks(drawn, scorers[0])
     scores = score_resamples(scorers, len(y_true), drawn, n_resamples=n_resamples, random_state=random_state)
     return metric_estimate(scores[:, 0], metric, y_true, drawn, level)
 
-# %% ../notebooks/lib/02_stats.ipynb #32dd3087
+# %% ../notebooks/lib/02_stats.ipynb #27e69706
 def gain_of(a: np.ndarray, b: np.ndarray, metric: Metric) -> np.ndarray:
     "By how much the scores `a` are better than `b`; positive means better."
     return (a - b) if metric.higher_is_better else (b - a)
@@ -453,6 +500,7 @@ def paired_difference(
     "By how much `a` is better than `b`, on the same resamples, in the unit of the metric."
     drawn = _as_units(units, len(y_true), resampled)
     scorers = [metric.scorer(y_true, y_pred_a), metric.scorer(y_true, y_pred_b)]
+    drawn = in_blocks(drawn, scorers[0])
     scores = score_resamples(scorers, len(y_true), drawn, n_resamples=n_resamples, random_state=random_state)
     gain = gain_of(scores[:, 0], scores[:, 1], metric)
     return estimate_of(gain, drawn, freedom=freedom_of(metric, y_true, drawn), level=level)
