@@ -6,7 +6,7 @@ from collections import namedtuple
 import pandas as pd
 import pytest
 
-from tdsp.core import DataError, RunError
+from tdsp.core import DataError, ParameterError, RunError
 from tdsp.runner import preflight
 from tdsp.runner.preflight import check_plan, check_table, plan_run
 
@@ -65,3 +65,26 @@ def test_a_parameter_file_outside_any_project_uses_the_working_folders(project, 
     assert (plan.root, plan.outputs, plan.project) == (project, project / "outputs", "wine")
     assert plan_run(alone, out="there").outputs == project / "there"
     assert preflight._project_root(project / "parameters" / "wine.yaml") == project
+
+
+def test_an_error_of_the_system_before_the_first_stage_is_bad_input(project, monkeypatch):
+    """A file that may not be read, or a disk that is full, is told with its place and exit code 2."""
+
+    def refuse(*_, **__) -> None:
+        raise PermissionError(13, "Permission denied", "/secret.yaml")
+
+    monkeypatch.setattr(preflight, "load_parameters", refuse)
+    with pytest.raises(ParameterError, match=r"/secret\.yaml cannot be read: Permission denied"):
+        plan_run(project / "parameters" / "wine.yaml")
+
+
+def test_a_full_disk_while_loading_is_bad_input(project, monkeypatch):
+    """The lake is filled before the first stage, so that no run is left half made."""
+    from tdsp import stages
+
+    def fill(*_, **__) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stages, "modelling_table", fill)
+    with pytest.raises(DataError, match=r"No space left on device \(.*outputs/lake\)"):
+        check_plan(plan_run(project / "parameters" / "wine.yaml"))

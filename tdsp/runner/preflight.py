@@ -42,7 +42,10 @@ def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out
     for name in EVERYWHERE:
         if name in settings:
             raise ParameterError(f"{name} cannot be set: it follows from the parameter file and --out.")
-    resolved = load_parameters(file, root=root, overrides=settings)
+    try:
+        resolved = load_parameters(file, root=root, overrides=settings)
+    except OSError as error:
+        raise ParameterError(f"{error.filename or file} cannot be read: {error.strerror}.") from None
     return Plan(file, root, Path(out or root / "outputs").absolute(), resolved)
 
 
@@ -61,7 +64,11 @@ def check_plan(plan: Plan) -> "Table | None":
         return None  # notebooks of another kind, which load nothing
     from tdsp.stages import modelling_table
 
-    table = modelling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
+    try:
+        table = modelling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
+    except OSError as error:
+        place = error.filename or plan.outputs / "lake"
+        raise DataError(f"The data cannot be loaded: {error.strerror} ({place}).") from None
     require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
     check_table(table.frame, values)
     return table
