@@ -445,6 +445,8 @@ def as_table(thing: object) -> "pd.DataFrame":
         return pd.DataFrame({"what": [str(k) for k, _ in pairs], "value": [cell_text(v) or "none" for _, v in pairs]})
     if isinstance(thing, Sequence) and all(dataclasses.is_dataclass(m) or isinstance(m, Mapping) for m in many):
         return pd.DataFrame([_fields(item) for item in many])
+    if isinstance(thing, Sequence) and all(isinstance(m, str | int | float) for m in many):
+        return pd.DataFrame({"value": [cell_text(m) for m in many]})
     raise TdspError(f"cannot show a {type(thing).__name__}. Give axes, a figure, a table, gates, records or a mapping.")
 
 

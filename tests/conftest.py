@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -111,6 +112,20 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
 
 
 # Only here `evaluate` has a time limit: Playwright gives it none, and a dialog of JupyterLab would wait for ever.
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The accessibility checker axe-core as script text, from npm."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    if npm:
+        subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=folder, capture_output=True, check=False)
+    found = list(folder.glob("axe-core-*.tgz"))
+    if not found:
+        _unavailable("npm cannot fetch axe-core here")
+    with tarfile.open(found[0]) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
 RUN_ALL = """async ([path, seconds]) => {
   const app = window.jupyterapp;
   const late = new Promise((_, fail) => setTimeout(() => fail(`${path}: no end after ${seconds} s`), 1000 * seconds));

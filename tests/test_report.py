@@ -1,9 +1,6 @@
 """The pages of a run and the list of all runs, from their records alone, and in a real browser."""
 
 import re
-import shutil
-import subprocess
-import tarfile
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -261,19 +258,6 @@ def test_code_in_our_sentences_is_set_as_code_after_escaping():
 
 
 # in a browser -------------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The accessibility checker axe-core as script text, from npm."""
-    folder = tmp_path_factory.mktemp("axe")
-    npm = shutil.which("npm")
-    done = npm and subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=folder, capture_output=True, check=False)
-    found = list(folder.glob("axe-core-*.tgz"))
-    if not done or not found:
-        pytest.skip("npm cannot fetch axe-core here")
-    with tarfile.open(found[0]) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()  # type: ignore[union-attr]
-
-
 KINDS = {
     "cover": "runs/flights-20261122T140500Z-7c1e/index.html",
     "data": f"runs/flights-20261122T140500Z-7c1e/{STAGES[1]}.html",
