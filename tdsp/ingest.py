@@ -59,15 +59,17 @@ def locate_source(
 ) -> Location:
     "Find and hash a source without reading it. Raises DataError when there is no such file."
     path = _path_of(uri, Path(root))
-    if path.is_dir():
-        raise DataError(f"source {name!r}: {uri} is a folder. Name one file in it.")
-    if not path.exists():
-        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"source {name!r}: there is no file {path}.{did_you_mean(path.name, beside)}")
     try:
         return Location(name, uri, path, sha256_file(path), path.stat().st_size)
-    except OSError as error:
-        raise DataError(f"source {name!r}: {path} cannot be read: {error.strerror}.") from error
+    except FileNotFoundError as error:
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, beside)
+        raise DataError(f"source {name!r}: there is no file {path}.{hint}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"source {name!r}: {uri} is a folder. Name one file in it.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"source {name!r}: {path} cannot be read: {reason}.") from error
 
 
 def _path_of(uri: str, root: Path) -> Path:
@@ -147,6 +149,9 @@ def _bounded(data: bytes, where: str) -> bytes:
 def plain_table(table: pa.Table, where: str, *, missing_codes: Iterable[str] = ()) -> pa.Table:
     "The table with text, int64, float64, bool and timestamp[us] columns only. Raises DataError for nested columns."
     codes = [str(code) for code in missing_codes]
+    twice = [name for name in table.column_names if table.column_names.count(name) > 1]
+    if twice:
+        raise DataError(f"{where}: the name {twice[0]!r} stands over {len(twice)} columns. Rename them.")
     columns = [_without_codes(_plain_column(table[name], name, where), codes) for name in table.column_names]
     return pa.table(columns, names=table.column_names)
 
@@ -223,7 +228,7 @@ def _read_bytes(data: bytes, where: str, codes: list[str]) -> tuple[pa.Table, li
         raise DataError(f"{where} is empty.")
     if suffix in PARQUET:
         try:
-            return plain_table(pq.read_table(pa.BufferReader(data)), where, missing_codes=codes), []
+            return plain_table(pq.ParquetFile(pa.BufferReader(data)).read(), where, missing_codes=codes), []
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{where} is no Parquet file, or damaged. Fetch it again, or correct its name.") from error
     if suffix not in TEXT:
@@ -349,20 +354,19 @@ def load_table(
     codes = [str(code) for code in missing_codes]
     if sql_path is None and len(sources) != 1:
         raise DataError(f"{len(sources)} sources and no SQL: name an SQL file in `sql`, or one source.")
+    if len({name.lower() for name in sources}) < len(sources):
+        raise DataError(
+            f"sources {', '.join(sources)}: two names differ in capitals only, which SQL cannot tell apart."
+        )
     sql = _read_sql(sql_path)
     places = [locate_source(name, uri, root=root) for name, uri in sources.items()]
     key = _key(sql, places, max_rows, codes)
     target = Path(lake) / "tables" / f"{key}.parquet"
-    made = _note_of(target)
+    made, reused = _note_of(target), True
     if made is None:
         found, inputs, remarks = _make_table(places, sql, sql_path, codes)
-        _write_parquet(found.take(spread_rows(found.num_rows, max_rows)), target)
-        made = {"sha256": sha256_file(target), "inputs": inputs, "remarks": remarks}
-        with replacing(_note_path(target)) as temporary:
-            temporary.write_bytes(canonical_json(made))
-        reused = False
-    else:
-        reused = True
+        kept = found.take(spread_rows(found.num_rows, max_rows))
+        made, reused = _keep(kept, target, inputs, remarks), False
     frame = to_frame(pq.read_table(target))
     return Table(frame, target, made["sha256"], tuple(made["inputs"]), tuple(made["remarks"]), reused)
 
@@ -375,9 +379,11 @@ def _make_table(
         found = transform({s.location.name: s.table for s in read}, sql, where=sql_path.name)
     else:
         found = read[0].table
+    where = sql_path.name if sql_path else places[0].uri
     if found.num_columns < 2:
-        where = sql_path.name if sql_path else places[0].uri
         raise DataError(f"{where} gives one column only. A table needs the target and at least one other column.")
+    if not found.num_rows:
+        raise DataError(f"{where} has columns and no rows.")
     return found, [s.as_input() for s in read], [remark for s in read for remark in s.remarks]
 
 
@@ -418,6 +424,17 @@ def _note_of(target: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_parquet(table: pa.Table, target: Path) -> None:
-    with replacing(target) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+def _keep(table: pa.Table, target: Path, inputs: list[dict[str, Any]], remarks: list[str]) -> dict[str, Any]:
+    "Write the table and, after it, its note; return the note."
+    try:
+        with replacing(target) as temporary:
+            pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+        note = {"sha256": sha256_file(target), "inputs": inputs, "remarks": remarks}
+        with replacing(_note_path(target)) as temporary:
+            temporary.write_bytes(canonical_json(note))
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{target.parent} cannot be written to: {reason}. Make room, or mend its permissions."
+        ) from error
+    return note

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -70,6 +72,29 @@ def test_a_source_that_is_not_there_is_named(delays, uri, message):
     """The message holds what was looked for and the closest thing there is."""
     with pytest.raises(DataError, match=message):
         locate_source("flights", uri, root=delays)
+
+
+def test_a_source_that_may_not_be_read_is_named(delays):
+    """Permissions are said, not shown as a traceback; root may read everything."""
+    import subprocess
+    import sys
+
+    (delays / "delays.csv").chmod(0)
+    code = f"""
+from pathlib import Path
+from tdsp.ingest import locate_source
+try:
+    locate_source("flights", "delays.csv", root=Path({str(delays)!r}))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    for folder in (delays, *list(delays.parents)[:3]):
+        folder.chmod(0o755)
+    command = [sys.executable, "-c", code]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "DataError source 'flights'" in done.stdout and "Permission denied" in done.stdout, done.stderr
 
 
 def test_a_package_is_found_without_being_imported():
@@ -269,6 +294,40 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path):
     with pytest.raises(DataError, match=r"bad\.csv"):
         load(tmp_path, "bad.csv")
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_full_disk_is_said(delays):
+    """No room for the table: one message, and no half file."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a tiny disk needs root")
+    import subprocess
+
+    (delays / "lake").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(delays / "lake")]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with pytest.raises(DataError, match=r"cannot be written to: .*[Nn]o space left"):
+            load(delays, "delays.csv")
+        assert not list((delays / "lake").rglob("*.json")) + list((delays / "lake").rglob(".*"))
+    finally:
+        subprocess.run(["umount", str(delays / "lake")], check=True)
+
+
+def test_names_that_differ_in_capitals_only_are_refused(delays):
+    """DuckDB would silently take one for the other."""
+    with pytest.raises(DataError, match="differ in capitals only"):
+        load_table({"a": "delays.csv", "A": "delays.csv"}, delays / "q.sql", root=delays, lake=delays / "lake")
+
+
+def test_parquet_without_rows_or_with_a_doubled_name_is_refused(tmp_path):
+    """Both can be written, neither can be learned from."""
+    pq.write_table(pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.int64())}), tmp_path / "none.parquet")
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match=r"none\.parquet has columns and no rows"):
+        load(tmp_path, "none.parquet")
+    with pytest.raises(DataError, match="the name 'a' stands over 2 columns"):
+        load(tmp_path, "twice.parquet")
 
 
 def test_a_source_that_changes_while_being_read_is_refused(delays, monkeypatch):
