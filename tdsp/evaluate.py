@@ -8,7 +8,7 @@ __all__ = ['ROLES', 'Scores', 'score_test', 'metrics_table', 'comparison_table',
            'plot_candidates', 'plot_calibration', 'plot_lift', 'plot_confusion', 'plot_residuals', 'plot_errors',
            'plot_metric_over_time']
 
-# %% ../notebooks/lib/14_evaluate.ipynb #44a3066d
+# %% ../notebooks/lib/14_evaluate.ipynb #3821adec
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ from tdsp.stats import (
     estimate_of,
     freedom_of,
     gain_of,
+    in_blocks,
     metric_estimate,
     metrics_for,
     resample_weights,
@@ -83,7 +84,7 @@ def _require_predictions(y_true: np.ndarray, predictions: Mapping[str, np.ndarra
         if len(told) != len(y_true):
             raise StageError(f"{role}: {len(told)} predictions for {len(y_true)} test rows. Predict the test part.")
 
-# %% ../notebooks/lib/14_evaluate.ipynb #efa59a22
+# %% ../notebooks/lib/14_evaluate.ipynb #fcba058f
 def score_test(
     y_true: Any,  # codes of the classes, or numbers, (n_rows,)
     predictions: Mapping[str, np.ndarray],  # role -> predictions, in the form the metrics take
@@ -103,6 +104,7 @@ def score_test(
     others = [role for role in ROLES if role in predictions and role != "winner"]
     scorers = [METRICS[name].scorer(y, predictions["winner"]) for name in names]
     scorers += [metric.scorer(y, predictions[role]) for role in others]
+    units = in_blocks(units, scorers[0])  # one set of blocks, from the winner's main score, serves all
     found = score_resamples(scorers, len(y), units, n_resamples=n_resamples, random_state=random_state)
     column = {role: found[:, i] for role, i in zip(("winner", *others), (0, *range(len(names), len(scorers))))}
     freedom = freedom_of(metric, y, units)

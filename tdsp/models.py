@@ -7,7 +7,7 @@ __all__ = ['CANDIDATES', 'BASELINE', 'COMPLEXITY', 'Task', 'task_of', 'dummy', '
            'require_candidates', 'fit_final', 'predict', 'Folds', 'make_folds', 'Candidate', 'cross_validate', 'Choice',
            'choose', 'HeldOut', 'fit_held_out', 'candidates_table']
 
-# %% ../notebooks/lib/13_models.ipynb #56224db8
+# %% ../notebooks/lib/13_models.ipynb #9543aac1
 import math
 import time
 import warnings
@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from .core import ParameterError, StageError, did_you_mean
-from .stats import Metric
+from .stats import Metric, ranked
 
 # %% ../notebooks/lib/13_models.ipynb #a66b1147
 @dataclass(frozen=True, slots=True)
@@ -274,19 +274,7 @@ def _random_pairs(
         pairs = [(np.union1d(fit, np.flatnonzero(single)), score[~single[score]]) for fit, score in pairs]
     return pairs
 
-# %% ../notebooks/lib/13_models.ipynb #9cfb6f7d
-def _ordered_codes(by: Any) -> np.ndarray:
-    "Times or labels as positions in their sorted order, so that time zones, texts and gaps need no care below."
-    values = pd.Series(np.asarray(by))
-    numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().all():
-        values = numbers  # "9" comes before "10"
-    try:
-        return np.asarray(pd.factorize(values, sort=True, use_na_sentinel=False)[0])
-    except TypeError:  # values of several types have no order
-        return np.asarray(pd.factorize(values.astype(str), sort=True, use_na_sentinel=False)[0])
-
-
+# %% ../notebooks/lib/13_models.ipynb #d65615c7
 def make_folds(
     y: Any,
     *,
@@ -298,7 +286,7 @@ def make_folds(
     random_state: int,
 ) -> Folds:
     "Folds of the training rows; `ParameterError` when group or time folds lack their column or have one value only."
-    y, by = np.asarray(y), _ordered_codes(by) if kind in ("group", "time") and by is not None else None
+    y, by = np.asarray(y), ranked(by)[0] if kind in ("group", "time") and by is not None else None
     if kind in ("group", "time") and (by is None or by.max() < 1):
         raise ParameterError(f"folds by {kind} need a {kind} column with at least two values.")
     rows = _sample(y, by, kind, max_rows, np.random.default_rng(random_state))

@@ -316,12 +316,10 @@ class Units:
 
 def ranked(by: Any) -> tuple[np.ndarray, np.ndarray]:
     "Positions (n_rows,) of times or labels among their sorted distinct values, and these; numbers sort as numbers."
-    values = pd.Series(np.asarray(by))
-    numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().all() and not pd.api.types.is_datetime64_any_dtype(values):
-        values = numbers  # "9" comes before "10"
-    elif not pd.api.types.is_datetime64_any_dtype(values):
-        values = values.astype(str)  # values of several types have no order of their own
+    values = pd.Series(by).reset_index(drop=True)
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        numbers = pd.to_numeric(values.astype(str), errors="coerce")  # as text, because types may be mixed
+        values = numbers if numbers.notna().all() else values.astype(str)  # "9" comes before "10"
     codes, found = pd.factorize(values, sort=True, use_na_sentinel=False)
     return np.asarray(codes), np.asarray(found)
 
@@ -330,7 +328,7 @@ def make_units(n_rows: int, *, kind: str = "random", by: Any = None, name: str =
     "The independent units of a part: rows (kind random), the labels in `by` (group), the days in `by` (time)."
     if kind == "random" or by is None:
         return Units(n_rows, name or "rows")
-    labels = pd.Series(np.asarray(by))
+    labels = pd.Series(by).reset_index(drop=True)
     if kind == "time" and pd.api.types.is_datetime64_any_dtype(labels):
         labels = labels.dt.strftime("%Y-%m-%d")
     codes, found = ranked(labels)
