@@ -20,6 +20,7 @@ from typing import Any
 from tdsp.core import (
     STAGES,
     Run,
+    StageError,
     TdspError,
     create_run,
     find_notebooks,
@@ -153,7 +154,12 @@ def run_file(
             run = start_run(plan)
             if source is not None:
                 take_over(run, source, start)
-            return run_stages(Job(plan, run, relay, watch, cell_timeout, start))
+            try:
+                return run_stages(Job(plan, run, relay, watch, cell_timeout, start))
+            except OSError as error:  # what a stage runs into is in the record; here the record cannot be written
+                raise StageError(
+                    f"{run.folder} can no longer be written: {error.strerror}. The run has ended."
+                ) from None
 
 
 def run_stages(job: Job) -> RunOutcome:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tiny import FINISH, write_project
 
-from tdsp.core import STAGES, read_record, status_of
+from tdsp.core import STAGES, StageError, read_record, status_of
 from tdsp.runner import pipeline
 
 pytestmark = pytest.mark.end_to_end
@@ -145,3 +145,26 @@ def test_a_run_killed_with_9_shows_as_interrupted(tmp_path):
         [sys.executable, "-m", "tdsp.runner.cli", "runs"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "interrupted" in shown.stdout
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 4 MiB; the test is skipped where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_a_whole_record(tmp_path, tiny_disk):
+    """When not even the record can be written any more, the last one is whole and shows an interrupted run."""
+    fill = "with open(run.path('big'), 'wb') as file:\n    file.write(b'x' * 10**7)"
+    with pytest.raises(StageError, match=r"disk/runs/tiny-.* can no longer be written: No space left on device"):
+        run_tiny(tmp_path, {STAGES[0]: [fill]}, out=tiny_disk)
+    (folder,) = tiny_disk.glob("runs/*")
+    record = read_record(folder) | {"process": None}  # this very process is still alive
+    assert status_of(record) == "interrupted"
+    assert not list(folder.glob(".*.part*"))
