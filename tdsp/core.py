@@ -182,9 +182,9 @@ def find_root(start: str | Path | None = None) -> Path:
 
 
 def find_notebooks(root: Path) -> Path:
-    "The folder of the stage notebooks: the project's own, else those that came with the package."
-    own = root / "notebooks"
-    return own if (own / f"{STAGES[0]}.ipynb").exists() else PACKAGE / "notebooks"
+    "The folder of the stage notebooks: the project's own, those that came with the package, or those of its clone."
+    places = [folder / "notebooks" for folder in (root, PACKAGE, PACKAGE.parent)]
+    return next((place for place in places if (place / f"{STAGES[0]}.ipynb").exists()), places[0])
 
 # %% ../notebooks/lib/00_core.ipynb #a8be44be
 PACKAGES = (
