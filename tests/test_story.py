@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from tdsp.display import table_html
 from tdsp.story import clean, fold_cells, plain_text, said, story_of
 
 PAYLOADS = [
@@ -72,6 +74,14 @@ def test_foreign_tables_scroll_and_have_no_empty_header():
     cleaned = clean('<table border="1" class="dataframe"><tr><th></th><th>a</th></tr></table>')
     assert cleaned.startswith('<div class="scroll" role="group" aria-label="Table" tabindex="0"><table class="raw">')
     assert "<th></th>" not in cleaned
+
+
+@pytest.mark.parametrize(("rows", "folded"), [(15, False), (16, True)])
+def test_long_tables_are_folded_once(rows: int, folded: bool):
+    """The fold says how long the table is, and what it holds."""
+    table = table_html(pd.DataFrame({"name": list("abcdefghijklmnopq")[:rows]}), caption="All & more.")
+    cleaned = clean(clean(table))
+    assert cleaned.count("<details><summary>Show the table of 16 rows: All &amp; more.</summary>") == folded
 
 
 def test_headings_start_at_the_second_level_and_stage_links_lead_to_pages():
