@@ -167,8 +167,8 @@ def _is_value(cell: str) -> bool:
 
 
 def _has_gaps(first: list[str], body: list[list[str]], columns: int) -> bool:
-    gaps = [i for i in range(1, len(first)) if not first[i]]
-    if len(gaps) < 2 or not body or len(body[0]) != columns:
+    gaps = [i for i in range(1, min(len(first), columns)) if not first[i]]
+    if len(gaps) < 2 or not any(first) or not body or len(body[0]) != columns:
         return False
     return all(body[0][i] and not _is_value(body[0][i]) for i in gaps)
 
@@ -452,7 +452,7 @@ def _column_names(top: list[list[str]], cells: pa.Table, where: str) -> tuple[li
 
 def _merged(first: list[str], second: list[str]) -> list[str]:
     "Names from a question and its answers; a second row's word that is everywhere (Response) adds nothing."
-    filler = Counter(cell.strip() for i, cell in enumerate(second) if first[i].strip()).most_common(1)[0][0]
+    filler = Counter(below.strip() for above, below in zip(first, second) if above.strip()).most_common(1)[0][0]
     question, names = "", []
     for above, below in zip(first, (cell.strip() for cell in second)):
         question = above.strip() or question

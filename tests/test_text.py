@@ -154,6 +154,17 @@ def test_unreadable_files_are_refused_with_what_to_do(data, message):
         read(data)
 
 
+@pytest.mark.parametrize(
+    "data", [b",,\nx,y,z\n1,2,3\n", b"a,,,\nx,y\n1,2\n", b"a,,\nx,y,z,q\n1,2,3,4\n", b'"', b'"a\n', b",\n,\n1,2\n"]
+)
+def test_broken_headers_end_in_a_table_or_a_message(data):
+    """Whatever a header looks like, nobody sees a traceback."""
+    try:
+        assert read(data)[0].num_rows
+    except DataError as error:
+        assert "flights.csv" in str(error)
+
+
 # --- types ------------------------------------------------------------------------------------------------------------
 
 
