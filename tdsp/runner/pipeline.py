@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,8 @@ def run_stages(job: Job) -> RunOutcome:
         for stage in STAGES[: STAGES.index(job.start)]:
             job.watch(Step(job.plan.project, stage, "reused"))
         for stage in STAGES[STAGES.index(job.start) :]:
+            if stage == STAGES[-2]:
+                threading.Thread(target=_prepare_pages, daemon=True).start()
             if not run_stage(job, stage):
                 break
     except KeyboardInterrupt:
@@ -276,6 +278,14 @@ def end_stage(run: Run, stage: str, status: str, error: dict[str, Any] | None, *
     run.update(change)
     if error is not None:
         run.log(f"{status}: {sentence_of(error, stage)}")
+
+
+def _prepare_pages() -> None:
+    """Import what renders the pages while the kernels are at work: a second less at the end."""
+    with suppress(Exception):  # render_pages tells of it
+        from tdsp import story
+
+        story.exporter()
 
 
 def render_pages(run: Run) -> str:

@@ -69,6 +69,7 @@ def test_a_kernel_killed_in_any_stage_fails_the_run(tmp_path, stage):
     assert "killed by SIGKILL" in error["message"]
     assert (outcome.record["status"], outcome.record["verdict"]) == ("failed", None)
     assert f"{stage}, cell 5: The kernel was killed by SIGKILL" in (outcome.folder / "run.log").read_text()
+    assert "killed by SIGKILL" in (outcome.folder / "index.html").read_text()
 
 
 def test_an_error_is_named_with_cell_and_line(tmp_path):
