@@ -19,7 +19,7 @@ ROWS = {
     "compose": "stages ladder verdict story advice overview report documents card"
     " draft bundle parity batch tracking registry lifecycle",
     "run": "runner.many runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
-    "doors": "runner.cli runner.serve runner.compile",
+    "doors": "runner.console runner.cli runner.serve runner.compile",
 }
 INDEPENDENT = "middle"
 RANK = {module: rank for rank, row in enumerate(ROWS.values()) for module in row.split()}

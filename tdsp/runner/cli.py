@@ -4,13 +4,10 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 done and acce
 2 bad input, 3 rejected or insufficient evidence, 130 interrupted.
 """
 
-import json
 import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,13 +20,13 @@ from tdsp.core import (
     find_root,
     find_run,
     list_runs,
-    plain,
     read_record,
     status_of,
 )
 from tdsp.display import format_date, format_estimate, format_seconds
 from tdsp.runner import many, pipeline, preflight
-from tdsp.runner.pipeline import RunOutcome, Step
+from tdsp.runner.console import board_watcher, say, say_json, say_table, seconds_of, warn, watcher
+from tdsp.runner.pipeline import RunOutcome
 from tdsp.runner.reuse import find_stage
 
 app = typer.Typer(
@@ -372,11 +369,6 @@ def row_of(record: dict[str, Any]) -> tuple[str, ...]:
     return record["run_id"], when, result_of(record), number_of(record), seconds_of(record)
 
 
-def seconds_of(entry: dict[str, Any]) -> str:
-    """Return the seconds of a run or stage, as text."""
-    return f"{entry['seconds']:.1f}" if entry["seconds"] is not None else ""
-
-
 def summary_of(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Return what `runs --json` tells of a run."""
     kept = ("run_id", "project", "verdict", "started_at", "seconds", "metrics", "gates")
@@ -406,139 +398,7 @@ def parse_settings(settings: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-# progress -----------------------------------------------------------------------------------------------------------
-def watcher() -> AbstractContextManager[Callable[[Step], None]]:
-    """Return what shows the progress of a run: a bar on a terminal, a line a stage otherwise."""
-    return Bar() if sys.stderr.isatty() else nullcontext(print_step)
-
-
-def print_step(step: Step) -> None:
-    """Print the start of the work and the end of each stage as plain lines."""
-    if step.state == "preparing":
-        warn(f"{step.project}: checking parameters and data")
-    elif step.state == "reused":
-        warn(f"{step.project}: {step.stage} reused")
-    elif step.state != "running":
-        warn(f"{step.project}: {step.stage} {step.state} after {format_seconds(step.seconds)}")
-
-
-class Bar:
-    """A progress bar with stage, cell and seconds."""
-
-    def __enter__(self) -> Callable[[Step], None]:
-        """Show the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[cell]}")
-        self.progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=False)
-        self.task: Any = None
-        self.name = ""
-        self.progress.start()
-        return self.step
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
-        self.progress.stop()
-
-    def step(self, step: Step) -> None:
-        """Show what a run is doing: one line a stage, the last one alive."""
-        name = step.stage or "checking parameters and data"
-        if self.task is None or self.name != name:
-            if self.task is not None and not self.name[0].isdigit():
-                self.progress.remove_task(self.task)
-            self.task, self.name = self.progress.add_task(f"{name:<28}", total=None, cell=""), name
-        if step.cells:
-            self.progress.update(
-                self.task, total=step.cells, completed=step.cell - 1, cell=f"cell {step.cell}/{step.cells}"
-            )
-        if step.state not in ("running", "preparing"):
-            total = self.progress.tasks[-1].total or 1
-            done = total if step.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
-            self.progress.update(self.task, total=total, completed=done, cell=step.state)
-            self.progress.stop_task(self.task)
-
-
-def board_watcher() -> AbstractContextManager[Callable[[list[many.Progress]], None]]:
-    """Return what shows the progress of a batch: one live table on a terminal, a line a change otherwise."""
-    return Board() if sys.stderr.isatty() else nullcontext(BoardLines())
-
-
-class BoardLines:
-    """A line whenever a member goes on to its next stage or ends."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, str] = {}
-
-    def __call__(self, board: list[many.Progress]) -> None:
-        """Print what has changed."""
-        for progress in board:
-            label, state = progress.member.label, progress.state
-            if self.told.get(label, "waiting") != state:
-                self.told[label] = state
-                warn(f"{label}: {state}")
-
-
-class Board:
-    """One live table: a row a member, with stage, cell and seconds."""
-
-    def __enter__(self) -> Callable[[list[many.Progress]], None]:
-        """Show the table."""
-        from rich.console import Console
-        from rich.live import Live
-
-        self.live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
-        self.live.start()
-        return self.show
-
-    def __exit__(self, *_: object) -> None:
-        """Take the table away; the result follows on stdout."""
-        self.live.stop()
-
-    def show(self, board: list[many.Progress]) -> None:
-        """Draw the table as things stand."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("run", "now", "cell", "seconds", box=None, pad_edge=False)
-        for progress in board:
-            step = progress.step if progress.exit_code is None else None
-            cell = f"{step.cell}/{step.cells}" if step and step.cells else ""
-            seconds = f"{step.seconds:.0f}" if step else seconds_of(progress.record) if progress.record else ""
-            table.add_row(Text(progress.member.label), progress.state, cell, seconds)
-        self.live.update(table)
-
-
-# output and the end -------------------------------------------------------------------------------------------------
-def say(text: str) -> None:
-    """Print a result; a reader that has left (`tdsp runs | head -1`) is no error."""
-    _print(text, sys.stdout, "stdout")
-
-
-def warn(text: str) -> None:
-    """Print progress or an error."""
-    _print(text, sys.stderr, "stderr")
-
-
-def _print(text: str, stream: Any, name: str) -> None:
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # it takes all that is still to be printed
-
-
-def say_json(value: Any) -> None:
-    """Print a result as JSON."""
-    say(json.dumps(plain(value), indent=1, ensure_ascii=False))
-
-
-def say_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print rows in aligned columns."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
+# the end ------------------------------------------------------------------------------------------------------------
 def _reraise_in_debug() -> None:
     if os.environ.get("TDSP_DEBUG"):
         raise
