@@ -404,28 +404,38 @@ def _cut_columns(body: str, layout: Layout, top: list[list[str]], where: str) ->
     names = [str(i) for i in range(layout.columns)]
     block = min(1 << 24, max(1 << 20, len(body)))  # bytes; a row must fit into one
     try:
-        return pyarrow.csv.read_csv(
+        cells = pyarrow.csv.read_csv(
             pa.BufferReader(body.encode()),
             pyarrow.csv.ReadOptions(column_names=names, block_size=block, use_threads=False),
             pyarrow.csv.ParseOptions(delimiter=layout.separator, newlines_in_values='"' in body),
             pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except pa.ArrowInvalid as error:
-        raise _ragged(body, layout, top, where) or DataError(f"{where} cannot be read: {error}.") from error
+        raise _fault(body, layout, top, where) or DataError(f"{where} cannot be read: {error}.") from error
+    if any("\n" in (column[-1].as_py() or "") for column in cells.columns) and (
+        fault := _fault(body, layout, top, where)
+    ):
+        raise fault  # a quote that is never closed takes all rows below it for one value
+    return cells
 
 
-def _ragged(body: str, layout: Layout, top: list[list[str]], where: str) -> DataError | None:
-    "The error that names the first row with another number of fields."
+def _fault(body: str, layout: Layout, top: list[list[str]], where: str) -> DataError | None:
+    "The error that names the first row with another number of fields, or with a quote that is never closed."
     if not body.strip():
         return DataError(f"{where} has a header and no rows.")
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=layout.separator)
-    above = sum(1 + "".join(row).count("\n") for row in top)
-    for row in _rows(reader):
-        if row and len(row) != layout.columns:
-            return DataError(
-                f"{where}, line {above + reader.line_num}: {len(row)} fields where the other rows have "
-                f"{layout.columns}. Correct it; a value with a {SEPARATORS[layout.separator]} needs quotes."
-            )
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=layout.separator, strict=True)
+    line = above = sum(1 + "".join(row).count("\n") for row in top)
+    sign = SEPARATORS[layout.separator]
+    try:
+        for row in reader:
+            if row and len(row) != layout.columns:
+                return DataError(
+                    f"{where}, line {above + reader.line_num}: {len(row)} fields where the other rows have "
+                    f"{layout.columns}. Correct it; a value with a {sign} needs quotes."
+                )
+            line = above + reader.line_num
+    except csv.Error:  # the end of the file inside quotes, or a value beyond any size
+        return DataError(f"{where}, line {line + 1}: a quote is opened and never closed. Close it, or remove it.")
     return None
 
 # %% ../notebooks/lib/05_text.ipynb #5643ca2e

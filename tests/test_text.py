@@ -116,6 +116,13 @@ def test_a_ragged_row_is_named_by_its_line():
         read('a,b\n"x\ny",1\n3,4\n5,6,7\n8,9\n')
 
 
+@pytest.mark.parametrize("text", ['a,b\n1,"x\n2,y\n3,z\n', 'a,b\n1,"x\ny" z\n'])
+def test_a_quote_that_is_never_closed_is_named_by_its_line(text):
+    """It would take all rows below it for one value."""
+    with pytest.raises(DataError, match=r"flights\.csv, line 2: a quote is opened and never closed"):
+        read(text)
+
+
 def test_empty_rows_and_nameless_empty_columns_go_and_are_counted():
     """Spreadsheets leave both behind."""
     table, remarks = read("a;b;\n1;2;\n3;4;\n;;\n;;\n")
