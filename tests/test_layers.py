@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "tdsp"
 # From the bottom to the top. A module imports from the rows below its own; within a row too, but for the middle one.
 ROWS = {
     "core": "core",
-    "params": "params",
+    "params": "params charter",
     "stats": "stats loader display text",
     "middle": "goal acceptance ingest quality prepare models evaluate explain monitor",
     "compose": "stages ladder verdict story advice overview report documents card"
