@@ -121,6 +121,31 @@ def run_many(members: list[many.Member], jobs: int, options: dict[str, Any], as_
     return many.worst([p.exit_code for p in board if p.exit_code is not None])
 
 
+@app.command(epilog="Example: tdsp init churn.csv --target churned")
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="table: CSV, TSV or Parquet, also gz or zip, or a URI")],
+    target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="column to predict")],
+    name: Annotated[str, typer.Option("--name", help="of the project [default: from the file's name]")] = "",
+    as_json: Json = False,
+) -> int:
+    """Profile a table and write parameters/NAME.yaml, with the reason of every guess."""
+    from tdsp.draft import write_draft
+
+    draft = write_draft(data, target, root=find_root(), name=name)
+    if as_json:
+        say_json(draft)
+        return 0
+    say(f"{draft.rows:,} rows, {draft.columns} columns")
+    for remark in draft.remarks:
+        say(f"  {remark}")
+    for key, guess in draft.guesses.items():
+        say(f"{key}: {guess.value if guess.value not in ('', []) else 'none'}  ({guess.why})")
+    written = [draft.parameters, draft.charter, *([draft.notebooks] if draft.notebooks else [])]
+    say(f"Wrote {', '.join(shown_path(path) for path in written)}")
+    say(f"Next: tdsp run {shlex.quote(shown_path(draft.parameters))}")
+    return 0
+
+
 @app.command(epilog="Example: tdsp check parameters/flights.yaml")
 def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:
     """Check parameter files, load and transform their data, without running a notebook."""
