@@ -396,7 +396,7 @@ def _describe_column(column: pd.Series) -> dict[str, Any]:
     return {
         "name": column.name,
         "type": kind,
-        "nullable": bool(column.isna().any()),
+        "nullable": True,  # a gap that training never showed is still an answer; a contract may forbid it
         "min": limits[0],
         "max": limits[1],
         "levels": sorted(map(str, present.unique())) if kind == "string" else None,

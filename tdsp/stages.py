@@ -246,7 +246,7 @@ def data_headline(gates: Sequence[Gate], split: Split, features: int, left_out: 
     "What the page of the second stage says first."
     word, state = _word(gates, ("Proceed", "Stop", "Collect more"))
     rows = f"{len(split.train):,} rows to learn from, {len(split.test):,} to test on, {split.why}."
-    sentence = f"{rows} {features} columns can be learned from, {left_out} are left out.{_open_gates(gates)}"
+    sentence = f"{rows} {features} columns can be learned from; left out: {left_out}.{_open_gates(gates)}"
     return Headline(word, state, sentence)
 
 

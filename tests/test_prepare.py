@@ -243,7 +243,7 @@ def test_the_schema_holds_types_ranges_and_levels():
         ("x", "float"), ("when", "timestamp"), ("kind", "string"), ("truth", "boolean"),
     ]  # fmt: skip
     x, when, kind, _ = schema["columns"]
-    assert (x["min"], x["max"], x["nullable"]) == (1.0, 3.0, False)
+    assert (x["min"], x["max"], x["nullable"]) == (1.0, 3.0, True)
     assert when["min"] == "2013-01-01T00:00:00" and kind["levels"] == ["a", "b"] and kind["nullable"]
 
 
