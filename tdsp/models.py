@@ -463,10 +463,11 @@ class HeldOut:
     rows: np.ndarray  # (n_scored,)
     task: str
     n_classes: int
+    n_seen: int  # rows fitted on
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         "Predictions in the form that the metrics take."
-        return predict(self.pipeline, X, task=self.task, n_classes=self.n_classes)
+        return predict(self.pipeline, X, task=self.task, n_classes=self.n_classes, n_seen=self.n_seen)
 
 
 def fit_held_out(
@@ -475,7 +476,7 @@ def fit_held_out(
     "The candidate of this name, fitted on all but the last fold."
     fit, score = cv.pairs[-1]
     pipeline = fit_final(name, X.iloc[fit], np.asarray(y)[fit], task=task, random_state=random_state)
-    return HeldOut(pipeline, score, task, max(len(classes), 2))
+    return HeldOut(pipeline, score, task, max(len(classes), 2), len(fit))
 
 # %% ../notebooks/lib/13_models.ipynb #0f6f308b
 def candidates_table(candidates: Sequence[Candidate], metric: Metric) -> pd.DataFrame:

@@ -385,7 +385,7 @@ def in_blocks(units: Units, score: Scorer) -> Units:
     codes = units.codes // coarse
     effects = np.array([score((codes != u).astype(float)) for u in range(codes.max() + 1)])
     length = coarse * block_length(effects)
-    if length == 1:
+    if length == coarse:
         return units
     return Units(math.ceil(units.n / length), f"blocks of {length} {units.name}", units.codes // length,
                  units.labels[::length])  # fmt: skip

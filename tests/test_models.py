@@ -114,9 +114,11 @@ FIT = """
 import pickle, sys, hashlib
 sys.path.insert(0, "tests")
 from test_models import mixed_table, target_of
+from tdsp import models
 from tdsp.models import CANDIDATES, fit_final
+models._threads = lambda n_rows: 2  # as from 100,000 rows on
 few = {"hist_gb": {"model__max_iter": 5}, "lightgbm": {"model__n_estimators": 5}}  # so that it does not take long
-X = mixed_table(100_000)
+X = mixed_table(3000)
 for name, build in list(CANDIDATES.items()):
     CANDIDATES[name] = lambda task: build(task).set_params(**few.get(name, {}))
     fitted = fit_final(name, X, target_of(X, "binary"), task="binary", random_state=1)
