@@ -110,6 +110,22 @@ def test_wide_tables_get_a_close_look_at_fifty_columns():
     assert table["low"].notna().sum() == 50
 
 
+def test_very_wide_tables_are_shuffled_in_bundles_first():
+    """1,000 columns take a few hundred predictions, and those that matter are still found and ranked."""
+    X, y = trips(200)
+    noise = np.random.default_rng(1).normal(size=(200, 997))
+    X = pd.concat([pd.DataFrame(noise, columns=[f"c{i}" for i in range(997)]), X], axis=1)
+    calls = []
+
+    def watch(X):
+        calls.append(1)
+        return chance(X)
+
+    table = importance(X, y, predict=watch)
+    assert list(table["column"].head(2)) == ["wind", "hour"] and len(table) == 1000
+    assert len(calls) < 510 and table["importance"].notna().sum() == 200
+
+
 def test_the_picture_names_the_first_column_and_survives_hostile_names():
     """Title, labels, alt text and data; markup in a column name is escaped in the drawing."""
     X, y = trips()
