@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['origin', 'fingerprints', 'settings', 'ticks', 'message', 'page', 'cover_page', 'cover_figures', 'documents_of',
-           'failure_page', 'stage_page', 'method_of', 'render_run', 'render_index']
+           'failure_page', 'stage_page', 'method_of', 'render_run', 'render_comparison', 'write_comparison',
+           'comparison_page', 'changed_view', 'render_index']
 
 # %% ../notebooks/lib/20_report.ipynb #a614b0ff
 import functools
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tdsp.advice import (
     evidence_words,
@@ -23,6 +26,8 @@ from tdsp.advice import (
     silent_words,
     what_to_do,
 )
+from .compare import Comparison, Pair, compare_pair, compare_runs, previous_run
+from .contrast import change_rows, changed_rows, equal_words, gain_rows, pair_panel, pair_steps
 from .core import STAGES, TdspError, list_runs, read_record, status_of, write_atomic
 from .display import format_bytes, format_date, format_int, format_seconds, picture_of
 from .ladder import Record
@@ -139,7 +144,7 @@ def _shared(record: Record, folder: Path, *, back: str = "") -> dict[str, Any]:
     return {"top": top, "run_id": record["run_id"], "stages": stage_line(record)}
 
 
-def cover_page(record: Record, folder: Path) -> str:
+def cover_page(record: Record, folder: Path, changed: dict[str, Any] | None = None) -> str:
     "Return the page that answers in five seconds, with reasons, evidence and origin below."
     tag = verdict_tag(record)
     question = record["question"] or record["title"] or record["project"]
@@ -147,7 +152,8 @@ def cover_page(record: Record, folder: Path) -> str:
         "cover", page_title=f"{tag.word.capitalize()}: {question}", question=question, **_shared(record, folder),
         panel=panel_of(tag, goal_of(record), record, plain=True), steps=next_steps(record), keys=key_figures(record),
         gates=gate_rows(record["gates"]), gate_rule=GATE_RULE, figures=cover_figures(record, folder),
-        documents=documents_of(record), origin=origin(record), hashes=fingerprints(record), settings=settings(record),
+        documents=documents_of(record), changed=changed, origin=origin(record), hashes=fingerprints(record),
+        settings=settings(record),
     )  # fmt: skip
 
 
@@ -259,8 +265,73 @@ def render_run(run_folder: str | Path) -> list[Path]:
         write_atomic(path, stage_page(record, folder, stage["name"]))
         written.append(path)
     stopped = status_of(record) in STOPPED
-    write_atomic(folder / "index.html", failure_page(record, folder) if stopped else cover_page(record, folder))
-    return [*written, folder / "index.html"]
+    cover = folder / "index.html"
+    if stopped:
+        write_atomic(cover, failure_page(record, folder))
+        return [*written, cover]
+    earlier = previous_run(folder, record) if record["verdict"] else None
+    if earlier is None:
+        write_atomic(cover, cover_page(record, folder))
+        return [*written, cover]
+    records = read_record(earlier), record
+    pair = compare_pair(records, (earlier, folder))
+    write_atomic(cover, cover_page(record, folder, changed_view(pair, records)))
+    return [*written, write_comparison(pair, (earlier, folder), folder.parents[1]), cover]
+
+# %% ../notebooks/lib/20_report.ipynb #df446fc4
+def render_comparison(folders: Iterable[str | Path], outputs: str | Path) -> tuple[Comparison, list[Path]]:
+    "Compare runs with the first of them and write a page for each pair; return both. Raises RunError for one alone."
+    paths = [Path(folder).resolve() for folder in folders]
+    found = compare_runs(paths)
+    pages = [write_comparison(pair, (paths[0], path), Path(outputs)) for pair, path in zip(found.pairs, paths[1:])]
+    return found, pages
+
+
+def write_comparison(pair: Pair, folders: tuple[Path, Path], outputs: Path) -> Path:
+    "Write the page of a pair of runs; return its path."
+    records = read_record(folders[0]), read_record(folders[1])
+    path = outputs.resolve() / "compare" / _pair_name(records)
+    write_atomic(path, comparison_page(pair, records, folders, path.parent))
+    return path
+
+
+def _pair_name(records: tuple[Record, Record]) -> str:
+    a, b = (re.sub(r"[^\w-]+", "_", short_id(record), flags=re.ASCII) for record in records)
+    return f"{a}-{b}.html"
+
+
+def comparison_page(pair: Pair, records: tuple[Record, Record], folders: tuple[Path, Path], place: Path) -> str:
+    "Return the page of two runs side by side, to lie in the folder `place`."
+    names = [short_id(record) for record in records]
+    panel = pair_panel(pair, records)
+    title = records[1]["title"] or records[1]["project"]
+    home = place.parent / "index.html"
+    top = {"name": title, "what": f"Run {names[0]} against run {names[1]}", "link": "All runs",
+           "href": "../index.html" if home.is_file() or folders[1].parent == place.parent / "runs" else ""}  # fmt: skip
+    links = [_cover_link(record, folder, place) for record, folder in zip(records, folders)]
+    return page(
+        "compare", page_title=f"{panel.word}: run {names[1]} against run {names[0]}, {title}", top=top, panel=panel,
+        steps=pair_steps(pair, records), names=names, links=links, gains=gain_rows(pair),
+        changes=change_rows(pair.changes), equal=equal_words(pair), same=pair.equal,
+        run_ids=[record["run_id"] for record in records],
+    )  # fmt: skip
+
+
+def _cover_link(record: Record, folder: Path, place: Path) -> str:
+    "Where the cover of a run is or, at the end of a run that is not rendered yet, will be; empty where there is none."
+    path = folder / "index.html"
+    ended = record["fixed"] and status_of(record) == "succeeded"
+    return quote(Path(os.path.relpath(path, place)).as_posix()) if ended or path.is_file() else ""
+
+
+def changed_view(pair: Pair, records: tuple[Record, Record]) -> dict[str, Any]:
+    "Return what the cover says about the last run of the project."
+    before = records[0]
+    rows = f", on the same {format_int(pair.rows)} rows" if pair.rows else ""
+    return {
+        "about": f"Compared with run {short_id(before)} of {format_date(before['started_at'])}{rows}.",
+        "rows": changed_rows(pair, records), "href": f"../../compare/{quote(_pair_name(records))}",
+    }  # fmt: skip
 
 # %% ../notebooks/lib/20_report.ipynb #e9d23bee
 def render_index(outputs: str | Path) -> Path:

@@ -209,6 +209,30 @@ def show(name: RunName, out: Out = None, as_json: Json = False) -> int:
     return 0
 
 
+@app.command(epilog="Example: tdsp compare 41d0 latest")
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="the reference, then one or more other runs")],
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Say whether runs are better than the first one, on the same test rows, and what can explain it.
+
+    Exit code 2 when a run cannot be compared with the first one: other test rows, metric or target, or no result.
+    """
+    from tdsp import report as pages
+
+    outputs = outputs_folder(out)
+    found, written = pages.render_comparison([find_run(name, outputs) for name in names], outputs)
+    if as_json:
+        say_json(found)
+    else:
+        tell_comparison(found, written)
+    for pair in found.pairs:
+        if pair.verdict == "not comparable":
+            warn(f"error: {pair.run} is not comparable with {pair.reference}: {pair.why}")
+    return 0 if found.comparable else 2
+
+
 @app.command(epilog="Example: tdsp report latest")
 def report(
     name: RunName,
@@ -370,6 +394,33 @@ def gate_row(gate: dict[str, Any]) -> tuple[str, ...]:
     """Return name, value, interval, rule and answer of a gate as texts."""
     value, interval = format_estimate(gate["value"], gate["low"], gate["high"])
     return gate["name"], value, interval, f"{gate['rule']} {gate['limit']:g}", gate["answer"]
+
+
+def tell_comparison(found: Any, written: list[Path]) -> None:
+    """Print each run's verdict against the reference, what differs, and the page."""
+    from tdsp.compare import gain_text
+
+    say(f"Compared with {found.reference}, on the same test rows; a positive gain is better")
+    gains = [(pair.main.label, gain_text(pair.main)) if pair.main else ("", "") for pair in found.pairs]
+    rows = [(pair.run, pair.verdict, *gain) for pair, gain in zip(found.pairs, gains, strict=True)]
+    say_table(("run", "verdict", "measure", "gain, 95 % interval"), rows)
+    for pair in found.pairs:
+        say(f"\n{pair.run}: {len(pair.changes)} difference{'s' * (len(pair.changes) != 1)} in the making")
+        shown = [(change.what, change.before, change.now, change.answer) for change in pair.changes[:10]]
+        changes = [tuple(map(shortened, row)) for row in shown]
+        if changes:
+            say_table(("what", "before", "now", "can it explain the result?"), changes)
+    if len(found.pairs) > 1:
+        chance = min(100, 5 * len(found.pairs))
+        say(f"\nOf {len(found.pairs)} equal runs, one or more would be called different in up to {chance} % of cases.")
+    say("")
+    for path in written:
+        say(f"Next: open {shown_path(path)}")
+
+
+def shortened(text: str, most: int = 36) -> str:
+    """Return a text cut to the width of a column."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def result_of(record: dict[str, Any]) -> str:
