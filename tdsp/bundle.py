@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LIBRARIES', 'MAX_PROFILE_BYTES', 'NEEDS_TDSP', 'require_libraries', 'pickled', 'normal_name', 'closure',
            'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'reference_profile', 'mlmodel_text',
-           'Bundle', 'write_bundle', 'find_bundle', 'recorded_sha256', 'LoadedModel', 'check', 'load_model']
+           'Bundle', 'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256', 'LoadedModel', 'check',
+           'load_model']
 
 # %% ../notebooks/lib/22_bundle.ipynb #2d83e2f5
 import importlib.metadata
@@ -270,15 +271,19 @@ def _describe_inputs(schema: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, needs: Mapping[str, str]) -> dict[str, Any]:
-    """What the card can say without being told."""
+def describe_pipeline(pipeline: Any) -> dict[str, Any]:
+    """The classes of a pipeline's steps, and the settings of the last one."""
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     settings = steps[-1].get_params(deep=False) if hasattr(steps[-1], "get_params") else {}
     plain = {name: str(value) for name, value in settings.items() if isinstance(value, (str, bool, int, float))}
+    return {"algorithm": " → ".join(type(step).__name__ for step in steps), "settings": dict(sorted(plain.items()))}
+
+
+def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, needs: Mapping[str, str]) -> dict[str, Any]:
+    """What the card can say without being told."""
     made_with = [f"{name} {needs[name]}" for name in ("scikit-learn", "lightgbm", "numpy", "pandas") if name in needs]
     return {
-        "algorithm": " → ".join(type(step).__name__ for step in steps),
-        "settings": dict(sorted(plain.items())),
+        **describe_pipeline(pipeline),
         "pipeline_sha256": sha256_bytes(model),
         "environment": ", ".join([f"Python {platform.python_version()}", *made_with]),
         "inputs": _describe_inputs(schema),

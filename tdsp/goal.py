@@ -120,14 +120,15 @@ def check_goal(
     decision: str,  # who does what with the answer
     due: str,  # ISO date, empty when nobody stated one
     threshold: float,  # as stated; 0 when nobody stated one
+    reason: str = "",  # of the threshold, from the charter
 ) -> list[Check]:
     "Five checks of the goal, in the order of the word SMART."
     low, high = sorted((goal.no_skill, goal.perfect))
     inside = low <= goal.limit <= high
-    stated = bool(threshold)
+    stated, because = bool(threshold), f": {reason}" if reason else ""
     return [
         _check("Specific: is the question stated?", bool(question), f"target {goal.target}", "state `question`"),
-        _check("Measurable: is there a limit to miss?", stated, f"{goal.label} {goal.rule} {goal.limit:g}",
+        _check("Measurable: is there a limit to miss?", stated, f"{goal.label} {goal.rule} {goal.limit:g}{because}",
                f"state `threshold`; until then any {goal.label} beyond guessing ({goal.limit:.3g}) will do"),
         _check("Achievable: is the limit between guessing and perfect?", inside, f"{low:.3g} to {high:.3g}",
                f"`threshold` {goal.limit:g} is outside {low:.3g} to {high:.3g}"),

@@ -88,3 +88,20 @@ def test_a_full_disk_while_loading_is_bad_input(project, monkeypatch):
     monkeypatch.setattr(stages, "modelling_table", fill)
     with pytest.raises(DataError, match=r"No space left on device \(.*outputs/lake\)"):
         check_plan(plan_run(project / "parameters" / "wine.yaml"))
+
+
+def test_a_charter_is_read_before_the_run(project):
+    """A mistake in what people state is found with its line, like one in the parameters."""
+    (project / "parameters" / "wine.charter.yaml").write_text("business:\n  cleint: The winery\n")
+    with pytest.raises(ParameterError, match=r"wine.charter.yaml:2: unknown field .* Did you mean 'client'"):
+        plan_run(project / "parameters" / "wine.yaml")
+
+
+def test_a_charter_speaks_only_of_columns_and_sources_that_are_there(project):
+    """A column that was renamed is found where its meaning is stated."""
+    text = "columns:\n  alcool: {meaning: Alcohol}\n  ash: {unit: g/l}\nsources:\n  table9: {owner: nobody}\n"
+    (project / "parameters" / "wine.charter.yaml").write_text(text)
+    plan = plan_run(project / "parameters" / "wine.yaml")
+    with pytest.raises(ParameterError, match=r"'alcool', which is no column\. Did you mean 'alcohol'") as error:
+        check_plan(plan)
+    assert "sources describes 'table9', which is no source." in str(error.value)

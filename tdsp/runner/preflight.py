@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from tdsp.params import EVERYWHERE, Resolved, load_parameters
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tdsp.charter import Charter
     from tdsp.ingest import Table
 
 FREE = 100 * 2**20  # bytes of disk that a run needs beside its tables
@@ -28,6 +29,8 @@ class Plan:
     outputs: Path
     resolved: Resolved
 
+    charter: "Charter"  # empty where there is no such file
+
     @property
     def project(self) -> str:
         """The name of the parameter file without its ending."""
@@ -35,7 +38,9 @@ class Plan:
 
 
 def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out: str | Path | None = None) -> Plan:
-    """Read a parameter file and find its project. Raises ParameterError with every fault at once."""
+    """Read a parameter file and its charter, and find its project. Raises ParameterError with every fault of a file."""
+    from tdsp.charter import read_charter
+
     file = Path(file).absolute()
     root = _project_root(file)
     settings = dict(settings or {})
@@ -44,9 +49,10 @@ def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out
             raise ParameterError(f"{name} cannot be set: it follows from the parameter file and --out.")
     try:
         resolved = load_parameters(file, root=root, overrides=settings)
+        charter = read_charter(file.with_name(f"{file.stem}.charter.yaml"))
     except OSError as error:
         raise ParameterError(f"{error.filename or file} cannot be read: {error.strerror}.") from None
-    return Plan(file, root, Path(out or root / "outputs").absolute(), resolved)
+    return Plan(file, root, Path(out or root / "outputs").absolute(), resolved, charter)
 
 
 def _project_root(file: Path) -> Path:
@@ -71,6 +77,7 @@ def check_plan(plan: Plan) -> "Table | None":
         raise DataError(f"The data cannot be loaded: {error.strerror} ({place}).") from None
     require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
     check_table(table.frame, values)
+    check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
     return table
 
 
@@ -100,6 +107,18 @@ def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
         raise DataError(faults[0])
     if faults:
         raise DataError("\n  ".join([f"The data do not fit the parameters ({len(faults)} faults):", *faults]))
+
+
+def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], sources: Sequence[str]) -> None:
+    """Raise ParameterError for each column and source that a charter describes and the run does not have."""
+    faults = [
+        f"{section} describes {name!r}, which is no {section[:-1]}.{did_you_mean(name, there)}"
+        for section, there in (("columns", columns), ("sources", sources))
+        for name in getattr(charter, section)
+        if name not in there
+    ]
+    if faults:
+        raise ParameterError("\n  ".join([f"{project}.charter.yaml does not fit the data ({len(faults)}):", *faults]))
 
 
 def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
