@@ -333,6 +333,12 @@ def test_a_simpler_model_that_is_level_goes_first():
     assert "simpler than lightgbm and level with it" in choice.reason
 
 
+def test_a_simpler_model_that_is_far_behind_does_not_pass_through_a_wide_error():
+    """One hard fold widens the standard error; a twentieth of the gain is still too much to give away."""
+    found = [scored("dummy", 0.0, 0.0, 0.0), scored("hist_gb", 0.85, 0.86, 0.84), scored("linear", 0.84, 0.86, 0.30)]
+    assert choose(found, METRICS["r2"]).winner == "hist_gb"
+
+
 def test_no_better_than_the_baseline_is_out_and_named():
     """A diverging model loses to the prior; when all do, the baseline wins and the reason says so."""
     base, wild = scored("dummy", 1.2, 1.2), scored("hist_gb", 4.0, 3.0)
