@@ -229,7 +229,7 @@ def _out_of_range(values: pd.Series, spec: Mapping[str, Any]) -> int:
     return int(((values < spec["min"]) | (values > spec["max"])).sum())
 
 # %% ../notebooks/lib/03_loader.ipynb #38e088fc
-MANY_ROWS = 10_000  # from here on, threads bring more than they cost
+MANY_ROWS = 1_000_000  # from here on, threads bring more than they cost
 
 
 @functools.cache

@@ -32,8 +32,8 @@ from .stats import Metric, ranked
 
 # %% ../notebooks/lib/13_models.ipynb #a66b1147
 def _threads(n_rows: int) -> int:
-    "60,000 rows take 1.1 s on one thread and 0.8 s on two, but a minute on two when other processes are busy."
-    return 1 if n_rows < 100_000 else 2
+    "261,467 rows take 6 s on one thread and little less on two, but 40 s on two when other processes are busy."
+    return 1 if n_rows < 1_000_000 else 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ sys.path.insert(0, "tests")
 from test_models import mixed_table, target_of
 from tdsp import models
 from tdsp.models import CANDIDATES, fit_final
-models._threads = lambda n_rows: 2  # as from 100,000 rows on
+models._threads = lambda n_rows: 2  # as from a million rows on
 few = {"hist_gb": {"model__max_iter": 5}, "lightgbm": {"model__n_estimators": 5}}  # so that it does not take long
 X = mixed_table(3000)
 for name, build in list(CANDIDATES.items()):
