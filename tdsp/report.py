@@ -158,7 +158,7 @@ def cover_page(record: Record, folder: Path, changed: dict[str, Any] | None = No
 
 
 def cover_figures(record: Record, folder: Path) -> list[dict[str, Any]]:
-    "Return the figures that a notebook marked for the cover, as far as their files are there."
+    "Return the last two figures that a notebook marked for the cover, as far as their files are there."
     figures = []
     for entry in record["artifacts"]:
         path = (folder / entry["path"]).resolve()
@@ -166,7 +166,7 @@ def cover_figures(record: Record, folder: Path) -> list[dict[str, Any]]:
             address, width, height = picture_of(path.read_text(encoding="utf-8"))
             figures.append({"src": address, "width": width, "height": height, "alt": entry.get("alt") or entry["title"],
                             "caption": entry.get("caption", "")})  # fmt: skip
-    return figures
+    return figures[-2:]
 
 
 def documents_of(record: Record) -> dict[str, Any] | None:
