@@ -1,6 +1,7 @@
 """Things that go wrong while a run is running, done for real: what the record says, and that no kernel is left."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -146,6 +147,31 @@ def test_a_run_killed_with_9_shows_as_interrupted(tmp_path):
         [sys.executable, "-m", "tdsp.runner.cli", "runs"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "interrupted" in shown.stdout
+
+
+@pytest.mark.timeout(600)
+def test_kill_9_at_any_moment_leaves_whole_files(tmp_path):
+    """Killed at a random moment, a run has a whole record or none, and no file that could be read as whole.
+
+    TDSP_KILLS sets how many moments are tried.
+    """
+    file = write_project(tmp_path, {})
+    rng = random.Random(2013)
+    for _ in range(int(os.environ.get("TDSP_KILLS", "3"))):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tdsp.runner.cli", "run", file], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        time.sleep(rng.uniform(0.5, 8))
+        process.kill()
+        process.wait()
+    for folder in tmp_path.glob("outputs/runs/*"):
+        names = {path.name for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".part")}
+        assert not names or "run.json" in names or all(".part" in name for name in names), names
+        if "run.json" in names:
+            assert status_of(read_record(folder)) in ("interrupted", "succeeded")
+            assert all((folder / entry["path"]).exists() for entry in read_record(folder)["artifacts"])
+    shown = [sys.executable, "-m", "tdsp.runner.cli", "runs"]
+    assert subprocess.run(shown, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture
