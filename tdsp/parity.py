@@ -92,7 +92,6 @@ def _run_proof(command: list[str], folder: Path, library: Path, place: Path) -> 
     strange = found.pop("outside")
     installed = {normal_name(name): version for name, version in found["packages"].items()}
     extra = {name: version for name, version in installed.items() if pinned.get(name) != version} if pinned else {}
-    extra.pop("pip", None)
     return ParityRecord(only_requirements=not strange and not extra and bool(pinned), **found | {"packages": installed})
 
 
@@ -135,8 +134,9 @@ def _new_environment(folder: Path, place: Path) -> Path:
         steps = [[uv, "venv", "--quiet", "--no-project", "--no-config", "--python", base, str(place)]]
         steps.append([uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "-r", wanted])
     else:
-        steps = [[base, "-m", "venv", str(place)]]
-        steps.append([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", wanted])
+        steps = [[base, "-m", "venv", "--without-pip", str(place)]]  # Python 3.11 would bring setuptools as well
+        pip = [sys.executable, "-m", "pip", "--python", str(python)]
+        steps.append([*pip, "install", "--quiet", "--no-deps", "-r", wanted])
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, check=False)
         if done.returncode:
