@@ -52,9 +52,18 @@ def modelling_table(
 
 
 def open_table(run: Run, p: Parameters) -> Table:
-    "The modelling table of a run; what it was made from is entered in the record."
+    "The modelling table of a run, entered in the record by the first who opens it. DataError when it has changed since."
     root = find_root()
     table = modelling_table(p.as_dict(), root=root, folder=parameters_folder(root), lake=lake_of(run, root))
+    known = run.record["facts"].get("table_sha256")
+    if known is None:
+        _enter_table(run, p, table)
+    elif known["value"] != table.sha256:
+        raise DataError(_what_changed(run.record["inputs"], table, known["stage"]))
+    return table
+
+
+def _enter_table(run: Run, p: Parameters, table: Table) -> None:
     inputs = [dict(entry, stage=run.stage) for entry in table.inputs]
     run.update(lambda record: record.update(inputs=inputs))
     run.note(
@@ -66,7 +75,12 @@ def open_table(run: Run, p: Parameters) -> Table:
     if p.time_column in table.frame:
         moments = table.frame[p.time_column]
         run.note(time_span=[str(moments.min()), str(moments.max())])
-    return table
+
+
+def _what_changed(before: Sequence[Mapping[str, Any]], table: Table, stage: str) -> str:
+    hashes = {entry["name"]: entry["sha256"] for entry in before}
+    changed = [str(entry["uri"]) for entry in table.inputs if hashes.get(entry["name"]) != entry["sha256"]]
+    return f"{', '.join(changed) or 'the SQL'} changed after {stage} had read it. Run again from the first stage."
 
 
 def parameters_folder(root: Path) -> Path:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 from tiny import FINISH, write_project
@@ -195,7 +196,21 @@ def test_strange_names_are_no_mistake(shop, tdsp):
 
 
 @pytest.mark.end_to_end
-def test_a_table_that_changes_between_stages(tmp_path, tdsp, monkeypatch):
+def test_a_data_file_that_changes_between_stages(project, shop, tdsp):
+    """Rows were added after stage 1 had read the table: the run fails in stage 2 and names the file."""
+    (project / "parameters" / "shop.yaml").write_text(FILE)
+    (project / "shop.csv").write_text(GOOD)
+    first = project / "notebooks" / f"{STAGES[0]}.ipynb"
+    notebook = nbformat.read(first, 4)
+    notebook.cells.append(nbformat.v4.new_code_cell("with open('shop.csv', 'a') as f: f.write('1,Rome,2026-01-01,no')"))
+    nbformat.write(notebook, first)
+    code, _, err = tdsp("run", project / "parameters" / "shop.yaml")
+    assert code == 1 and f"shop.csv changed after {STAGES[0]} had read it" in err
+    assert f"error: {STAGES[1]}, cell " in err and "Traceback" not in err
+
+
+@pytest.mark.end_to_end
+def test_a_hand_over_file_that_changes_between_stages(tmp_path, tdsp, monkeypatch):
     """What stage 1 handed over was edited before stage 2 read it: the run fails and names the file."""
     edit = "run.write_json('goal', {'limit': 1})\nrun.path('artifacts', 'goal.json').write_text('{}')"
     cells = {STAGES[0]: [edit, FINISH.format("")], STAGES[1]: ["run.read_json('goal')", FINISH.format("")]}
