@@ -52,7 +52,7 @@ def modelling_table(
 
 
 def open_table(run: Run, p: Parameters) -> Table:
-    "The modelling table of a run, entered in the record by the first who opens it. DataError when it has changed since."
+    "The modelling table of a run; who opens it first enters it in the record. DataError when it has changed since."
     root = find_root()
     table = modelling_table(p.as_dict(), root=root, folder=parameters_folder(root), lake=lake_of(run, root))
     known = run.record["facts"].get("table_sha256")
