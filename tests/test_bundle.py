@@ -230,6 +230,13 @@ def test_a_newer_bundle_is_refused_with_the_version_needed(copy: Path) -> None:
         load_model(copy)
 
 
+def test_an_older_bundle_still_opens(copy: Path) -> None:
+    """An earlier format is read as it is, and predicts as before."""
+    document = json.loads((copy / "bundle.json").read_bytes()) | {"bundle_version": 0}
+    (copy / "bundle.json").write_bytes(loader.canonical(loader.sealed(document)))
+    assert load_model(copy).replay_golden()["identical"]
+
+
 # changed -------------------------------------------------------------------------------------------------------------
 
 
