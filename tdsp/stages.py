@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from sklearn.pipeline import Pipeline
 
 from .bundle import Bundle, choose_golden, describe_pipeline, reference_profile, write_bundle
@@ -68,12 +69,12 @@ def _enter_table(run: Run, p: Parameters, table: Table) -> None:
     run.update(lambda record: record.update(inputs=inputs))
     run.note(
         table_sha256=table.sha256,
-        table_rows=len(table.frame),
-        table_columns=table.frame.shape[1],
+        table_rows=table.rows,
+        table_columns=len(table.columns),
         remarks=list(table.remarks),
     )
-    if p.time_column in table.frame:
-        moments = table.frame[p.time_column]
+    if p.time_column in table.columns:
+        moments = pq.read_table(table.path, columns=[p.time_column])[p.time_column].to_pandas()
         run.note(time_span=[str(moments.min()), str(moments.max())])
 
 

@@ -172,7 +172,7 @@ def check_file(file: Path, settings: dict[str, str], out: Path | None) -> dict[s
         _reraise_in_debug()
         told = str(error) if str(file) in str(error) else f"{file}: {error}"
         return result | {"problem": told, "exit_code": error.exit_code}
-    return result | ({"rows": len(table.frame), "columns": table.frame.shape[1]} if table else {})
+    return result | ({"rows": table.rows, "columns": len(table.columns)} if table else {})
 
 
 @app.command(epilog="Example: tdsp runs --project flights")
