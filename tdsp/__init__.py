@@ -9,7 +9,7 @@ from typing import Any
 _HOME = {
     "open_run": "params",
     "show": "display",
-    "load_model": "bundle",
+    "load_model": "registry",
     "read_record": "core",
 }
 __all__ = sorted(_HOME)

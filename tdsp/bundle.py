@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LIBRARIES', 'MAX_PROFILE_BYTES', 'NEEDS_TDSP', 'require_libraries', 'pickled', 'normal_name', 'closure',
            'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'reference_profile', 'mlmodel_text',
-           'Bundle', 'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256', 'LoadedModel', 'check',
-           'load_model']
+           'Bundle', 'replacing_folder', 'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256',
+           'LoadedModel', 'check', 'load_model']
 
 # %% ../notebooks/lib/22_bundle.ipynb #2d83e2f5
 import importlib.metadata
@@ -240,7 +240,7 @@ class Bundle:
 
 
 @contextmanager
-def _replacing_folder(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` that takes its place on success. BundleError where another thing lies."""
     if folder.exists() and not (folder / "bundle.json").exists() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is no bundle: it is left as it is. Name another folder.")
@@ -334,7 +334,7 @@ def write_bundle(
     about = {"name": name, "title": str((card or {}).get("title", "")), "task": schema["task"]}
     document = {"bundle_version": loader.BUNDLE_VERSION, "needs_tdsp": NEEDS_TDSP, **about, "files": listed}
     manifest = loader.canonical(loader.sealed(document))
-    with _replacing_folder(folder) as temporary:
+    with replacing_folder(folder) as temporary:
         for path, data in {**files, "bundle.json": manifest}.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(data)
@@ -350,13 +350,13 @@ def _module_of(source: bytes, name: str) -> ModuleType:
     return module
 
 # %% ../notebooks/lib/22_bundle.ipynb #ca187be5
-def find_bundle(model: str | Path) -> Path:
+def find_bundle(model: str | Path, outputs: Path | None = None) -> Path:
     """The folder of a bundle, given as itself, as a run's folder, or as a run's id. Raises BundleError or RunError."""
     path = Path(model)
     if not path.exists():
         if len(path.parts) != 1 or path.suffix:
             raise BundleError(f"There is no bundle {path}. Give the folder `model` of a run, or a run's id.")
-        path = find_run(str(model), find_root() / "outputs")
+        path = find_run(str(model), outputs or find_root() / "outputs")
     for folder in (path, path / "model"):
         if os.path.lexists(folder / "bundle.json"):
             return folder.resolve()
@@ -364,7 +364,9 @@ def find_bundle(model: str | Path) -> Path:
 
 
 def recorded_sha256(folder: Path) -> str:
-    """The sha256 of bundle.json in the record of the run that wrote it; empty where no record lies beside."""
+    """The sha256 of bundle.json in the record of the run or of the registry; empty where no record lies beside."""
+    if (registered := folder.parent / "version.json").exists():
+        return str(json.loads(registered.read_bytes())["bundle_sha256"])
     if not (folder.parent / "run.json").exists():
         return ""
     artifacts = read_record(folder.parent).get("artifacts", [])
