@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from .charter import draft_charter
+from .contract import contract_yaml, infer_contract
 from .core import STAGES, ParameterError, find_notebooks, write_atomic
 from .ingest import load_source, to_frame
 from .params import load_parameters
@@ -72,6 +73,7 @@ class Draft:
 
     parameters: Path
     charter: Path
+    contract: Path
     notebooks: Path | None  # where stage notebooks were copied, None where the project has its own
     rows: int
     columns: int
@@ -92,7 +94,7 @@ def write_draft(
     root: Path,
     name: str = "",  # empty: from the file's name
 ) -> Draft:
-    "Profile a table and write parameters/NAME.yaml and NAME.charter.yaml. Raises DataError or ParameterError."
+    "Profile a table; write its parameters, a charter and a contract. Raises DataError or ParameterError."
     name = name or project_name(data)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ParameterError(f"--name {name!r} cannot name a file; use letters, digits, dots and hyphens.")
@@ -107,8 +109,11 @@ def write_draft(
     charter = file.with_name(f"{name}.charter.yaml")
     if not charter.exists():
         write_atomic(charter, draft_charter(name, [str(column) for column in frame.columns]))
+    contract = file.with_name(f"{name}.contract.yaml")
+    if not contract.exists():
+        write_atomic(contract, contract_yaml(infer_contract(source.table, target=target), name))
     load_parameters(file, root=root)
-    return Draft(file, charter, notebooks, len(frame), frame.shape[1], dict(guesses), source.remarks)
+    return Draft(file, charter, contract, notebooks, len(frame), frame.shape[1], dict(guesses), source.remarks)
 
 
 def _portable(data: str, root: Path) -> str:

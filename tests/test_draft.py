@@ -90,3 +90,16 @@ def test_the_draft_names_what_only_people_know():
     text = draft_parameters("c", "c.csv", "churned", guess_settings(pd.DataFrame(CUSTOMERS), "churned"))
     for line in ('question: ""', 'decision: ""', 'due: ""', "threshold: 0"):
         assert f"\n{line}" in text
+
+
+def test_init_writes_a_contract_that_its_own_table_keeps(table):
+    """The next load is held against it; a broken delivery is refused before anything is trained."""
+    from tdsp.runner.preflight import check_plan, plan_run
+
+    draft = write_draft(str(table), "churned", root=table.parent)
+    assert check_plan(plan_run(draft.parameters)) is not None
+    pd.DataFrame(CUSTOMERS | {"churned": ["yes", "no", "maybe"] * 20}).to_csv(table, index=False)
+    with pytest.raises(
+        DataError, match=r"break my_customers.contract.yaml in 1 place; nothing was trained:\n  churned"
+    ):
+        check_plan(plan_run(draft.parameters))

@@ -393,7 +393,7 @@ def test_untuned_lightgbm_reaches_the_published_score(flights):
     from lightgbm import LGBMClassifier
     from sklearn.metrics import roc_auc_score
 
-    from tdsp.prepare import split_table
+    from tdsp.splits import split_table
 
     frame = flights.frame
     split = split_table(frame, target="late", task="binary", time_column="departure")

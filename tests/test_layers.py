@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "tdsp"
 ROWS = {
     "core": "core",
     "params": "params charter",
-    "stats": "stats loader display text",
-    "middle": "goal acceptance ingest quality prepare models evaluate explain monitor",
-    "compose": "stages ladder verdict story advice overview report evidence contents documents card"
+    "stats": "stats loader display text scan splits",
+    "middle": "goal acceptance ingest quality prepare models evaluate explain monitor contract",
+    "compose": "stages ladder verdict story advice overview report evidence contents documents card acquire"
     " draft making compare contrast bundle parity wheel batch tracking registry lifecycle",
     "run": "runner.many runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
     "doors": "runner.console runner.cli runner.serve runner.compile",

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 from tdsp.core import DataError
 from tdsp.ingest import load_source, to_frame
 from tdsp.prepare import (
-    as_labels,
     guess_positive,
     guess_settings,
     guess_task,
     infer_schema,
     require_target,
-    split_table,
-    units_of,
 )
+from tdsp.splits import as_labels, split_table, units_of
 
 
 def series(*values, name="y"):

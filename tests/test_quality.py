@@ -6,7 +6,7 @@ import pytest
 
 from tdsp.display import description_of
 from tdsp.ingest import load_source, load_table, to_frame
-from tdsp.prepare import guess_settings, infer_schema, require_target, split_table
+from tdsp.prepare import guess_settings, infer_schema, require_target
 from tdsp.quality import (
     describe_table,
     describe_target,
@@ -17,6 +17,7 @@ from tdsp.quality import (
     score_alone,
     score_association,
 )
+from tdsp.splits import split_table
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def init(
         say(f"  {remark}")
     for key, guess in draft.guesses.items():
         say(f"{key}: {guess.value if guess.value not in ('', []) else 'none'}  ({guess.why})")
-    written = [draft.parameters, draft.charter, *([draft.notebooks] if draft.notebooks else [])]
+    written = [draft.parameters, draft.charter, draft.contract, *([draft.notebooks] if draft.notebooks else [])]
     say(f"Wrote {', '.join(shown_path(path) for path in written)}")
     say(f"Next: tdsp run {shlex.quote(shown_path(draft.parameters))}")
     return 0

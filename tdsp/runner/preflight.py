@@ -68,13 +68,14 @@ def check_plan(plan: Plan) -> "Table | None":
     values = plan.resolved.values
     if not values.get("sources"):
         return None  # notebooks of another kind, which load nothing
-    from tdsp.stages import modelling_table
+    from tdsp.stages import hold_contract, modelling_table
 
     try:
         table = modelling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
     except OSError as error:
         place = error.filename or plan.outputs / "lake"
         raise DataError(f"The data cannot be loaded: {error.strerror} ({place}).") from None
+    hold_contract(table.path, plan.file.parent, plan.project)
     require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
     check_table(table.frame, values)
     check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
@@ -123,8 +124,9 @@ def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], s
 
 def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong, by the very functions that the notebooks call."""
+    from tdsp.acquire import split_by
     from tdsp.models import require_candidates
-    from tdsp.prepare import require_target, split_table
+    from tdsp.prepare import require_target
     from tdsp.stats import require_metric
 
     names = [str(name) for name in frame.columns]
@@ -140,18 +142,7 @@ def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
         yield str(error)
         return
     yield from _fault(lambda: require_metric(values["metric"], found.task))
-    yield from _fault(
-        lambda: split_table(
-            frame,
-            target=target,
-            task=found.task,
-            kind=values["split"],
-            time_column=values["time_column"],
-            group_column=values["group_column"],
-            share=values["holdout_share"],
-            random_state=values["random_state"],
-        )
-    )
+    yield from _fault(lambda: split_by(frame, values, found.task))
 
 
 def _fault(check: Callable[[], object]) -> Iterator[str]:

@@ -1,0 +1,98 @@
+"""Splits by key, as given and in file order hold, and rows that training has seen are counted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdsp.core import DataError
+from tdsp.splits import find_seen, split_table, units_of
+
+
+def table(n=400, **columns):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"x": rng.normal(size=n), "y": ["no", "yes"] * (n // 2)} | columns)
+
+
+def split(df, **options):
+    return split_table(df, target="y", task="binary", **options)
+
+
+@given(n=st.integers(200, 800), more=st.integers(0, 400), share=st.floats(0.1, 0.5))
+@settings(max_examples=20, deadline=None)
+def test_rows_added_later_move_no_old_row(n, more, share):
+    """A key tests in every delivery or in none, wherever its rows stand."""
+    n, rng = 2 * (n // 2), np.random.default_rng(n)
+    later = table(2 * ((n + more) // 2)).assign(key=lambda d: [f"k{i // 2}" for i in range(len(d))])
+    old = split(later.head(n), kind="key", split_column="key", share=share)
+    mixed = later.iloc[rng.permutation(len(later))].reset_index(drop=True)
+    new = split(mixed, kind="key", split_column="key", share=share)
+    tests, trains = (set(mixed["key"].iloc[part]) for part in (new.test, new.train))
+    assert set(later["key"].iloc[old.test]) <= tests and not tests & trains
+    assert new.kind == "group" and len(set(units_of(mixed, new))) == mixed["key"].nunique()
+
+
+@pytest.mark.parametrize("keys", [range(400), [f"c{i}" for i in range(400)], pd.date_range("2013-01-01", periods=400)])
+def test_a_key_of_any_kind_splits_near_the_share(keys):
+    """A gap elsewhere that makes a float of a whole number changes nothing."""
+    found = split(table(key=keys), kind="key", split_column="key")
+    assert 0.13 < len(found.test) / 400 < 0.27 and found.kind == "random" and found.rule == "key"
+    if isinstance(keys, range):
+        as_float = split(table(key=np.arange(400.0)), kind="key", split_column="key")
+        assert list(as_float.test) == list(found.test)
+
+
+@pytest.mark.parametrize(
+    "given", [[0, 0, 0, 1], [0.0, 0.0, 0.0, 1.0], [False, False, False, True], ["train"] * 3 + ["Test"]]
+)
+def test_a_given_column_is_obeyed(given):
+    """0 and 1, truths and words."""
+    found = split(table(is_test=np.repeat(given, 100)), kind="given", split_column="is_test")
+    assert list(found.test) == list(range(300, 400)) and found.why == "as is_test says"
+
+
+def test_file_order_is_taken_for_time():
+    """The last rows test, and folds and intervals go by the row's number."""
+    df = table()
+    found = split(df, kind="order", share=0.25)
+    assert list(found.test) == list(range(300, 400)) and (found.kind, found.cut) == ("time", "300")
+    assert list(units_of(df.assign(row_id=range(400)).iloc[found.test], found)[:2]) == ["300", "301"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({}, {"kind": "key"}, "needs split_column"),
+        ({}, {"kind": "given", "split_column": "is_tset"}, "no column 'is_tset'"),
+        ({"k": [None] + ["a"] * 399}, {"kind": "key", "split_column": "k"}, "'k' is empty in 1 rows"),
+        ({"k": "a"}, {"kind": "key", "split_column": "k"}, "split by key: the (training|test) part has no row"),
+        ({"k": 0}, {"kind": "given", "split_column": "k"}, "the test part has no row with a target"),
+        ({"k": 2}, {"kind": "given", "split_column": "k"}, "holds '2'; write 1 for a row of the test part"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(columns, options, message):
+    """Each refusal names the column and what would do."""
+    with pytest.raises(DataError, match=message):
+        split(table(**columns), **options)
+
+
+def test_rows_that_training_has_seen_are_counted_exactly_and_nearly():
+    """Equal cells; equal three digits, capitals and blanks aside; other rows are neither."""
+    train = pd.DataFrame({"n": [1.0, 123.4, np.nan, 0.0], "t": ["a", "B c", None, "d"], "b": [True, False, True, True]})
+    test = pd.DataFrame(
+        {"n": [1.0, 123.1, np.nan, 1.2], "t": ["a", " b  C", None, "d"], "b": [True, False, True, True]}
+    )
+    found = find_seen(train, test)
+    assert list(found["seen"]) == [True, False, True, False] and list(found["near"]) == [True, True, True, False]
+
+
+def test_letters_repeat_and_are_counted(shared_data):
+    """The 1,332 repeated rows of a real table put some of the test part into training."""
+    from tdsp.ingest import load_source, to_frame
+
+    df = to_frame(load_source("t", "letter_recognition/letterdata.csv", root=shared_data).table)
+    found = split_table(df, target="letter", task="multiclass", random_state=0)
+    X = df.drop(columns="letter")
+    seen = find_seen(X.iloc[found.train], X.iloc[found.test])
+    assert 200 < seen["seen"].sum() == seen["near"].sum() < 800
