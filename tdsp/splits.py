@@ -130,8 +130,8 @@ def _hash_of(test: np.ndarray, y: pd.Series) -> str:
 
 def _require_both(labels: pd.Series | None, is_test: np.ndarray, kind: str) -> None:
     if is_test.all() or not is_test.any():
-        part = "training" if is_test.all() else "test"
-        raise DataError(f"split by {kind}: the {part} part has no row with a target. Change split or its column.")
+        empty = "training" if is_test.all() else "test"
+        raise DataError(f"split by {kind}: the {empty} part has no row with a target. Change split or its column.")
     if labels is None:
         return
     for part, name in ((~is_test, "training"), (is_test, "test")):
