@@ -32,6 +32,7 @@ import pandas as pd
 from . import loader
 from .card import card_html, card_markdown
 from .core import BundleError, DataError, canonical_json, find_root, find_run, read_record, sha256_bytes
+from .onnx_export import OnnxForm
 
 # %% ../notebooks/lib/22_bundle.ipynb #ab23bb1a
 LIBRARIES = frozenset({"sklearn", "lightgbm", "numpy", "scipy", "pandas", "joblib"})  # what a pipeline may consist of
@@ -232,6 +233,7 @@ class Bundle:
     sha256: str  # of bundle.json
     files: int
     bytes: int
+    onnx: str  # the proof of model.onnx, or why there is none
 
     @property
     def size_mb(self) -> float:
@@ -292,12 +294,18 @@ def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, need
 
 # %% ../notebooks/lib/22_bundle.ipynb #c47ed6cd
 def _files(
-    pipeline: Any, schema: Mapping[str, Any], golden: pd.DataFrame, reference: Any, name: str, card: Mapping[str, Any]
+    pipeline: Any,
+    schema: Mapping[str, Any],
+    golden: pd.DataFrame,
+    reference: Any,
+    name: str,
+    card: Mapping[str, Any],
+    onnx: OnnxForm,
 ) -> dict[str, bytes]:
     """Every file but bundle.json."""
     needs = requirements_of(pipeline)
     model, source = pickled(pipeline), Path(loader.__file__).read_bytes()
-    values = _describe_model(pipeline, schema, model, needs) | dict(card)
+    values = _describe_model(pipeline, schema, model, needs) | {"onnx": onnx.sentence} | dict(card)
     stored_schema = json.loads(canonical_json(schema))
     return {
         "code/tdsp_bundle/__init__.py": source,
@@ -309,6 +317,7 @@ def _files(
         "model_card.md": card_markdown(name, values).encode(),
         "model_card.html": card_html(name, values).encode(),
         "MLmodel": mlmodel_text(schema).encode(),
+        **({"model.onnx": onnx.model} if onnx.model else {}),
     }
 
 
@@ -321,6 +330,7 @@ def write_bundle(
     golden_frame: pd.DataFrame,
     reference: Mapping[str, Any],
     card: Mapping[str, Any] | None = None,
+    onnx: OnnxForm | None = None,
 ) -> Bundle:
     """Write the bundle in one piece; `card` holds fields of `tdsp.card.FIELDS`. An older bundle there is replaced.
 
@@ -329,9 +339,11 @@ def write_bundle(
     folder = Path(folder)
     if golden_frame.empty:
         raise BundleError("There are no golden rows. Give at least one row of the test part.")
-    files = _files(pipeline, schema, golden_frame, reference, name, card or {})
+    onnx = onnx or OnnxForm(b"", "not asked for")
+    files = _files(pipeline, schema, golden_frame, reference, name, card or {}, onnx)
     listed = {path: {"sha256": sha256_bytes(data), "bytes": len(data)} for path, data in files.items()}
     about = {"name": name, "title": str((card or {}).get("title", "")), "task": schema["task"]}
+    about["onnx"] = onnx.record
     document = {"bundle_version": loader.BUNDLE_VERSION, "needs_tdsp": NEEDS_TDSP, **about, "files": listed}
     manifest = loader.canonical(loader.sealed(document))
     with replacing_folder(folder) as temporary:
@@ -339,7 +351,9 @@ def write_bundle(
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(data)
         loader.check_bundle(temporary)
-    return Bundle(folder, sha256_bytes(manifest), len(files) + 1, sum(map(len, files.values())) + len(manifest))
+    return Bundle(
+        folder, sha256_bytes(manifest), len(files) + 1, sum(map(len, files.values())) + len(manifest), onnx.sentence
+    )
 
 
 def _module_of(source: bytes, name: str) -> ModuleType:

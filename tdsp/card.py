@@ -34,6 +34,7 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
         Field("algorithm", "Type of model"),
         Field("settings", "Settings"),
         Field("pipeline_sha256", "SHA-256 of pipeline.joblib"),
+        Field("onnx", "ONNX form"),
         Field("environment", "Made with"),
         Field("owner", "Owner", "Who answers for this model?"),
         Field("contact", "Contact", "Where do questions and reports of errors go?"),

@@ -34,6 +34,7 @@ from .explain import feature_groups, permutation_importance
 from .ingest import Table, load_table
 from .loader import as_features, predict_frame
 from .models import Choice, Folds, fit_final, fit_held_out, predict
+from .onnx_export import LEAST_ROWS, onnx_form
 from .params import Parameters
 from .parity import ParityRecord
 from .prepare import Target
@@ -254,8 +255,10 @@ def add_scores(run: Run, scores: Scores) -> None:
 
 # %% ../notebooks/lib/23_stages.ipynb #698f48c6
 def pack(run: Run, p: Parameters) -> Bundle:
-    "Write the bundle of this run and enter it in the record."
+    "Write the bundle of this run, with its ONNX form where that answers alike, and enter both in the record."
     pipeline, schema, train = run.read_model("pipeline"), run.read_json("schema"), run.read_table("train")
+    test = run.read_table("test")
+    onnx = onnx_form(pipeline, schema, pd.concat([test, train]).head(max(len(test), LEAST_ROWS)))
     run.note(**describe_pipeline(pipeline))
     card = {"title": p.title, "question": p.question, **card_values(Evidence(run.record, run.folder, charter_of(run)))}
     bundle = write_bundle(
@@ -263,10 +266,12 @@ def pack(run: Run, p: Parameters) -> Bundle:
         name=run.record["project"],
         pipeline=pipeline,
         schema=schema,
-        golden_frame=choose_golden(run.read_table("test"), schema, p.golden_rows),
+        golden_frame=choose_golden(test, schema, p.golden_rows),
         reference=reference_profile(train, schema, predict_frame(pipeline, train, schema)),
         card=card,
+        onnx=onnx,
     )
+    run.note(onnx=onnx.sentence)
     run.add_artifact(bundle.folder, kind="bundle", title="The packaged model")
     return bundle
 

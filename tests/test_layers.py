@@ -17,6 +17,7 @@ ROWS = {
     "stats": "stats loader display text scan splits",
     "middle": "goal acceptance ingest quality prepare models evaluate explain monitor contract",
     "compose": "stages ladder verdict story advice overview report evidence contents documents card acquire"
+    " onnx_graph onnx_export"
     " draft making compare contrast bundle parity wheel batch tracking registry lifecycle",
     "run": "runner.many runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
     "doors": "runner.console runner.cli runner.serve runner.compile",
