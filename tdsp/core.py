@@ -314,7 +314,7 @@ def new_record(run_id: str, project: str, *, fixed: bool) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION, "run_id": run_id, "project": project, "title": project, "question": "",
         "status": "running", "process": describe_process(), "fixed": fixed, "started_at": utc_now(),
         "finished_at": None, "seconds": None, "verdict": None, "gates": [], "parameters": {}, "stages": stages,
-        "inputs": [], "artifacts": [],
+        "inputs": [], "artifacts": [], "reads": [],
         "metrics": {}, "facts": {}, "environment": {}, "code": {}, "seeds": {},
     }  # fmt: skip
 
@@ -387,7 +387,11 @@ class Run:
         "The DataFrame that an earlier stage kept. Raises RunError when it is absent or was changed."
         import pandas as pd
 
-        return pd.read_parquet(self._checked(self.folder / "data" / f"{name}.parquet"))
+        path = self._checked(self.folder / "data" / f"{name}.parquet")
+        if name == "test":  # what its score is worth depends on how often it was looked at
+            entry = {"table": name, "stage": self.stage, "at": utc_now()}
+            self.update(lambda record: record["reads"].append(entry))
+        return pd.read_parquet(path)
 
     def write_json(self, name: str, value: Any) -> None:
         "Keep a JSON value as artifacts/NAME.json."

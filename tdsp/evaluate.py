@@ -287,10 +287,7 @@ def metric_over_time(scores: Scores, times: Any, *, n_resamples: int = 200) -> p
 def _score_part(scores: Scores, at: np.ndarray, n_resamples: int) -> Estimate:
     "The winner's estimate on some of the rows."
     y, told = scores.y_true[at], scores.predictions["winner"][at]
-    units = Units(len(at), scores.units.name)
-    if scores.units.codes is not None:
-        labels, codes = np.unique(scores.units.codes[at], return_inverse=True)
-        units = Units(len(labels), scores.units.name, codes)
+    units = scores.units.part(at)
     found = score_resamples(
         [scores.metric.scorer(y, told)], len(y), units, n_resamples=n_resamples, random_state=scores.random_state
     )

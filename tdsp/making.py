@@ -35,7 +35,10 @@ class Change:
 
 
 WORDS = {"title", "question", "decision", "due", "threshold", "precision"}
-AFTERWARDS = {"n_resamples", "importance_rows", "importance_repeats", "golden_rows", "max_latency_ms", "max_size_mb"}
+AFTERWARDS = {
+    "n_resamples", "importance_rows", "importance_repeats", "golden_rows", "cpu_hour_price", "costs", "range_level",
+    "labelled_test", "accuracy_low", "accuracy_high", "max_drop", "slice_floor", "max_unfairness", "directional",
+}  # fmt: skip
 DATA = {"sources", "sql", "max_rows", "missing_codes", "drop", "forbidden", "holdout_share"}
 SAME_ROWS = "the model got the same rows and columns"
 ABSENT = "none"

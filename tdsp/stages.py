@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['GIVEN', 'STATES', 'FIELDS', 'modelling_table', 'open_table', 'hold_contract', 'parameters_folder', 'charter_of',
-           'note_charter', 'lake_of', 'take_parts', 'times_of', 'read_split', 'fit_roles', 'predict_roles', 'leak_gate',
-           'goal_gate', 'baseline_gate', 'score_roles', 'measure_importance', 'add_scores', 'pack', 'parity_gate',
-           'limit_gates', 'data_headline', 'model_headline', 'delivery_headline', 'gates_of', 'check_delivery',
-           'kept_predictions', 'score_delivery', 'acceptance_headline']
+           'note_charter', 'lake_of', 'take_parts', 'times_of', 'read_split', 'predict_roles', 'leak_gate', 'goal_gate',
+           'baseline_gate', 'score_roles', 'add_scores', 'pack', 'parity_gate', 'limit_gates', 'data_headline',
+           'model_headline', 'delivery_headline', 'gates_of', 'check_delivery', 'kept_predictions', 'score_delivery',
+           'acceptance_headline']
 
 # %% ../notebooks/lib/23_stages.ipynb #bc294ae6
 import os
@@ -30,10 +30,9 @@ from .display import format_estimate
 from .documents import card_values
 from .evaluate import Scores, rungs, score_sentence, score_test
 from .evidence import Evidence
-from .explain import feature_groups, permutation_importance
 from .ingest import Table, load_table
 from .loader import as_features, predict_frame
-from .models import Choice, Folds, fit_final, fit_held_out, predict
+from .models import predict
 from .onnx_export import LEAST_ROWS, onnx_form
 from .params import Parameters
 from .parity import ParityRecord
@@ -159,20 +158,6 @@ def read_split(run: Run) -> Split:
     return Split(train=none, test=none, **kept)
 
 # %% ../notebooks/lib/23_stages.ipynb #9f56184d
-def fit_roles(
-    choice: Choice,
-    X: pd.DataFrame,  # features of the training rows
-    y: np.ndarray,  # codes or numbers
-    *,
-    task: str,
-    random_state: int,
-) -> dict[str, Pipeline]:
-    "A fitted pipeline for winner, runner_up (where there is one) and baseline; the same candidate is fitted once."
-    names = {"winner": choice.winner, "runner_up": choice.runner_up, "baseline": choice.baseline}
-    fitted = {name: fit_final(name, X, y, task=task, random_state=random_state) for name in set(names.values()) if name}
-    return {role: fitted[name] for role, name in names.items() if name}
-
-
 def predict_roles(
     models: Mapping[str, Pipeline],
     X: pd.DataFrame,  # features of the test rows
@@ -217,27 +202,6 @@ def score_roles(run: Run, p: Parameters, fitted: Mapping[str, Pipeline], test: p
         target=outcome.name,
         n_resamples=p.n_resamples,
         random_state=p.random_state,
-    )
-
-
-def measure_importance(
-    run: Run, p: Parameters, choice: Choice, folds: Folds, train: pd.DataFrame, X: pd.DataFrame, y: np.ndarray
-) -> pd.DataFrame:
-    "Loss of score when a column is shuffled, with intervals, on the rows of the last fold."
-    outcome, goal, split = Target(**run.read_json("target")), run.read_json("goal"), read_split(run)
-    seed = p.random_state
-    fitted = fit_held_out(choice.winner, X, y, task=outcome.task, cv=folds, classes=outcome.classes, random_state=seed)
-    rows = fitted.rows
-    return permutation_importance(
-        fitted.predict,
-        X.iloc[rows],
-        y[rows],
-        metric=METRICS[goal["metric"]],
-        units=make_units(len(rows), kind=split.kind, by=units_of(train.iloc[rows], split)),
-        groups=feature_groups(run.read_json("schema")),
-        n_repeats=p.importance_repeats,
-        max_rows=p.importance_rows,
-        random_state=seed,
     )
 
 # %% ../notebooks/lib/23_stages.ipynb #e1deec84

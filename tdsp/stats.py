@@ -313,6 +313,14 @@ class Units:
         "The label of each row's unit; None where rows are the units."
         return None if self.codes is None or self.labels is None else self.labels[self.codes]
 
+    def part(self, at: np.ndarray) -> "Units":
+        "The units of some of the rows, given by their positions."
+        if self.codes is None:
+            return Units(len(at), self.name, ordered=self.ordered)
+        kept, codes = np.unique(self.codes[at], return_inverse=True)
+        labels = None if self.labels is None else self.labels[kept]
+        return Units(len(kept), self.name, codes, labels, self.ordered)
+
 
 def ranked(by: Any) -> tuple[np.ndarray, np.ndarray]:
     "Positions (n_rows,) of times or labels among their sorted distinct values, and these; numbers sort as numbers."

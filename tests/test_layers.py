@@ -15,8 +15,9 @@ ROWS = {
     "core": "core",
     "params": "params charter",
     "stats": "stats loader display text scan splits",
-    "middle": "goal acceptance ingest quality prepare models evaluate explain monitor contract",
-    "compose": "stages ladder verdict story advice overview report evidence contents documents card acquire"
+    "middle": "goal acceptance ingest quality prepare models criteria evaluate certainty explain slices behaviour"
+    " monitor contract",
+    "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
     " onnx_graph onnx_export"
     " draft making compare contrast bundle parity wheel batch tracking registry lifecycle",
     "run": "runner.many runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
