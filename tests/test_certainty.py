@@ -93,8 +93,8 @@ def test_a_decision_that_never_pays_is_never_taken():
 
 def test_with_three_classes_the_cheapest_answer_is_told():
     """Expected costs decide, not the most probable class."""
-    decision = choose_decision(np.array([0, 1, 2]), np.eye(3), {"c as a": 10.0, "a as c": 1.0, "a as b": 1.0, "b as a": 1.0,
-                                                               "b as c": 1.0, "c as b": 1.0}, ("a", "b", "c"))  # fmt: skip
+    costs = {"c as a": 10.0, "a as c": 1.0, "a as b": 1.0, "b as a": 1.0, "b as c": 1.0, "c as b": 1.0}
+    decision = choose_decision(np.array([0, 1, 2]), np.eye(3), costs, ("a", "b", "c"))
     assert decision.of(np.array([[0.7, 0.1, 0.2]])).tolist() == [2] and decision.threshold is None
 
 
