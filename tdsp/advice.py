@@ -78,12 +78,9 @@ def _repeat(record: Record) -> list[Step]:
 
 
 def _rejected(record: Record) -> list[Step]:
-    reasons = [gate_words(gate) for gate in record["gates"] if gate["answer"] == "no-go"]
     steps = [Step("do not put this model into service.", "Decision maker")]
-    steps += [
-        Step(f"{reason}.", "What stopped it", f"{stage}.html", "See why")
-        for reason, stage in _with_stage(reasons, record)
-    ]
+    for gate in _told_once(gate for gate in record["gates"] if gate["answer"] == "no-go"):
+        steps += [Step(f"{gate_words(gate)}.", "What stopped it", f"{gate['stage']}.html", "See why")]
     return [
         *steps,
         Step(
@@ -93,15 +90,17 @@ def _rejected(record: Record) -> list[Step]:
     ]
 
 
-def _with_stage(reasons: list[str], record: Record) -> list[tuple[str, str]]:
-    stages = [gate["stage"] for gate in record["gates"] if gate["answer"] == "no-go"]
-    return list(zip(reasons, stages, strict=True))[:3]
+def _told_once(gates: Iterable[Record]) -> list[Record]:
+    "Three gates at most; a value that is judged twice, of the model and of its package, is told once."
+    found: dict[Any, Record] = {}
+    for gate in gates:
+        found.setdefault((gate["value"], gate["limit"]), gate)
+    return list(found.values())[:3]
 
 
 def _undecided(record: Record) -> list[Step]:
     steps = [Step("do not decide on this run alone: it neither meets nor misses what was asked.", "Decision maker")]
-    same = {(gate["value"], gate["limit"]): gate for gate in reversed(open_gates(record["gates"]))}
-    for gate in list(reversed(same.values()))[:3]:
+    for gate in _told_once(open_gates(record["gates"])):
         said = f"{gate_words(gate)}. {evidence_words(gate, record)}".strip()
         steps += [Step(said, "Still open", f"{gate['stage']}.html", "See it")]
     return steps

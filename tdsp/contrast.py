@@ -13,7 +13,7 @@ from typing import Any
 from .advice import Step, more_needed
 from .compare import APART, BETTER, SAME, WORSE, Gain, Pair, gain_text, signed
 from .display import decimals_of, format_bytes, format_int, format_number, format_seconds
-from .ladder import Ladder, Mark, Record, Row, Scale, number
+from .ladder import Ladder, Mark, Record, Row, Scale, common_decimals, number
 from .making import Change
 from .stats import Estimate
 from .verdict import Panel, Tag, fact_of, goal_of, short_id
@@ -58,6 +58,7 @@ def pair_panel(pair: Pair, records: tuple[Record, Record]) -> Panel:
     if gain is None:
         return Panel(word, tag.state, tag.icon, sentence)
     value, interval = signed(gain.gain.value, gain.gain.low, gain.gain.high)
+    interval = "" if pair.identical else interval
     units = "" if gain.gain.resampled == "rows" else "whole "
     paired = "Paired: both models scored the same rows, so the interval is narrower than the two runs' own. "
     notes = (
@@ -78,7 +79,8 @@ def _ladder(gain: Gain, records: tuple[Record, Record]) -> Ladder:
     rungs = [(f"{word}, {short_id(r)}", x, *_bounds(r), kind) for r, (word, x, kind) in zip(records, kinds)]
     points = [x for _, *xs, _ in rungs for x in xs if x is not None] + ([limit] if limit is not None else [])
     scale = Scale(min(points), max(points), bars=False)
-    decimals = _decimals(gain)
+    spread = [{"value": x, "low": low, "high": high} for _, x, low, high, _ in rungs]
+    decimals = _decimals(gain) if gain.gain.half_width > 0 else common_decimals(spread) or 3
     rows = [
         Row(label, format_number(x, decimals), _interval(low, high, decimals), kind, scale.marks(x, low, high))
         for label, x, low, high, kind in rungs
@@ -206,7 +208,8 @@ def _result_row(pair: Pair, records: tuple[Record, Record]) -> dict[str, Any]:
     gain, tag = pair.main, TAGS[pair.verdict]
     if gain is not None:
         values = [format_number(x, _decimals(gain)) for x in (gain.before, gain.now)]
-        return _changed(gain.label, values[0], values[1], tag, f"by {gain_text(gain)}")
+        said = "every test prediction is the same" if pair.identical else f"by {gain_text(gain)}"
+        return _changed(gain.label, values[0], values[1], tag, said)
     goals = [record["metrics"].get((goal_of(record) or {}).get("metric"), {}) for record in records]
     values = [format_number(goal.get("value")) for goal in goals]
     return _changed(str(goals[1].get("label", "Result")), values[0], values[1], tag, pair.why)

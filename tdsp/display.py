@@ -24,6 +24,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from .core import Run, TdspError, write_atomic
@@ -370,7 +371,9 @@ def table_html(
     if plain.empty:
         return f"<p>{html.escape(caption)} None.</p>".replace("<p> ", "<p>")
     shown = plain.head(MAX_ROWS)
-    columns = [(str(name), _column_texts(shown.iloc[:, i])) for i, name in enumerate(shown.columns)]
+    columns = [(_words(str(name)), _column_texts(shown.iloc[:, i])) for i, name in enumerate(shown.columns)]
+    if list(shown.columns) == ["what", "value"]:  # the fields of a record, by the names that the code gives them
+        columns[0] = ("What", [_words(text).capitalize() for text in columns[0][1]])
     numeric = [_is_number_column(shown.iloc[:, i]) for i in range(len(columns))]
     head = "".join(
         f'<th scope="col"{_num(n)}>{html.escape(name)}</th>' for (name, _), n in zip(columns, numeric, strict=True)
@@ -384,6 +387,10 @@ def table_html(
         caption = f"{caption} {rest}" if caption else rest
     label = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f'<table class="data">{label}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _num(is_number: bool) -> str:
@@ -425,6 +432,8 @@ def cell_text(value: object) -> str:
         return ", ".join(cell_text(item) for item in value) or "none"
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {cell_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, PurePath):
+        return value.name  # a page goes to other machines
     text = str(value)
     return f"{text[:6]}…{text[-4:]}" if re.fullmatch("[0-9a-f]{64}", text) else text  # a hash: the CSV holds it whole
 
@@ -444,7 +453,8 @@ def as_table(thing: object) -> "pd.DataFrame":
         pairs = _fields(thing).items()
         return pd.DataFrame({"what": [str(k) for k, _ in pairs], "value": [cell_text(v) or "none" for _, v in pairs]})
     if isinstance(thing, Sequence) and all(dataclasses.is_dataclass(m) or isinstance(m, Mapping) for m in many):
-        return pd.DataFrame([_fields(item) for item in many])
+        table = pd.DataFrame([_fields(item) for item in many])
+        return table[sorted(table, key=lambda column: column != "name")]  # what a row is about comes first
     if isinstance(thing, Sequence) and all(isinstance(m, str | int | float) for m in many):
         return pd.DataFrame({"value": [cell_text(m) for m in many]})
     raise TdspError(f"cannot show a {type(thing).__name__}. Give axes, a figure, a table, gates, records or a mapping.")

@@ -120,7 +120,7 @@ def _shared(keys: Sequence[str]) -> tuple[str, str]:
 
 
 def _markdown_rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = list(rows[0])
+    head = sorted(rows[0], key=lambda name: name != "name")  # what a row is about comes first
     lines = [[cell_text(row.get(name)) for name in head] for row in rows[:MAX_ROWS]]
     text = "\n".join("| " + " | ".join(map(markdown_text, line)) + " |" for line in [head, ["---"] * len(head), *lines])
     more = f"\n\n{len(rows) - MAX_ROWS} more rows are in the file.\n" if len(rows) > MAX_ROWS else "\n"

@@ -108,7 +108,8 @@ def common_decimals(rungs: Iterable[Mapping[str, Any]]) -> int | None:
     widths = [(r["high"] - r["low"]) / 2 for r in rungs if number(r.get("low")) is not None and r["high"] > r["low"]]
     if widths:
         return max(decimals_of(width) for width in widths)
-    return 0 if all(r["value"] % 1 == 0 for r in rungs) else None
+    texts = [format_number(rung["value"]) for rung in rungs]
+    return None if any("e" in text for text in texts) else max((len(t.partition(".")[2]) for t in texts), default=0)
 
 
 def _ladder_row(rung: Mapping[str, Any], scale: Scale, decimals: int | None) -> Row:

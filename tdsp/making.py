@@ -120,7 +120,8 @@ def _environment(record: Record) -> dict[str, str]:
 # %% ../notebooks/lib/26_making.ipynb #51bc28ee
 PAGES = {
     "advice", "card", "charter", "compare", "display", "documents", "draft", "ladder", "making", "monitor", "overview",
-    "report", "story", "verdict", "batch", "cli", "console", "many", "preflight", "serve", "compile", "_modidx",
+    "report", "story", "verdict", "batch", "cli", "console", "glossary", "many", "paper", "preflight", "serve",
+    "compile", "_modidx",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def project_view(runs: Sequence[tuple[Path, Record]], outputs: Path) -> dict[str
     found = [record["metrics"][key] for record in (newest, *records) if key in record["metrics"]]
     scale = _zoomed([*found, {"value": limit}] if limit is not None else found)
     measure = found[0]["label"] if found else "Result"
-    limit_text = format_number(limit, common_decimals(found)) if limit is not None else ""
+    limit_text = format_number(limit, common_decimals(found[:1])) if limit is not None else ""
     older = [*records[1:], None]
     rows = [_run_row(folder, record, older[i], key, scale, outputs) for i, (folder, record) in enumerate(runs)]
     return {

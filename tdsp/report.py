@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['origin', 'fingerprints', 'settings', 'ticks', 'message', 'page', 'cover_page', 'cover_figures', 'documents_of',
-           'failure_page', 'stage_page', 'method_of', 'render_run', 'render_comparison', 'write_comparison',
-           'comparison_page', 'changed_view', 'render_index']
+           'render_documents', 'failure_page', 'stage_page', 'method_of', 'render_run', 'render_comparison',
+           'write_comparison', 'comparison_page', 'changed_view', 'render_index']
 
 # %% ../notebooks/lib/20_report.ipynb #a614b0ff
 import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,9 +31,10 @@ from .compare import Comparison, Pair, compare_pair, compare_runs, previous_run
 from .contrast import change_rows, changed_rows, equal_words, gain_rows, pair_panel, pair_steps
 from .core import STAGES, TdspError, list_runs, read_record, status_of, write_atomic
 from .display import format_bytes, format_date, format_int, format_seconds, picture_of
+from .glossary import explained
 from .ladder import Record
 from .overview import project_view, setting_text
-from .story import TEMPLATES, story_of
+from .story import TEMPLATES, markdown_html, story_of
 from tdsp.verdict import (
     GATE_RULE,
     NAMES,
@@ -44,6 +46,7 @@ from tdsp.verdict import (
     goal_of,
     key_figures,
     panel_of,
+    passed_words,
     short_id,
     stage_line,
     stage_tag,
@@ -124,12 +127,12 @@ def message(text: str) -> Any:
 
 
 def page(name: str, **view: Any) -> str:
-    "Return a page as text; lone surrogates, which no file can hold, are replaced."
+    "Return a page as text, its terms explained; lone surrogates, which no file can hold, are replaced."
     from markupsafe import Markup
 
     css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
     text = _pages().get_template(f"{name}.html.j2").render(css=css, **view)
-    return str(text).encode("utf-8", "replace").decode()
+    return explained(str(text)).encode("utf-8", "replace").decode()
 
 
 def _shared(record: Record, folder: Path, *, back: str = "") -> dict[str, Any]:
@@ -175,12 +178,32 @@ def documents_of(record: Record) -> dict[str, Any] | None:
     if not entries:
         return None
     rows = [
-        {"title": d["title"], "path": d["path"], "filled": d["filled"], "fields": d["fields"],
+        {"title": d["title"], "path": re.sub(r"\.md$", ".html", d["path"]),
+         "filled": d["filled"], "fields": d["fields"],
          "percent": round(100 * d["filled"] / d["fields"]) if d["fields"] else 100, "missing": "; ".join(d["missing"])}
         for d in entries
     ]  # fmt: skip
     complete = [row for row in rows if row["filled"] >= row["fields"]]
     return {"all": rows, "complete": complete, "open": [row for row in rows if row["filled"] < row["fields"]]}
+
+
+def render_documents(record: Record, folder: Path) -> list[Path]:
+    "Write each document of a run as a page beside its Markdown; return the paths."
+    written = []
+    for about in fact_of(record, "documents") or ():
+        source = folder / about["path"]
+        if source.suffix == ".md" and source.is_file():
+            top = _shared(record, folder, back="Back to the verdict")["top"] | {"href": "../../index.html"}
+            body = markdown_html(source.read_text(encoding="utf-8").partition("\n")[2])
+            body = body.replace("<details>", "<details open>")  # here the tables are what was asked for
+            text = page(
+                "document", page_title=f"{about['title']}: {record['title'] or record['project']}", top=top,
+                title=about["title"], body=_safe(body),
+                stem=source.stem, run_id=record["run_id"],
+            )  # fmt: skip
+            write_atomic(source.with_suffix(".html"), text)
+            written.append(source.with_suffix(".html"))
+    return written
 
 
 def failure_page(record: Record, folder: Path) -> str:
@@ -202,6 +225,9 @@ def stage_page(record: Record, folder: Path, name: str) -> str:
     tag = stage_tag(stage, record)
     error = stage.get("error")
     panel = panel_of(tag, stage.get("headline"), record)
+    if gates and not panel.number:
+        number, _, label = passed_words([gate["answer"] for gate in gates]).rpartition(" gate")
+        panel = replace(panel, number=number, label=f"gate{label}", gates=tuple(gate_rows(gates)))
     if error or tag.word in STOPPED:
         said = (error or {}).get("message") or silent_words(stage)
         panel = Panel(tag.word.capitalize(), tag.state, tag.icon, message=said, notes=(place_of(stage, error or {}),))
@@ -264,6 +290,7 @@ def render_run(run_folder: str | Path) -> list[Path]:
             continue
         write_atomic(path, stage_page(record, folder, stage["name"]))
         written.append(path)
+    written += render_documents(record, folder)
     stopped = status_of(record) in STOPPED
     cover = folder / "index.html"
     if stopped:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TAGS', 'ATTRIBUTES', 'CLASSES', 'UNSEEN', 'ANSI', 'PICTURE', 'LONG_TABLE', 'FITTED', 'OPEN', 'CLOSE', 'TEMPLATES',
-           'clean', 'plain_text', 'exporter', 'said', 'picture', 'fold_cells', 'story_of']
+           'clean', 'plain_text', 'exporter', 'said', 'picture', 'markdown_html', 'fold_cells', 'story_of']
 
 # %% ../notebooks/lib/08_story.ipynb #64e942fc
 import base64
@@ -149,6 +149,13 @@ def picture(output: Mapping[str, Any], kind: str, cell: Mapping[str, Any]) -> st
         base64.b64encode(data.encode()).decode() if kind == "image/svg+xml" else re.sub(r"[^A-Za-z0-9+/=]", "", data)
     )
     return f'<figure><img class="photo" alt="{html.escape(str(alt))}" src="data:{kind};base64,{payload}"></figure>'
+
+
+def markdown_html(text: str) -> str:
+    "Return Markdown as harmless HTML."
+    from nbconvert.filters.markdown import markdown2html
+
+    return clean(re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text)))
 
 
 def fold_cells(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

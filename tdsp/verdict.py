@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['STATE_OF', 'STOPPED', 'NAMES', 'QUESTIONS', 'GATE_RULE', 'Tag', 'tag_of', 'verdict_tag', 'stage_tag', 'short_id',
            'plain_words', 'interval_words', 'Panel', 'panel_of', 'limit_words', 'goal_of', 'stage_line', 'fact_of',
-           'gate_rows', 'key_figures']
+           'passed_words', 'gate_rows', 'key_figures']
 
 # %% ../notebooks/lib/17_verdict.ipynb #38a2ae5b
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -127,6 +127,7 @@ class Panel:
     interval: str = ""
     notes: tuple[str, ...] = ()
     ladder: Ladder | None = None
+    gates: tuple[dict[str, Any], ...] = ()  # in place of the ladder
 
 
 def panel_of(tag: Tag, headline: Mapping[str, Any] | None, record: Record, *, plain: bool = False) -> Panel:
@@ -200,8 +201,13 @@ def _stage_note(stage: Record, record: Record) -> str:
         return f"{value}, {limit}" if limit else f"{metric['label']}: {value}"
     gates = [gate["answer"] for gate in record["gates"] if gate["stage"] == stage["name"]]
     if gates:
-        return f"{gates.count('go')} of {len(gates)} gates passed"
+        return passed_words(gates)
     return f"in {format_seconds(stage['seconds'])}" if stage.get("seconds") else ""
+
+
+def passed_words(answers: Sequence[str]) -> str:
+    "Return how many gates said go: `2 of 3 gates passed`."
+    return f"{answers.count('go')} of {len(answers)} gate{'s' * (len(answers) != 1)} passed"
 
 
 def _after(stage: Record) -> str:

@@ -190,7 +190,7 @@ def test_thirteen_documents_are_written_with_their_completeness(run, charter):
     write_documents(run, charter)
     rows = documents_of(run.record)["all"]
     assert [Path(row["path"]).name[:2] for row in rows] == [f"{n:02d}" for n in range(1, 14)]
-    assert all((run.folder / row["path"]).is_file() for row in rows)
+    assert all((run.folder / row["path"]).with_suffix(".md").is_file() for row in rows)
     kinds = [a["kind"] for a in run.record["artifacts"]]
     assert kinds.count("document") == 26
     assert all(row["filled"] < row["fields"] for row in rows if "charter" in row["path"])

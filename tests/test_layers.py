@@ -18,9 +18,10 @@ ROWS = {
     "middle": "goal acceptance ingest quality prepare models criteria evaluate certainty explain slices behaviour"
     " monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
-    " onnx_graph onnx_export"
+    " glossary onnx_graph onnx_export"
     " draft making compare contrast bundle parity wheel batch tracking registry lifecycle",
-    "run": "runner.many runner.pipeline runner.preflight runner.reuse runner.engine runner.kernels runner.fingerprint",
+    "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
+    " runner.fingerprint",
     "doors": "runner.console runner.cli runner.serve runner.compile",
 }
 INDEPENDENT = "middle"

@@ -237,17 +237,19 @@ def compare(
 def report(
     name: RunName,
     out: Out = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="print all pages into report.pdf too; needs Chromium")] = False,
     browse: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
 ) -> int:
-    """Render the pages of a run again from its record, and open the cover."""
+    """Render the pages of a run again from its record, executing nothing, and open the cover."""
     from tdsp import report as pages
+    from tdsp.runner import paper
 
     folder = find_run(name, outputs_folder(out))
     pages.render_run(folder)
-    cover = folder / "index.html"
-    say(str(cover))
+    written = paper.print_run(folder) if pdf else folder / "index.html"
+    say(str(written))
     if browse and sys.stdout.isatty():
-        typer.launch(str(cover))
+        typer.launch(str(written))
     return 0
 
 
