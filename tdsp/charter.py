@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PLACEHOLDER', 'Text', 'Day', 'Yes', 'Hash', 'KINDS', 'Place', 'ROLES', 'NotApplicable', 'is_placeholder', 'Part',
-           'Business', 'Aim', 'Scope', 'Person', 'Phase', 'Communication', 'Architecture', 'Source', 'Data', 'Column',
-           'Policy', 'Model', 'Decision', 'DataDecision', 'ModelDecision', 'Acceptance', 'Decisions', 'Benefit',
-           'Lessons', 'Step', 'Charter', 'read_charter', 'leaves', 'Statements', 'count_statements', 'draft_charter']
+           'Business', 'Aim', 'Scope', 'Person', 'Phase', 'Communication', 'Architecture', 'Source', 'Data',
+           'Datasheet', 'Column', 'Policy', 'Model', 'Decision', 'DataDecision', 'ModelDecision', 'Acceptance',
+           'Decisions', 'Benefit', 'Lessons', 'Step', 'Charter', 'read_charter', 'leaves', 'Statements',
+           'count_statements', 'draft_charter']
 
 # %% ../notebooks/lib/06_charter.ipynb #5f9d7999
 import re
@@ -182,6 +183,24 @@ class Data(Part):
     not_disclosed: Text = _ask("What may not be told about the data?")
 
 
+class Datasheet(Part):
+    "What a datasheet asks beside the numbers. Source: Gebru et al., Datasheets for Datasets (2021)."
+
+    made_for: Text = _ask("For which purpose were the data made, and by whom?")
+    funding: Text = _ask("Who paid for them?")
+    instance: Text = _ask("What is one row?")
+    sample_of: Text = _ask("Is it everything there is, or a sample of what?")
+    confidential: Text = _ask("Is anything in it confidential?")
+    collected: Text = _ask("How were they collected, and by whom?")
+    consent: Text = _ask("Did those they speak of agree, and was there an ethical review?")
+    labelled: Text = _ask("How did the target come about?")
+    other_uses: Text = _ask("What else could they be used for?")
+    unsuitable: Text = _ask("What must they not be used for?")
+    distribution: Text = _ask("Who may get them, and under which terms?")
+    maintainer: Text = _ask("Who maintains them, and where are errors reported?")
+    retention: Text = _ask("How long are they kept?")
+
+
 class Column(Part):
     "One column of the table, by its name."
 
@@ -296,6 +315,7 @@ class Charter(Part):
     architecture: Architecture = Architecture()
     sources: dict[str, Source] = {}
     data: Data = Data()
+    datasheet: Datasheet = Datasheet()
     columns: dict[str, Column] = {}
     policy: Policy = Policy()
     model: Model = Model()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOT_BY_TIME', 'NO_LEAKS', 'ONE_SOURCE', 'NO_GROUPS', 'Sections', 'LIMIT', 'SCORE', 'SPEED', 'HASHES', 'DRIFT',
-           'SLICES', 'FAIR', 'CURVE', 'REPLAY', 'START', 'BUILT', 'DOCUMENTS', 'Document']
+           'SLICES', 'FAIR', 'TIME_SPAN', 'CURVE', 'REPLAY', 'START', 'BUILT', 'DOCUMENTS', 'DATASHEET', 'Document']
 
 # %% ../notebooks/lib/30_contents.ipynb #711cdba2
 import re
@@ -212,6 +212,9 @@ HASHES = computed("code.*", "environment.lock_sha256", "environment.python")
 DRIFT = measured("drift", why="no later data were compared")
 SLICES = measured("slice", why="the run does not score groups of rows")
 FAIR = only_if(_has_sensitive, NO_GROUPS, measured("fair", why="the run does not compare groups"))
+TIME_SPAN = only_if(_by_time, NOT_BY_TIME, both(
+    computed("artifacts/split.json:cut"), measured("time_span", why="first and last moment are not noted")
+))  # fmt: skip
 CURVE = measured("learning_curve", why="the run does not learn from fewer rows for comparison")
 REPLAY = measured("verify", "replay", why="the run has not been replayed yet")
 
@@ -266,8 +269,7 @@ START = (
         "Processed data": {
             "Table": computed("facts.table_*"), "Made by": computed("parameters.sql", "code.*"),
             "Why so": stated("data.why_processed"),
-            "Time span": only_if(_by_time, NOT_BY_TIME, both(computed("artifacts/split.json:cut"), measured(
-                "time_span", why="first and last moment are not noted"))),
+            "Time span": TIME_SPAN,
             "Check of the joins": only_if(_joined, ONE_SOURCE, measured("join", why="the run does not count the "
                                           "rows that find no partner")),
         },
@@ -478,3 +480,35 @@ BUILT = (
     }),
 )  # fmt: skip
 DOCUMENTS = (*START, *BUILT)
+
+DATASHEET = Document("datasheet", "Datasheet", {
+    "Motivation": {"Made for": stated("datasheet.made_for"), "Paid for by": stated("datasheet.funding")},
+    "Composition": {
+        "One row": stated("datasheet.instance"), "Sample of": stated("datasheet.sample_of"),
+        "Rows and columns": computed("facts.table_*", "facts.*_rows"), "Content": computed("artifacts/columns.csv"),
+        "Label": computed("artifacts/target.json"), "Missing values": computed("artifacts/missing.csv"),
+        "Parts": computed("artifacts/split.json"), "Confidential": stated("datasheet.confidential"),
+        "Personal data": each("sources", "personal_data", _sources),
+    },
+    "Collection": {
+        "How": stated("datasheet.collected"), "Consent": stated("datasheet.consent"), "Files": computed("inputs.*"),
+        "Fetched": computed(f"stages.{STAGES[1]}.started_at"), "Time span": TIME_SPAN,
+    },
+    "Preparation and labels": {
+        "While reading": computed("facts.remarks"), "Table made by": computed("parameters.sql", "facts.table_sha256"),
+        "Why so": stated("data.why_processed"), "How the target came about": stated("datasheet.labelled"),
+    },
+    "Uses": {
+        "Here": told("question"), "Permitted": each("sources", "purpose", _sources),
+        "Others": stated("datasheet.other_uses"), "Not for": stated("datasheet.unsuitable"),
+        "No forbidden column is used": rule(_none_forbidden),
+    },
+    "Distribution": {
+        "To whom": stated("datasheet.distribution"), "Licence": each("sources", "licence", _sources),
+        "Not disclosed": stated("data.not_disclosed"),
+    },
+    "Maintenance": {
+        "Owner": each("sources", "owner", _sources), "Refreshed": each("sources", "refresh", _sources),
+        "Maintainer": stated("datasheet.maintainer"), "Kept": stated("datasheet.retention"),
+    },
+})  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from .card import markdown_text
 from .charter import Charter
-from .contents import DOCUMENTS, Document
+from .contents import DATASHEET, DOCUMENTS, Document
 from .core import Run, canonical_json, write_atomic
 from .display import cell_text, format_estimate, gate_row
 from tdsp.evidence import (
@@ -128,7 +128,7 @@ def _markdown_rows(rows: Sequence[Mapping[str, Any]]) -> str:
 
 # %% ../notebooks/lib/31_documents.ipynb #75095640
 def write_documents(run: Run, charter: Charter) -> list[dict[str, Any]]:
-    "Write all documents of a run as Markdown and JSON; return what the cover shows of each."
+    "Write the thirteen documents of a run and its datasheet as Markdown and JSON; return what the cover shows of each."
     e = Evidence(run.record, run.folder, charter)
     about = {
         "title": e.record["title"],
@@ -136,7 +136,7 @@ def write_documents(run: Run, charter: Charter) -> list[dict[str, Any]]:
         "table": str(e.first("facts.table_sha256", "unknown")),
         "code": str(e.first("code.commit") or e.first("code.sha256", "unknown")),
     }
-    for document in DOCUMENTS:
+    for document in (*DOCUMENTS, DATASHEET):
         answers = answer(document, e)
         summary = completeness(document, answers)
         base = run.path("artifacts", "documents", document.name)
@@ -147,8 +147,9 @@ def write_documents(run: Run, charter: Charter) -> list[dict[str, Any]]:
         for ending in (".md", ".json"):
             run.add_artifact(base.with_suffix(ending), kind="document", title=document.title)
         e.completeness.append(summary)
-    written = sorted(e.completeness, key=lambda entry: str(entry["name"]))
-    run.note(documents=written)
+    *thirteen, datasheet = e.completeness
+    written = sorted(thirteen, key=lambda entry: str(entry["name"]))
+    run.note(documents=written, datasheet=datasheet)
     return written
 
 

@@ -184,13 +184,20 @@ def documents_of(record: Record) -> dict[str, Any] | None:
         for d in entries
     ]  # fmt: skip
     complete = [row for row in rows if row["filled"] >= row["fields"]]
-    return {"all": rows, "complete": complete, "open": [row for row in rows if row["filled"] < row["fields"]]}
+    sheet = fact_of(record, "datasheet")
+    beside = [{"title": "Datasheet", "path": re.sub(r"\.md$", ".html", sheet["path"]),
+               "note": f", {sheet['filled']} of {sheet['fields']} fields"}] if sheet else []  # fmt: skip
+    card = any(a["kind"] == "bundle" for a in record["artifacts"])
+    beside += [{"title": "Model card", "path": "model/model_card.html", "note": ""}] if card else []
+    left = [row for row in rows if row["filled"] < row["fields"]]
+    return {"all": rows, "complete": complete, "open": left, "beside": beside}
 
 
 def render_documents(record: Record, folder: Path) -> list[Path]:
     "Write each document of a run as a page beside its Markdown; return the paths."
     written = []
-    for about in fact_of(record, "documents") or ():
+    sheet = fact_of(record, "datasheet")
+    for about in [*(fact_of(record, "documents") or ()), *([sheet] if sheet else [])]:
         source = folder / about["path"]
         if source.suffix == ".md" and source.is_file():
             top = _shared(record, folder, back="Back to the verdict")["top"] | {"href": "../../index.html"}

@@ -192,8 +192,20 @@ def test_thirteen_documents_are_written_with_their_completeness(run, charter):
     assert [Path(row["path"]).name[:2] for row in rows] == [f"{n:02d}" for n in range(1, 14)]
     assert all((run.folder / row["path"]).with_suffix(".md").is_file() for row in rows)
     kinds = [a["kind"] for a in run.record["artifacts"]]
-    assert kinds.count("document") == 26
+    assert kinds.count("document") == 28  # and the datasheet
     assert all(row["filled"] < row["fields"] for row in rows if "charter" in row["path"])
+
+
+def test_the_datasheet_asks_what_only_people_know_and_computes_the_rest(run, charter):
+    """Seven sections beside the thirteen documents; the cover leads to it and says how much is filled."""
+    write_documents(run, charter)
+    fields, about = read(run, "datasheet"), run.record["facts"]["datasheet"]["value"]
+    assert (fields["Rows and columns"]["status"], fields["One row"]["status"]) == ("filled", "missing")
+    assert len(json.loads((run.folder / "artifacts/documents/datasheet.json").read_text())["sections"]) == 7
+    beside = documents_of(run.record)["beside"]
+    assert [row["note"] for row in beside if row["title"] == "Datasheet"] == [
+        f", {about['filled']} of {about['fields']} fields"
+    ]
 
 
 def test_writing_again_changes_nothing(run, charter):
