@@ -19,10 +19,10 @@ ROWS = {
     " monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
     " glossary onnx_graph onnx_export"
-    " draft making compare contrast bundle parity wheel batch tracking registry lifecycle",
+    " draft making compare contrast bundle parity wheel tracking batch registry lifecycle",
     "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
     " runner.fingerprint",
-    "doors": "runner.console runner.cli runner.serve runner.compile",
+    "doors": "runner.console runner.model_verbs runner.cli runner.serve runner.compile",
 }
 INDEPENDENT = "middle"
 RANK = {module: rank for rank, row in enumerate(ROWS.values()) for module in row.split()}

@@ -24,7 +24,7 @@ from tdsp.core import (
     status_of,
 )
 from tdsp.display import format_date, format_estimate, format_seconds
-from tdsp.runner import many, pipeline, preflight
+from tdsp.runner import many, model_verbs, pipeline, preflight
 from tdsp.runner.console import board_watcher, say, say_json, say_table, seconds_of, warn, watcher
 from tdsp.runner.pipeline import RunOutcome
 from tdsp.runner.reuse import find_stage
@@ -78,6 +78,9 @@ def run(
     ] = "1",
     out: Out = None,
     cell_timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="limit for one cell; 0: none")] = 0,
+    track: Annotated[
+        bool, typer.Option("--track/--no-track", envvar="TDSP_TRACK", help="send the run to MLflow when it has ended")
+    ] = True,
     as_json: Json = False,
 ) -> int:
     """Run the five stages: verdict, pages and packaged model.
@@ -88,7 +91,12 @@ def run(
     runs the worst counts: 130, 1, 2, 3, 0.
     """
     members = many.make_members(files, parse_settings(settings), many.parse_grid(grid or []))
-    options = {"out": out and str(out), "cell_timeout": cell_timeout or None, "start": find_stage(start)}
+    options = {
+        "out": out and str(out),
+        "cell_timeout": cell_timeout or None,
+        "start": find_stage(start),
+        "track": track,
+    }
     return run_one(members[0], options, as_json) if len(members) == 1 else run_many(members, jobs, options, as_json)
 
 
@@ -283,6 +291,10 @@ def remarks_on(scored: Any) -> list[str]:
     )
     remarks = [f"{what}: " + ", ".join(f"{name} ({n:,})" for name, n in rows.items()) for what, rows in counted if rows]
     return remarks + ([f"columns the model does not use: {', '.join(scored.extra)}"] if scored.extra else [])
+
+
+for verb in (model_verbs.track, model_verbs.models, model_verbs.promote, model_verbs.rollback):
+    app.command(epilog=model_verbs.EXAMPLES[verb.__name__])(verb)
 
 
 @app.command(epilog="Example: tdsp doctor")

@@ -6,7 +6,9 @@ error in a cell, a dead kernel, a cell past its limit, Ctrl-C) is written into r
 
 import logging
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tdsp import tracking
 from tdsp.core import (
     STAGES,
     Run,
@@ -137,6 +140,7 @@ def run_file(
     out: str | Path | None = None,  # folder of all runs; default: outputs/ of the project
     cell_timeout: float | None = None,  # seconds
     start: str = STAGES[0],  # take the stages before it from the latest run with equal earlier parameters
+    track: bool = False,  # send the run to MLflow after it has ended, in a process of its own
     progress: Callable[[Step], object] | None = None,
 ) -> RunOutcome:
     """Run the five stages. Raises TdspError for what is found before the first one; later faults are in the record."""
@@ -155,11 +159,24 @@ def run_file(
             if source is not None:
                 take_over(run, source, start)
             try:
-                return run_stages(Job(plan, run, relay, watch, cell_timeout, start))
+                if track:
+                    tracking.enqueue(run.folder)
+                outcome = run_stages(Job(plan, run, relay, watch, cell_timeout, start))
             except OSError as error:  # what a stage runs into is in the record; here the record cannot be written
                 raise StageError(
                     f"{run.folder} can no longer be written: {error.strerror}. The run has ended."
                 ) from None
+        if track:
+            send_later(plan)
+        return outcome
+
+
+def send_later(plan: Plan) -> None:
+    """Start the process that sends waiting runs to MLflow, behind all other work; it outlives this one."""
+    nice = [found, "-n", "10"] if (found := shutil.which("nice")) else []
+    command = [*nice, sys.executable, "-m", "tdsp.runner.cli", "track", "--pending", "--out", str(plan.outputs)]
+    silent = subprocess.DEVNULL
+    subprocess.Popen(command, cwd=plan.root, start_new_session=True, stdin=silent, stdout=silent, stderr=silent)
 
 
 def run_stages(job: Job) -> RunOutcome:
