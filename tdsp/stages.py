@@ -41,6 +41,7 @@ from .quality import Leak
 from .splits import FIELDS as SPLIT_FIELDS
 from .splits import Split, units_of
 from .stats import METRICS, Estimate, Gate, bootstrap, exact_gate, gate, make_units, verdict_of
+from .wheel import build_wheel
 
 # %% ../notebooks/lib/23_stages.ipynb #a5118eca
 def modelling_table(
@@ -237,6 +238,8 @@ def pack(run: Run, p: Parameters) -> Bundle:
     )
     run.note(onnx=onnx.sentence)
     run.add_artifact(bundle.folder, kind="bundle", title="The packaged model")
+    wheel = build_wheel(bundle.folder, run.folder / "artifacts")
+    run.add_artifact(wheel, kind="wheel", title="The same as a Python package")
     return bundle
 
 

@@ -192,8 +192,8 @@ def _log_entries(client: Any, run_id: str, entries: Entries, moment: int) -> Non
 
 def _log_files(client: Any, run_id: str, folder: Path, record: Mapping[str, Any]) -> None:
     """Files of the run under the paths that they have in its folder."""
-    rows_or_pickle = ("data/", "artifacts/pipeline")
-    kept = [entry["path"] for entry in record["artifacts"] if not entry["path"].startswith(rows_or_pickle)]
+    paths = [entry["path"] for entry in record["artifacts"]]
+    kept = [path for path in paths if not path.startswith("data/") and not path.endswith(".joblib")]
     own = [path.name for path in folder.glob("*.html")] + ["run.json", "run.log", "code.zip"]
     for path in sorted({folder / name for name in [*kept, *own]}):
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

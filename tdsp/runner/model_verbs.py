@@ -78,7 +78,7 @@ def models(
 
 def tell_boards(boards: list[Any], *, history: bool) -> None:
     """Print the versions, and the moves of the first board where they are asked for."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for board in boards:
         for version in reversed(board.versions):
             held = ", ".join(sorted(alias for alias, number in board.aliases.items() if number == version.version))
@@ -86,11 +86,11 @@ def tell_boards(boards: list[Any], *, history: bool) -> None:
             rows.append((board.name, str(version.version), held, version.verdict, when, version.run_id))
     say_table(("model", "version", "alias", "verdict", "registered", "run"), rows)
     if history:
-        moves = [
+        rows = [
             (format_date(m.at), m.alias, str(m.before or ""), str(m.version), m.by, m.reason) for m in boards[0].history
         ]
         say("")
-        say_table(("moved", "alias", "from", "to", "by", "reason"), moves)
+        say_table(("moved", "alias", "from", "to", "by", "reason"), rows)
     say(f"\nNext: tdsp predict {boards[0].name}@champion DATA -o OUT")
 
 
