@@ -144,7 +144,7 @@ def change_gate(predict: Predict, rows: pd.DataFrame, change: Change, units: Uni
     name = f"{change.column} {change.how} {change.by}: prediction goes {change.way}"
     told = estimate_of(found[:, 0], units)
     if change.way == "same":
-        return exact_gate(name, abs(told.value), max(0.01 * float(np.std(before)), 1e-12), note="mean change")
+        return exact_gate(name, abs(told.value), max(0.05 * float(np.std(before)), 1e-12), note="mean change")
     if np.ptp(moved) <= 1e-12 * max(np.ptp(before), 1.0):  # every row moves alike: nothing is left to chance
         return exact_gate(name, told.value, 0.0, rule=">", note="all rows move alike")
     return gate(name, told, 0.0, rule=">", note="mean change in that direction")

@@ -177,3 +177,18 @@ def test_errors_in_a_cell_show_their_line_and_no_traceback(monkeypatch):
 
 def _raise_data_error() -> None:
     raise core.DataError("no column 'x'")
+
+
+def test_each_reading_of_the_test_part_is_counted_and_no_other_table(run):
+    """Stage and time of every reading; running the stage anew forgets its results, not that it has looked."""
+    import pandas as pd
+
+    stage = Run(run.folder, STAGES[2])
+    stage.begin()
+    Run(run.folder, STAGES[1]).write_table("test", pd.DataFrame({"wind": [1.0]}))
+    Run(run.folder, STAGES[1]).write_table("train", pd.DataFrame({"wind": [2.0]}))
+    stage.read_table("train")
+    stage.read_table("test")
+    stage.begin()
+    stage.read_table("test")
+    assert [(entry["table"], entry["stage"]) for entry in run.record["reads"]] == [("test", STAGES[2])] * 2

@@ -3,9 +3,24 @@
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OrdinalEncoder
 
 from tdsp.display import description_of, themed_svg
-from tdsp.explain import feature_groups, permutation_importance, plot_importance
+from tdsp.explain import (
+    Contributions,
+    alike_columns,
+    contributions,
+    feature_groups,
+    partial_dependence,
+    permutation_importance,
+    plot_dependence,
+    plot_importance,
+    worst_rows,
+)
 from tdsp.stats import METRICS, make_units
 
 NAN = float("nan")
@@ -146,3 +161,109 @@ def test_a_model_that_looks_at_nothing_is_drawn_as_such():
     """A constant prediction: no column matters, and the picture says so."""
     table = importance(*trips(), predict=lambda X: np.full(len(X), 0.3))
     assert plot_importance(table, METRICS["roc_auc"]).get_title() == "No single column matters"
+
+
+# columns that say the same, curves, contributions, words
+
+
+def test_columns_that_say_the_same_make_a_group_also_over_a_third():
+    """a and b, b and c are alike, so all three are shuffled together; text and constants have no part."""
+    X, _ = trips()
+    wind = X["wind"]
+    X = X.assign(gust=wind + 0.2, speed=wind**3, still=1.0, carrier="UA")
+    assert alike_columns(X, {name: [name] for name in X}) == {"wind and 2 alike": ["wind", "gust", "speed"]}
+    together = {"departure": ["wind", "gust"], "speed": ["speed"]}
+    assert alike_columns(X, together) == {"departure and 1 alike": ["wind", "gust", "speed"]}
+
+
+def test_a_curve_follows_the_model_and_a_column_without_effect_is_flat():
+    """Numbers on a grid, levels by name; the band of a flat curve has no width."""
+    X, _ = trips()
+    X = X.assign(carrier=np.where(np.arange(len(X)) % 2, "UA", None))
+    table = partial_dependence(lambda T: chance(T), X, ["wind", "carrier", "<i>tail</i>"]).groupby("feature")
+    assert table.get_group("wind")["mean"].is_monotonic_increasing
+    assert np.ptp(table.get_group("<i>tail</i>")["mean"]) == 0 and list(table.get_group("carrier")["value"]) == ["UA"]
+
+
+def test_the_curves_of_several_classes_show_the_one_that_answers():
+    """Three classes, the second of which answers to the wind; hostile names survive the drawing."""
+
+    def three(T):
+        p = 1 / (1 + np.exp(-T["wind"].to_numpy()))
+        return np.column_stack([np.full(len(T), 0.1), 0.6 * p + 0.2, 0.7 - 0.6 * p])
+
+    table = partial_dependence(three, trips()[0], ["wind", "<i>tail</i>"])
+    assert set(table.loc[table["feature"] == "wind", "class"]) <= {1, 2}
+    figure = plot_dependence(table, target="<script>$y$", classes=("a", "b", "c"))
+    assert figure.get_suptitle().startswith("wind moves it by") and "<script" not in themed_svg(figure)
+    assert "wind 0." in description_of(figure.axes[0]).alt and len(figure.get_suptitle()) <= 44
+
+
+ALONE = {name: [name] for name in ("wind", "hour", "<i>tail</i>")}
+
+
+def test_contributions_of_a_line_are_exact():
+    """Coefficient times distance from the mean of the other rows, on the scale of log odds."""
+    X, y = trips()
+    model = LogisticRegression().fit(X.to_numpy(), y)
+    added = contributions(lambda T: model.predict_proba(T.to_numpy())[:, 1], X.head(3), X.head(100), ALONE, task="binary",
+                          of=np.array([1, 1, 0]), additive=True, random_state=1)  # fmt: skip
+    expected = model.coef_[0] * (X.head(3) - X.head(100).mean()).to_numpy() * np.array([[1], [1], [-1]])
+    assert added.errors is None and added.values.to_numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_contributions_of_lightgbm_are_its_own_and_add_up():
+    """Also behind an encoder, for the class that is told; with the mean they give the raw prediction."""
+    X, y = trips()
+    X = X.assign(carrier=np.where(np.arange(len(X)) % 3, "UA", "AA"))
+    columns = ColumnTransformer(
+        [("levels", OrdinalEncoder(), ["carrier"]), ("numbers", "passthrough", ["wind", "hour"])]
+    )
+    pipeline = Pipeline([("columns", columns), ("model", LGBMClassifier(n_estimators=20, verbose=-1))]).fit(X, y)
+    groups = {"wind": ["wind"], "hour": ["hour"], "carrier": ["carrier"]}
+    settings = {"task": "binary", "additive": False, "pipeline": pipeline, "random_state": 1}
+    added = contributions(None, X.head(5), X, groups, of=np.ones(5, dtype=int), **settings)
+    raw = pipeline[-1].booster_.predict(pipeline[:-1].transform(X), raw_score=True)
+    mean = raw.mean()
+    assert added.errors is None and (raw[:5] - added.values.sum(axis=1)).to_numpy() == pytest.approx(mean, abs=0.05)
+    against = contributions(None, X.head(5), X, groups, of=np.zeros(5, dtype=int), **settings)
+    assert against.values.to_numpy() == pytest.approx(-added.values.to_numpy())
+
+
+def test_sampled_contributions_have_errors_that_cover_the_exact_ones():
+    """300 orders of an additive model: nearly all values lie within two of their errors."""
+    X, _ = trips()
+    exact, sampled = (
+        contributions(chance, X.head(20), X.head(100), {"both": ["wind", "hour"], "t": ["<i>tail</i>"]}, task="binary",
+                      of=np.ones(20, dtype=int), additive=additive, n_orders=300, random_state=1)
+        for additive in (True, False)
+    )  # fmt: skip
+    off = (exact.values["both"] - sampled.values["both"]).abs() / sampled.errors["both"]
+    assert (off < 2).sum() >= 17 and (sampled.values["t"] == 0).all()
+
+
+def test_mistakes_are_told_with_what_spoke_for_them():
+    """Numbers go up or down, classes have their chance, and an unsure right answer is no mistake."""
+    rows = pd.DataFrame({"wind": [3.0, 1.0], "<i>tail</i>": ["a", "b"]})
+    added = Contributions(pd.DataFrame({"wind": [2.0, -5.0], "<i>tail</i>": [-1.0, 0.0]}), None, "target")
+    told = worst_rows(rows, np.array([10.0, 50.0]), np.array([30.0, 20.0]), added, [7, 8])
+    assert told["words"].tolist() == [
+        "Told 30, it was 10. wind = 3 (+2) spoke for it (target).",
+        "Told 20, it was 50. wind = 1 (-5) spoke for it (target).",
+    ]
+    names = ("on time", "late")
+    unsure = worst_rows(rows, np.array([1, 1]), np.array([0.2, 0.6]), added, [7, 8], classes=names)["words"]
+    assert unsure[0].startswith("Told on time with 80") and "right but unsure" in unsure[1]
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_trees_of_numbers_and_of_three_classes_are_told_too(n_classes):
+    """One block a class, or one value a row."""
+    X, _ = trips()
+    X = X.rename(columns={"<i>tail</i>": "tail"})
+    target = np.digitize(X["wind"], [-0.5, 0.5]) if n_classes else X["wind"].to_numpy()
+    model = (LGBMClassifier if n_classes else LGBMRegressor)(n_estimators=20, verbose=-1).fit(X, target)
+    added = contributions(None, X.head(9), X, {name: [name] for name in X}, additive=False, random_state=1,
+                          task="multiclass" if n_classes else "regression", of=np.full(9, 2 * bool(n_classes)),
+                          pipeline=Pipeline([("model", model)]))  # fmt: skip
+    assert np.corrcoef(added.values["wind"], X["wind"].head(9))[0, 1] > 0.7

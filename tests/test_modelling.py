@@ -1,0 +1,142 @@
+"""The third stage from its candidates to its gates, by the notebook's own cells on tables made for the purpose."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from study import run_cells
+
+from tdsp import modelling
+from tdsp.core import DataError, ParameterError, StageError
+
+QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "n_resamples": 200, "importance_repeats": 2}
+
+
+def flights(n=1500, seed=0):
+    """Late with wind, at LGA by chance alone; the hour turns; the sex of the captain tells nothing."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"wind": rng.normal(size=n), "hour": rng.uniform(5, 23, n)})
+    X = X.assign(gust=X["wind"] + 0.1 * rng.normal(size=n), origin=rng.choice(["JFK", "LGA", "EWR"], n))
+    X = X.assign(captain=rng.choice(["f", "m"], n))
+    signal = np.where(X["origin"] == "LGA", 0, 2 * X["wind"] + np.abs(X["hour"] - 14) / 4 - 1)
+    return X.assign(y=np.where(rng.random(n) < 1 / (1 + np.exp(-signal)), "late", "on time"))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """The names that the third stage leaves on such flights."""
+    settings = {
+        "positive_class": "late",
+        "sensitive": ["captain"],
+        "costs": {"late as on time": 3.0, "on time as late": 1.0},
+    }
+    changes = ["wind + 1 up", "captain to f same"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.getbasetemp())
+        return run_cells(tmp_path_factory.mktemp("flights"), flights(), directional=changes, **settings, **QUICK)
+
+
+def gates(stage):
+    """Name -> gate of the record."""
+    return {gate["name"]: gate for gate in stage["run"].record["gates"] if gate["stage"] == "3_modeling"}
+
+
+def test_the_choice_is_weighed_and_told_in_one_sentence(stage):
+    """Each family has a row of criteria; the sentence stands in the record, with what the winner costs."""
+    table, record = stage["ranking"].table, stage["run"].record
+    assert set(table["candidate"]) == {"linear", "lightgbm"} and stage["choice"].winner in set(table["candidate"])
+    told = record["facts"]["choice"]["value"]
+    assert told.startswith(stage["choice"].winner) and "CPU s" in told
+
+
+def test_the_test_part_is_read_once_and_the_record_says_so(stage):
+    """One reading by the third stage, counted by the record itself; no other run has seen these rows."""
+    record = stage["run"].record
+    assert [entry["stage"] for entry in record["reads"]] == ["3_modeling"]
+    assert record["facts"]["test_reads"]["value"] == record["facts"]["test_looks"]["value"] == 1
+    own, sha = stage["run"].folder, stage["split"].test_sha256
+    assert (
+        modelling.runs_that_looked(own.parent, own, sha) == 0
+        and modelling.runs_that_looked(own.parent, own.parent / "next", sha) == 1
+    )
+    assert modelling.runs_that_looked(own.parent, own.parent / "next", "0" * 64) == 0
+
+
+def test_every_candidate_has_a_report_also_the_baseline(stage):
+    """Short Markdown with scores, criteria and the reason; entered as documents."""
+    folder = stage["run"].folder / "artifacts" / "documents" / "models"
+    assert {path.stem for path in folder.glob("*.md")} == {"dummy", "linear", "lightgbm"}
+    text = (folder / f"{stage['choice'].winner}.md").read_text()
+    assert "this model" in text and "explainability" in text and "95 % interval" in text
+
+
+def test_the_decision_is_the_one_that_the_costs_ask_for(stage):
+    """A miss at three times a false alarm: the threshold is near a quarter, and saves money on the test part."""
+    assert 0.1 < stage["belief"].decision.threshold < 0.45
+    assert stage["certain"].set_index("rule").loc["always on time", "saved_low"] > 0
+
+
+def test_what_is_true_of_these_flights_passes(stage):
+    """An honest model: every test that was made says go, and what was not asked for is named as not made."""
+    found = gates(stage)
+    assert {gate["answer"] for gate in found.values()} == {"go"}, found
+    assert "Proven difference between groups" in found and "wind + 1: prediction goes up" in found
+    assert set(stage["tests"].left_out) == {"monotone"}
+
+
+def test_a_weak_slice_is_found_in_words_without_being_condemned(stage):
+    """LGA, where nothing can be predicted, is among the slices; it is not provably worse than a guess."""
+    assert stage["tests"].slices["slice"].str.contains("origin is LGA").any()
+    assert (stage["tests"].slices["answer"] == "not proven to be").all()
+
+
+def test_alike_columns_are_shuffled_together_and_mistakes_are_told(stage):
+    """Wind and gust have a row of their own with its members; five rows have a sentence each."""
+    together = stage["explained"].importance.set_index("column").loc["wind and 1 alike"]
+    assert together["members"] == "wind, gust" and together["importance"] > 0
+    assert len(stage["worst"]) == 5 and stage["worst"]["words"].str.startswith("Told ").all()
+
+
+def test_bounds_for_later_come_from_the_interval(stage):
+    """Nobody stated them: the ends of the interval are in the record."""
+    facts, score = stage["run"].record["facts"], stage["scores"].estimate
+    assert (facts["accuracy_low"]["value"], facts["accuracy_high"]["value"]) == (score.low, score.high)
+
+
+def test_numbers_get_ranges_and_demands_that_do_not_hold_say_no_go(tmp_path):
+    """A regression whose target falls with wind: the range holds, `up` does not; stated bounds are kept."""
+    frame = flights(900).drop(columns="y")
+    frame = frame.assign(y=-3 * frame["wind"] + np.random.default_rng(1).normal(size=900))
+    stage = run_cells(tmp_path, frame, monotone={"wind": "up"}, accuracy_low=0.5, before="explained =", **QUICK)
+    assert 0.8 < stage["certain"].loc[0, "coverage"] <= 1
+    done = modelling.prove(stage["study"], stage["choice"], stage["belief"], stage["fitted"]["winner"], stage["scores"],
+                           stage["test"])  # fmt: skip
+    answers = {gate.name: gate.answer for gate in done.gates}
+    assert answers["Rows that do not go up with wind"] == "no-go"
+    assert modelling.accuracy_bounds(stage["study"], stage["scores"]) == (0.5, stage["scores"].estimate.high)
+
+
+def test_a_labelled_table_is_scored_beside_the_test_part(tmp_path):
+    """From a file of its own: a third part in the comparison, a metric in the record; a column short is named."""
+    flights(300, seed=5).to_csv(tmp_path / "labelled.csv", index=False)
+    settings = {"positive_class": "late", "labelled_test": str(tmp_path / "labelled.csv")} | QUICK
+    stage = run_cells(tmp_path, flights(600), before="certainty_of", **settings)
+    parts = stage["parts"]
+    assert list(parts["part"].unique()) == ["folds", "test part", "labelled table"]
+    assert stage["run"].record["metrics"]["labelled_score"]["value"] > 0.6
+    flights(300, seed=5).drop(columns="gust").to_csv(tmp_path / "labelled.csv", index=False)
+    with pytest.raises(DataError, match="has no column 'gust'"):
+        run_cells(tmp_path / "again", flights(600), before="certainty_of", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"min_explainability": 0.99}, StageError, "breaks a constraint.*Loosen min_explainability"),
+        ({"weights": {"speed": 1.0}}, ParameterError, "'speed' is no criterion"),
+        ({"costs": {"late as early": 1.0}}, ParameterError, "is no mistake of this model"),
+    ],
+)
+def test_settings_that_cannot_be_met_stop_with_a_reason(tmp_path, settings, error, message):
+    """A constraint that all break, an unknown criterion, costs of classes that do not exist."""
+    with pytest.raises(error, match=message):
+        run_cells(tmp_path, flights(400), before="open_test", positive_class="late", **settings, **QUICK)
