@@ -206,8 +206,8 @@ def test_contributions_of_a_line_are_exact():
     """Coefficient times distance from the mean of the other rows, on the scale of log odds."""
     X, y = trips()
     model = LogisticRegression().fit(X.to_numpy(), y)
-    added = contributions(lambda T: model.predict_proba(T.to_numpy())[:, 1], X.head(3), X.head(100), ALONE, task="binary",
-                          of=np.array([1, 1, 0]), additive=True, random_state=1)  # fmt: skip
+    settings = {"task": "binary", "of": np.array([1, 1, 0]), "additive": True, "random_state": 1}
+    added = contributions(lambda T: model.predict_proba(T.to_numpy())[:, 1], X.head(3), X.head(100), ALONE, **settings)
     expected = model.coef_[0] * (X.head(3) - X.head(100).mean()).to_numpy() * np.array([[1], [1], [-1]])
     assert added.errors is None and added.values.to_numpy() == pytest.approx(expected, abs=1e-6)
 
