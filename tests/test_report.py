@@ -266,6 +266,7 @@ KINDS = {
     "failure": "runs/flights-20261114T164000Z-b200/index.html",
     "hostile": "runs/hostile-1/index.html",
     "runs": "index.html",
+    "compare": "compare/41d0-7c1e.html",
 }
 
 

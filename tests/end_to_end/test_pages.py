@@ -1,10 +1,14 @@
 """The pages of a real run: what the five notebooks really show, in a real browser."""
 
+import random
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from page_numbers import blocks_of, estimates_of, results_of, unfounded
 
+from tdsp.contents import DATASHEET, DOCUMENTS
 from tdsp.core import STAGES
 from tdsp.report import render_run
 from tdsp.runner import pipeline
@@ -14,6 +18,11 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 ROOT = Path(__file__).parents[2]
 FAST = {"cv_folds": "2", "n_resamples": "100", "importance_repeats": "1"}
 PAGES = [*STAGES, "index"]
+WRITTEN = [f"artifacts/documents/{document.name}" for document in (*DOCUMENTS, DATASHEET)]
+EMPTY_WORDS = re.compile(  # praise that nobody can check, and the word that needs a test
+    r"excellent|outstanding|amazing|impressive|remarkable|superb|great|huge|powerful|state.of.the.art|cutting.edge"
+    r"|seamless|robust|dramatic|extremely|very|significan\w*|obviously|clearly|simply|please|sorry", re.IGNORECASE
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,7 @@ def test_all_pages_are_there_and_rendering_again_changes_nothing(run_folder: Pat
     assert {name: (run_folder / f"{name}.html").read_bytes() for name in PAGES} == before
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *WRITTEN[3:8:2], "model/model_card"])
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_page_is_accessible_fits_and_fetches_nothing(visit, axe, run_folder: Path, name, scheme, width):
     """With all folds open, on a wide light screen and on a small dark one."""
@@ -52,3 +61,39 @@ def test_every_picture_says_what_it_shows(visit, run_folder: Path):
         page = visit(run_folder / f"{name}.html").page
         texts = page.evaluate("[...document.images].map(image => image.alt)")
         assert not [text for text in texts if len(text) < 15 or "without a description" in text]
+
+
+@pytest.mark.parametrize("name", [*PAGES, *WRITTEN])
+def test_every_number_of_a_page_is_a_result_under_a_key(run_folder: Path, name: str):
+    """A value with its interval is one entry of the record; any other number is in the record or an artifact."""
+    page = (run_folder / f"{name}.html").read_text()
+    assert blocks_of(page)
+    assert unfounded(page, results_of(run_folder), estimates_of(run_folder)) == []
+
+
+def test_a_number_that_no_run_computed_is_noticed(run_folder: Path):
+    """Of false numbers planted one by one, a false interval is always caught, any other one at least 3 in 4 times."""
+    page, results, estimates = (run_folder / "index.html").read_text(), results_of(run_folder), estimates_of(run_folder)
+    draw = random.Random(2013)
+    start = page.index("<main>")
+    spots = [m for m in re.finditer(r"(?<=[\s>(])\d\.\d{2,}(?=[\s<,)])", page) if m.start() > start]
+    false = [page[: m.start()] + f"{draw.uniform(0.02, 0.98):.{len(m[0]) - 2}f}" + page[m.end() :] for m in spots]
+    caught = sum(bool(unfounded(text, results, estimates)) for text in false)
+    assert len(false) > 20
+    assert caught >= 0.75 * len(false)
+    panel = re.sub(r"(interval <strong>\d\.\d+ to )\d\.\d+", r"\g<1>0.777", page, count=1)
+    assert panel != page
+    assert "0.777" in " ".join(unfounded(panel, results, estimates))
+
+
+@pytest.mark.parametrize("name", [*PAGES, *WRITTEN])
+def test_pages_praise_nothing_and_call_nothing_significant(run_folder: Path, name: str):
+    """A word that cannot be checked is not on a page; a difference is told with its interval instead."""
+    page = re.sub(r"<style>.*?</style>|<pre>.*?</pre>", "", (run_folder / f"{name}.html").read_text(), flags=re.DOTALL)
+    text = re.sub(r"<[^>]*>", " ", page)
+    assert [text[max(0, m.start() - 40) : m.end() + 20] for m in EMPTY_WORDS.finditer(text) if _whole(text, m)] == []
+
+
+def _whole(text: str, match: re.Match[str]) -> bool:
+    around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
+    return not re.search(r"[\w-]", around)
