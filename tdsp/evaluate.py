@@ -451,7 +451,9 @@ def plot_metric_over_time(
     seen, m = table.dropna(subset="value"), scores.metric
     if seen.empty:
         return pd.DataFrame({"note": [f"{m.label} cannot be computed in any period of the test part."]})
-    length, spread = table["length"].iloc[0], f"{seen['value'].min():.3g} to {seen['value'].max():.3g}"
+    length, half = table["length"].iloc[0], scores.estimate.half_width
+    ends = [format_number(end, decimals_of(half)) for end in (seen["value"].min(), seen["value"].max())]
+    spread = " to ".join(ends)
     with drawing(ax) as ax:
         ax.fill_between(seen["period"], seen["low"], seen["high"], color=BAND, linewidth=0)
         ax.plot(seen["period"], seen["value"], color=BLUE, marker="o")

@@ -326,11 +326,11 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     if len(shares):
         share = shares.iloc[0]
         shown = format_percent(share, 0 if share == 1 or 0.01 <= share < 0.99 else 1)
-        most = f"{_short(shares.index[0])} in {shown} of the rows"
-        title = f"Gaps in {len(shares)} of {len(df.columns)} columns; {most}"
+        title = f"Gaps in {len(shares)} of {len(df.columns)} columns, {_short(shares.index[0])} {shown}"
     ax = _plot_rows(100 * shares, title, "Rows without a value (%)", ax)
     ax.set_xlim(0, 100)
-    return described(ax, alt=f"Bars: {title}.", data=shares.rename("missing").rename_axis("column").reset_index())
+    alt = f"Bars: {title} of its rows." if len(shares) else f"Bars: {title}."
+    return described(ax, alt=alt, data=shares.rename("missing").rename_axis("column").reset_index())
 
 
 def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", marked: Iterable[str] = ()) -> "Axes":
@@ -391,12 +391,12 @@ def plot_association(
     values, chance = scores.set_index("column")["association"], float(scores["chance"].iloc[0])
     suspects = [leak.column for leak in leaks]
     above = int((values > chance).sum())
-    title = f"{above} of {len(values)} columns move with the target more than chance"
+    title = f"{above} of {len(values)} columns beat chance"
     if suspects:
         title = f"{_short(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
     ax = _plot_rows(100 * values, title, "Explained (%); dashed: chance", ax, suspects)
     with drawing(ax):
         ax.axvline(100 * chance, color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
     ax.set_xlim(0, max(100 * values.max() * 1.05, 300 * chance, 1))
-    alt = f"Bars: {title}. Best: {', '.join(f'{_short(n)} {format_percent(v)}' for n, v in values[:3].items())}."
+    alt = f"Association with the target: {title}. Best: {', '.join(f'{_short(n)} {format_percent(v)}' for n, v in values[:3].items())}."
     return described(ax, alt=alt, data=scores)

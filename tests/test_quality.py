@@ -206,7 +206,7 @@ def test_gaps_are_pictured_by_share():
     """The title names the worst column; without gaps it says so."""
     df = pd.DataFrame({"a": [1, None, None, None], "b": [None, 1, 2, 3], "c": 1})
     ax = plot_missing(df)
-    assert "Gaps in 2 of 3 columns; a in 75" in ax.get_title()
+    assert "Gaps in 2 of 3 columns, a 75" in ax.get_title()
     assert list(description_of(ax).data["missing"]) == [0.75, 0.25]
     assert plot_missing(df[["c"]]).get_title() == "No value is missing"
 
