@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 from . import text
 from .bundle import LoadedModel, load_model
 from .core import DataError, did_you_mean, replacing
-from .ingest import PARQUET, TEXT, plain_table, to_frame, unpack
+from .formats import PARQUET, TEXT, plain_table, unpack
+from .ingest import to_frame
 from .loader import prediction_columns
 
 # %% ../notebooks/lib/25_batch.ipynb #7561f1e5

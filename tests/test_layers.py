@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "tdsp"
 ROWS = {
     "core": "core",
     "params": "params charter",
-    "stats": "stats loader display text scan splits",
+    "stats": "stats loader display text scan splits formats sources lake",
     "middle": "goal acceptance ingest quality prepare models criteria evaluate certainty explain slices behaviour"
     " monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"

@@ -131,7 +131,7 @@ def run_many(members: list[many.Member], jobs: int, options: dict[str, Any], as_
 
 @app.command(epilog="Example: tdsp init churn.csv --target churned")
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="table: CSV, TSV or Parquet, also gz or zip, or a URI")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="table: a file, a folder, or a URI")],
     target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="column to predict")],
     name: Annotated[str, typer.Option("--name", help="of the project [default: from the file's name]")] = "",
     as_json: Json = False,
@@ -181,6 +181,39 @@ def check_file(file: Path, settings: dict[str, str], out: Path | None) -> dict[s
         told = str(error) if str(file) in str(error) else f"{file}: {error}"
         return result | {"problem": told, "exit_code": error.exit_code}
     return result | ({"rows": table.rows, "columns": len(table.columns)} if table else {})
+
+
+@app.command(epilog="Example: tdsp ingest parameters/flights.yaml")
+def ingest(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml")],
+    settings: Sets = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Fetch the sources into the lake, transform them, hold the table to its contract, and do nothing else.
+
+    Run it as often as you like: what lies in the lake is not fetched again, and with a watermark only newer rows are.
+    """
+    plan = preflight.plan_run(file, settings=parse_settings(settings), out=out)
+    preflight.require_writable(plan.outputs)
+    table = preflight.load_plan(plan)
+    if table is None:
+        raise ParameterError(f"{file} names no source. Give `sources`.")
+    if as_json:
+        kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
+        say_json({name: getattr(table, name) for name in kept} | {"path": str(table.path)})
+        return 0
+    new = {name: f"{n:,}" for name, n in table.new_rows.items()}
+    rows: list[tuple[str, ...]] = [
+        (i["name"], f"{i['rows']:,}", new.get(i["name"], ""), f"{i['bytes']:,}", i["sha256"][:12]) for i in table.inputs
+    ]
+    say_table(("source", "rows", "new", "bytes", "sha256"), rows)
+    for remark in table.remarks:
+        say(f"  {remark}")
+    made = "as before" if table.reused else "made"
+    say(f"table    {table.rows:,} rows, {len(table.columns)} columns, {made}: {shown_path(table.path)}")
+    say(f"Next: tdsp run {shlex.quote(str(file))}")
+    return 0
 
 
 @app.command(epilog="Example: tdsp runs --project flights")

@@ -156,6 +156,9 @@ def run_file(
                 digest = table.sha256 if table else None
                 source = find_reusable(plan.outputs, plan.project, start, plan.resolved, digest)
             run = start_run(plan)
+            if table:  # a server or a growing table is not asked again: all stages see these rows
+                seen = {entry["name"]: entry["sha256"] for entry in table.inputs}
+                run.update(lambda record: record.update(pinned=seen))
             if source is not None:
                 take_over(run, source, start)
             try:

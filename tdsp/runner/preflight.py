@@ -66,19 +66,28 @@ def check_plan(plan: Plan) -> "Table | None":
     """Load and transform what the run will need; return the table. Raises TdspError with what is wrong."""
     require_writable(plan.outputs / "runs")
     values = plan.resolved.values
-    if not values.get("sources"):
-        return None  # notebooks of another kind, which load nothing
+    table = load_plan(plan)
+    if table is None:
+        return None
+    require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
+    check_table(table.frame, values)
+    check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
+    return table
+
+
+def load_plan(plan: Plan) -> "Table | None":
+    """Fetch what the parameters name, transform it, hold it to its contract; None where they name no source."""
     from tdsp.stages import hold_contract, modelling_table
 
+    values = plan.resolved.values
+    if not values.get("sources"):
+        return None  # notebooks of another kind, which load nothing
     try:
         table = modelling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
     except OSError as error:
         place = error.filename or plan.outputs / "lake"
         raise DataError(f"The data cannot be loaded: {error.strerror} ({place}).") from None
     hold_contract(table.path, plan.file.parent, plan.project)
-    require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
-    check_table(table.frame, values)
-    check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
     return table
 
 
