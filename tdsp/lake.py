@@ -271,7 +271,8 @@ def _land_newer(
         if not database:
             landed = Landed(name, uri, tuple(fetched))
             paths, _ = typed_files(landed, scratch, scratch, reading)
-        part, rows, top = _newer_part(paths, [raw.path for raw in held], column, high, (lake / "raw", scratch))
+        kept = fetched[0].name if database else "rows.parquet"
+        part, rows, top = _newer_part(paths, [raw.path for raw in held], column, high, kept, (lake / "raw", scratch))
         if part is None:
             return Landed(name, uri, tuple(held), column)
         entry = {"uri": uri, "sha256": part.sha256, "rows": rows, "bytes": part.bytes, "watermark": column, "high": top}
@@ -280,7 +281,7 @@ def _land_newer(
 
 
 def _newer_part(
-    fetched: list[Path], held: list[Path], column: str, high: str, places: tuple[Path, Path]
+    fetched: list[Path], held: list[Path], column: str, high: str, name: str, places: tuple[Path, Path]
 ) -> tuple[Raw | None, int, str]:
     "The fetched rows that are not held, as a raw file, their number, and the new height as SQL writes it."
     import duckdb
@@ -315,7 +316,7 @@ def _newer_part(
         def write(path: Path) -> None:
             connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
-        return keep_raw("rows.parquet", write, places), rows[0], _literal(rows[1], column)
+        return keep_raw(name, write, places, ".parquet"), rows[0], _literal(rows[1], column)
 
 
 def _literal(value: Any, column: str) -> str:

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .core import DataError, did_you_mean, sha256_file
-from .formats import FORMATS
+from .formats import FORMATS, SQLITE
 
 # %% ../notebooks/lib/07_sources.ipynb #4ce65b6b
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
@@ -370,7 +370,8 @@ def _fetch_query(address: Address, root: Path, places: tuple[Path, Path], above:
             cursor.execute(query)
             write_batches(cursor.fetch_record_batch(), path)
 
-    return [with_retries(lambda: keep_raw("rows.parquet", read, places), address)]
+    name = f"rows{SQLITE if connection.startswith('sqlite:') else '.parquet'}"
+    return [with_retries(lambda: keep_raw(name, read, places, ".parquet"), address)]
 
 
 def _connect(connection: str, root: Path) -> Any:
