@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'MANY_ROWS', 'BUNDLE_VERSION', 'Problem', 'SchemaError', 'feature_names', 'as_features', 'frame_notes',
-           'prediction_columns', 'predict_frame', 'BundleCheckError', 'canonical', 'sealed', 'read_manifest',
-           'verified_bytes', 'check_bundle', 'Model', 'load_bundle']
+           'prediction_columns', 'predict_frame', 'predict_features', 'BundleCheckError', 'canonical', 'sealed',
+           'read_manifest', 'verified_bytes', 'check_bundle', 'Model', 'load_bundle']
 
 # %% ../notebooks/lib/03_loader.ipynb #24686e09
 import contextlib
@@ -277,16 +277,15 @@ def predict_frame(pipeline: Any, frame: pd.DataFrame, schema: Mapping[str, Any])
     names = prediction_columns(schema)
     if features.empty:
         return pd.DataFrame({name: np.empty(0) for name in names}, index=frame.index)
+    return pd.DataFrame(predict_features(pipeline, features, schema), columns=names, index=frame.index)
+
+
+def predict_features(pipeline: Any, features: pd.DataFrame, schema: Mapping[str, Any]) -> np.ndarray:
+    """Shape (n, number of prediction columns), from what `as_features` gave."""
     with _few_threads(len(features)):
-        values = _predictions(pipeline, features, schema)
-    return pd.DataFrame(values, columns=names, index=frame.index)
-
-
-def _predictions(pipeline: Any, features: pd.DataFrame, schema: Mapping[str, Any]) -> np.ndarray:
-    """Shape (n, number of prediction columns)."""
-    if schema["task"] == "regression":
-        return np.asarray(pipeline.predict(features), dtype="float64").reshape(-1, 1)
-    values = _probabilities(pipeline, features, schema["classes"])
+        if schema["task"] == "regression":
+            return np.asarray(pipeline.predict(features), dtype="float64").reshape(-1, 1)
+        values = _probabilities(pipeline, features, schema["classes"])
     return values if schema["task"] == "multiclass" else values[:, [schema["classes"].index(schema["positive_class"])]]
 
 # %% ../notebooks/lib/03_loader.ipynb #6bcbe978

@@ -22,7 +22,8 @@ ROWS = {
     " draft making compare contrast bundle parity wheel tracking batch registry lifecycle",
     "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
     " runner.fingerprint",
-    "doors": "runner.console runner.model_verbs runner.cli runner.serve runner.compile",
+    "doors": "runner.console runner.model_verbs runner.cli runner.compile"
+    " runner.wire runner.served runner.guard runner.faces runner.serve",
 }
 INDEPENDENT = "middle"
 RANK = {module: rank for rank, row in enumerate(ROWS.values()) for module in row.split()}

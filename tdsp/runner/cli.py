@@ -315,6 +315,31 @@ def predict(
     return 0
 
 
+@app.command(epilog="Example: tdsp serve flights@champion")
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="name@champion, a folder model/, a wheel, or a run")],
+    host: Annotated[
+        str, typer.Option(help="address to answer at; any but this machine's own needs a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+    token_env: Annotated[str, typer.Option(metavar="NAME", help="environment variable that holds the token")] = "",
+    key: Annotated[
+        str, typer.Option(metavar="COLUMN", help="column that names a row, for the log of predictions")
+    ] = "",
+    out: Out = None,
+) -> int:
+    """Answer requests with a packaged model: MLflow's /invocations, a form at /, /health, /ready, /metrics.
+
+    A model named by an alias is followed: what is promoted answers within seconds, without a pause.
+    """
+    from tdsp.runner import guard
+    from tdsp.runner import serve as service
+
+    token = guard.require_token(host, token_env, os.environ)
+    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs_folder(out), tell=say)
+    return 0
+
+
 def remarks_on(scored: Any) -> list[str]:
     """Return what the user of the predictions should know about the data."""
     counted = (
