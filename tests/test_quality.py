@@ -6,17 +6,9 @@ import pytest
 
 from tdsp.display import description_of
 from tdsp.ingest import load_source, load_table, to_frame
+from tdsp.portraits import describe_target, plot_association, plot_missing, plot_target
 from tdsp.prepare import guess_settings, infer_schema, require_target
-from tdsp.quality import (
-    describe_table,
-    describe_target,
-    find_leaks,
-    plot_association,
-    plot_missing,
-    plot_target,
-    score_alone,
-    score_association,
-)
+from tdsp.quality import find_leaks, score_alone, score_association
 from tdsp.splits import split_table
 
 
@@ -43,32 +35,6 @@ def training_part(df, target):
 def suspects(df, target):
     X, y, task = training_part(df, target)
     return [leak.column for leak in find_leaks(X, y, task=task, random_state=2013)]
-
-
-# --- describing -------------------------------------------------------------------------------------------------------
-
-
-def test_every_column_is_described_by_its_kind():
-    """Numbers have a range, texts their levels, dates their span; the target is marked."""
-    df = pd.DataFrame({
-        "seats": [149, 55, 149], "carrier": ["UA", None, "UA"],
-        "when": pd.to_datetime(["2013-01-01", "2013-10-19", "2013-02-01"]),
-        "late": [True, False, True], "empty": [np.nan] * 3,
-    })  # fmt: skip
-    found = describe_table(df, "late").set_index("column")
-    assert list(found["type"]) == ["whole number", "text", "date", "true/false", "number"]
-    assert (found.loc["seats", "min"], found.loc["seats", "max"]) == (55, 149)
-    assert found.loc["when", "most frequent"] == "2013-01-01 to 2013-10-19"
-    assert found.loc["late", "role"] == "target" and found.loc["empty", "missing"] == 1
-    assert found.loc["carrier", "missing"] == pytest.approx(1 / 3) and "UA 100" in found.loc["carrier", "most frequent"]
-
-
-def test_a_target_is_described_by_its_task():
-    """Classes have shares, numbers have quartiles; a class that a gap made a float is whole again."""
-    classes = describe_target(pd.Series([1.0, 1.0, 2.0, np.nan]), task="binary")
-    assert list(classes["class"]) == ["1", "2"] and classes["share"].sum() == 1
-    numbers = describe_target(pd.Series([1.0, 2.0, 3.0]), task="regression").set_index("statistic")["value"]
-    assert numbers["median"] == 2 and numbers["rows"] == 3
 
 
 # --- leaks ------------------------------------------------------------------------------------------------------------
@@ -242,3 +208,11 @@ def test_any_column_name_can_be_drawn(name):
     svg = themed_svg(plot_missing(df).figure)
     scores = score_association(df, np.arange(80) % 2, task="binary", random_state=0)
     assert "<svg" in svg + themed_svg(plot_association(scores).figure) and "<b>x" not in svg
+
+
+def test_a_target_is_described_by_its_task():
+    """Classes have shares, numbers have quartiles; a class that a gap made a float is whole again."""
+    classes = describe_target(pd.Series([1.0, 1.0, 2.0, np.nan]), task="binary")
+    assert list(classes["class"]) == ["1", "2"] and classes["share"].sum() == 1
+    numbers = describe_target(pd.Series([1.0, 2.0, 3.0]), task="regression").set_index("statistic")["value"]
+    assert numbers["median"] == 2 and numbers["rows"] == 3
