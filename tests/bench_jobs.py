@@ -1,4 +1,4 @@
-"""Twelve runs in two processes beside the same twelve one after another: seconds, and whether the results are identical.
+"""Twelve runs in two processes beside the same twelve one after another: seconds, and whether results are identical.
 
 python tests/bench_jobs.py
 """
@@ -37,7 +37,5 @@ if __name__ == "__main__":
     alone, first = run_all(1)
     paired, second = run_all(2)
     same = sum(first[name] == second[name] for name in first)
-    print(
-        f"{len(first)} runs: one after another {alone:.0f} s, two at a time {paired:.0f} s, {alone / paired:.2f} times"
-    )
+    print(f"{len(first)} runs: one after another {alone:.0f} s, in two processes {paired:.0f} s, {alone / paired:.2f}x")
     print(f"the same verdict and the same bundle, byte for byte: {same} of {len(first)}")
