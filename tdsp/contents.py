@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOT_BY_TIME', 'NO_LEAKS', 'ONE_SOURCE', 'NO_GROUPS', 'Sections', 'LIMIT', 'SCORE', 'SPEED', 'HASHES', 'DRIFT',
-           'SLICES', 'FAIR', 'TIME_SPAN', 'CURVE', 'REPLAY', 'START', 'BUILT', 'DOCUMENTS', 'DATASHEET', 'Document']
+           'MONITORING', 'SLICES', 'FAIR', 'TIME_SPAN', 'CURVE', 'REPLAY', 'START', 'BUILT', 'DOCUMENTS', 'DATASHEET',
+           'Document']
 
 # %% ../notebooks/lib/30_contents.ipynb #711cdba2
 import re
@@ -51,6 +52,10 @@ def _limits(e: Evidence) -> dict[str, Any] | None:
 
 def _limited(e: Evidence) -> bool:
     return bool(_limits(e))
+
+
+def _in_service(e: Evidence) -> bool:
+    return bool(e.find("facts.*served*") or e.find("facts.*champion*"))
 
 
 def _has_leaks(e: Evidence) -> bool:
@@ -209,14 +214,19 @@ LIMIT = both(computed("metrics.limit"), stated("goal.why_threshold"))
 SCORE = computed("metrics.test_score", "metrics.accepted_score")
 SPEED = computed("facts.latency_*", "facts.size_mb")
 HASHES = computed("code.*", "environment.lock_sha256", "environment.python")
-DRIFT = measured("drift", why="no later data were compared")
+DRIFT = only_if(
+    _in_service,
+    "no later data exist yet: the package is not in service",
+    measured("drift", why="no later data were compared"),
+)
+MONITORING = both(computed("facts.accuracy_low", "facts.accuracy_high", "artifacts/bundle.csv"), DRIFT)
 SLICES = measured("slice", why="the run does not score groups of rows")
 FAIR = only_if(_has_sensitive, NO_GROUPS, measured("fair", why="the run does not compare groups"))
 TIME_SPAN = only_if(_by_time, NOT_BY_TIME, both(
     computed("artifacts/split.json:cut"), measured("time_span", why="first and last moment are not noted")
 ))  # fmt: skip
-CURVE = measured("learning_curve", why="the run does not learn from fewer rows for comparison")
-REPLAY = measured("verify", "replay", why="the run has not been replayed yet")
+CURVE = measured("learning_curve", "criteria", why="the run does not learn from fewer rows for comparison")
+REPLAY = computed("facts.parity", "facts.*verify*", why="nothing has been replayed yet")
 
 START = (
     Document("01_charter", "Project charter", {
@@ -316,8 +326,8 @@ START = (
             "Gate": computed("gates.2_*.*"),
         },
         "Explanatory and target variables": {
-            "Each column against the target": measured("relation", "profile", "effect",
-                                                       why="single columns are not drawn against the target"),
+            "Strength of each": computed("artifacts/association.csv"),
+            "Course of the strongest": measured("dependence", "relation", "effect", why="no course is drawn"),
         },
         "Complete when": {"Every column that is used is described": rule(_columns_described)},
     }),
@@ -428,7 +438,9 @@ BUILT = (
         "Built": {
             "From source to score": derived("flow", _flow), "What each step leaves": derived("artifacts", _outputs),
             "Package": computed("artifacts/bundle.csv"), "Time and size": SPEED,
-            "Monitoring": DRIFT, "Way back": measured("rollback", "champion", why="no earlier model is registered"),
+            "Monitoring": MONITORING,
+            "Way back": only_if(_in_service, "no earlier model is in service",
+                                measured("rollback", "champion", why="no earlier model is registered")),
             "Difference to the plan": both(derived("plan", _difference_to_plan), stated("architecture.differences")),
         },
         "Operation": {
@@ -445,7 +457,8 @@ BUILT = (
             "Last run": computed("run.run_id", "run.finished_at", "run.verdict"), "Stages": computed("stages.*.status"),
             "Gates": computed("gates.*.*"), "Score and requirement": both(SCORE, computed("metrics.limit")),
             "Latency and size": SPEED, "Drift": DRIFT,
-            "Errors in service": measured("served", "service_errors", why="the package is not in service yet"),
+            "Errors in service": only_if(_in_service, "the package is not in service yet",
+                                         measured("served", "service_errors", why="its answers are not counted")),
             "Completeness of the documents": derived("documents", _others),
         },
         "Limits": {
@@ -464,7 +477,7 @@ BUILT = (
             "Validation": computed("artifacts/split.json", "metrics.accepted_score"),
             "Architecture": derived("flow", _flow),
             "Verdict": computed("run.verdict", f"stages.{STAGES[4]}.headline.sentence"),
-            "Replayed": REPLAY, "Documents": derived("documents", _others), "Code": HASHES,
+            "Replayed in a clean process": REPLAY, "Documents": derived("documents", _others), "Code": HASHES,
         },
         "Benefit": {"For the customer": stated("benefit.customer"), "It rests on": stated("benefit.basis")},
         "Learned": {

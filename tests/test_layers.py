@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "tdsp"
 ROWS = {
     "core": "core",
     "params": "params charter",
-    "stats": "stats loader display text scan splits profile findings formats sources lake",
+    "stats": "stats loader display text scan splits profile findings formats sources lake lineage",
     "middle": "goal acceptance ingest traps clues quality portraits prepare models criteria evaluate certainty"
     " explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
