@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from .core import DataError, canonical_json, did_you_mean, sha256_bytes, sha256_file
 from .formats import BATCH, Rows, plain_batch, plain_schema, write_rows
 from .lake import READER, Landed, land, note_arrival, read_note, staging, typed_files, versions, write_note
+from .lineage import trace
 from .sources import place
 from .text import DETECT, Reading
 
@@ -196,6 +197,7 @@ class Table:
     remarks: tuple[str, ...]  # what was detected or mended on the way
     reused: bool  # True when nothing had to be read or computed
     new_rows: Mapping[str, int] = field(default_factory=dict)  # by source, where only newer rows are fetched
+    trace: Mapping[str, Any] = field(default_factory=dict)  # columns and joins of the SQL, from `lineage.trace`
 
     @cached_property
     def rows(self) -> int:
@@ -271,7 +273,15 @@ def load_table(
             note_arrival(source, entry["rows"], lake, scratch)
     name, sha256 = next(iter(made["files"].items()))
     new_rows = {source.name: source.new_rows for source in landed if source.watermark}
-    return Table(note.with_name(name), sha256, tuple(made["inputs"]), tuple(made["remarks"]), reused, new_rows)
+    return Table(
+        note.with_name(name),
+        sha256,
+        tuple(made["inputs"]),
+        tuple(made["remarks"]),
+        reused,
+        new_rows,
+        made.get("trace", {}),
+    )
 
 
 def _require_names(sources: Mapping[str, str], sql_path: Path | None) -> None:
@@ -293,10 +303,13 @@ def _make_table(
 ) -> dict[str, Any]:
     lake = note.parents[1]
     read = {s.name: typed_files(s, lake, scratch, loading.reading(s.name)) for s in landed}
+    traced: dict[str, Any] = {}
     paths = {name: found for name, (found, _) in read.items()}
     made = scratch / "made.parquet"
     if sql:
         rows = transform(paths, sql, made, where=where)
+        with _connected(paths, scratch) as connection:
+            traced = trace(connection, sql)
     else:
         rows = _join_files(paths[landed[0].name], made, where)
     if len(pq.read_schema(made).names) < 2:
@@ -306,7 +319,8 @@ def _make_table(
     if 0 < max_rows < rows:
         made = _thinned(made, rows, max_rows)
     inputs = [input_of(s, sum(pq.read_metadata(path).num_rows for path in paths[s.name])) for s in landed]
-    facts = {"inputs": inputs, "remarks": [remark for _, told in read.values() for remark in told]}
+    remarks = [remark for _, told in read.values() for remark in told]
+    facts = {"inputs": inputs, "remarks": remarks, "trace": traced}
     target, sha256 = note.with_suffix(".parquet"), sha256_file(made)
     place(made, target)
     return write_note(note, {target.name: sha256}, facts, scratch)

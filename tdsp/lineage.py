@@ -7,11 +7,11 @@ __all__ = ['trace']
 
 # %% ../notebooks/lib/09_lineage.ipynb #l0imp
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import duckdb
 
 # %% ../notebooks/lib/09_lineage.ipynb #l1code
 def _select(connection: Any, sql: str) -> dict[str, Any] | None:
@@ -43,28 +43,22 @@ def _references(tree: Any) -> list[list[str]]:
 
 # %% ../notebooks/lib/09_lineage.ipynb #l2code
 def trace(
-    tables: Mapping[str, "pa.Table"],  # the sources by name
+    connection: "duckdb.DuckDBPyConnection",  # that knows the sources by name
     sql: str,  # one SELECT over them
-    settings: Iterable[str] = ("SET TimeZone='UTC'",),  # of the connection: memory, threads, where it may write
 ) -> dict[str, list[dict[str, Any]]]:
     "Columns with their sources, joins with their keys and the share of rows that find a partner; empty if not traced."
     import duckdb
 
-    with duckdb.connect() as connection:
-        for name, table in tables.items():
-            connection.register(name, table)
-        for setting in settings:
-            connection.execute(setting)
-        parsed = _select(connection, sql)
-        if parsed is None:
-            return {"columns": [], "joins": []}
-        node = parsed["statements"][0]["node"]
-        known = [t for t in _tables(node["from_table"]) if t["type"] == "BASE_TABLE"]
-        names = {t["alias"] or t["table_name"]: t["table_name"] for t in known}
-        try:
-            return {"columns": _columns(node, names), "joins": _joins(connection, parsed, names)}
-        except duckdb.Error:  # a shape that the counting query cannot take, such as GROUP BY over the joined rows
-            return {"columns": _columns(node, names), "joins": []}
+    parsed = _select(connection, sql)
+    if parsed is None:
+        return {"columns": [], "joins": []}
+    node = parsed["statements"][0]["node"]
+    known = [t for t in _tables(node["from_table"]) if t["type"] == "BASE_TABLE"]
+    names = {t["alias"] or t["table_name"]: t["table_name"] for t in known}
+    try:
+        return {"columns": _columns(node, names), "joins": _joins(connection, parsed, names)}
+    except duckdb.Error:  # a shape that the counting query cannot take
+        return {"columns": _columns(node, names), "joins": []}
 
 
 def _columns(node: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:

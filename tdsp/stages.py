@@ -121,6 +121,8 @@ def _enter_table(run: Run, p: Parameters, table: Table) -> None:
         table_columns=len(table.columns),
         remarks=list(table.remarks),
     )
+    traced = {"joins": table.trace.get("joins"), "lineage": table.trace.get("columns")}
+    run.note(**{name: rows for name, rows in traced.items() if rows})
     if p.time_column in table.columns:
         moments = pq.read_table(table.path, columns=[p.time_column])[p.time_column].to_pandas()
         run.note(time_span=[str(moments.min()), str(moments.max())])

@@ -1,13 +1,24 @@
 """lineage: columns are traced to their sources, and joins that lose or double rows are counted."""
 
+from typing import Any
+
+import duckdb
 import pyarrow as pa
 import pytest
 
-from tdsp.lineage import trace
+from tdsp import lineage
 
 FLIGHTS = pa.table({"tail": ["N1", "N2", "N9", None], "a b": [1, 2, 3, 4]})
 PLANES = pa.table({"tail": ["N1", "N2"], "year": [1999, 2004]})
 TABLES = {"flights": FLIGHTS, "planes": PLANES}
+
+
+def trace(tables: dict[str, pa.Table], sql: str) -> dict[str, Any]:
+    """The trace of a statement over these tables."""
+    with duckdb.connect() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return lineage.trace(connection, sql)
 
 
 def test_columns_lead_to_what_they_are_computed_from():
