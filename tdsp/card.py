@@ -154,7 +154,8 @@ def _html_line(label: str, content: str | Table) -> str:
     header, rows = ("".join(f"<th scope='col'>{html.escape(cell)}</th>" for cell in content[0]), content[1])
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
     table = f"<table><thead><tr>{header}</tr></thead><tbody>\n{body}</tbody></table>"
-    return f"<dt>{html.escape(label)}</dt><dd class='wide'>{table}</dd>\n"
+    wide = f"<div class='wide' role='group' aria-label='{html.escape(label)}' tabindex='0'>{table}</div>"
+    return f"<dt>{html.escape(label)}</dt><dd>{wide}</dd>\n"
 
 
 def _lines(values: Mapping[str, Any], fields: Iterable[Field]) -> Iterable[tuple[str, str | Table]]:
@@ -176,7 +177,7 @@ body{max-width:46rem;margin:0 auto;padding:1rem}
 h1,h2{line-height:1.2}h2{border-top:1px solid var(--line);padding-top:1rem;margin-top:2rem}
 dt{color:var(--muted);margin-top:.6rem}dd{margin:0;overflow-wrap:anywhere}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem}th,td{text-align:left;padding:.2rem .8rem .2rem 0}
-th,td{border-bottom:1px solid var(--line)}"""
+th,td{border-bottom:1px solid var(--line);overflow-wrap:normal}"""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
