@@ -19,9 +19,9 @@ from tdsp import batch
 from tdsp.batch import predict_file, type_cells
 from tdsp.bundle import load_model, write_bundle
 from tdsp.core import BundleError, DataError
+from tdsp.fitting import fit_final
 from tdsp.ingest import load_table
 from tdsp.loader import as_features
-from tdsp.models import fit_final
 
 ROWS = 400
 SCHEMA: dict[str, Any] = {

@@ -31,8 +31,8 @@ from tdsp.bundle import (
     write_bundle,
 )
 from tdsp.core import BundleError, DataError, RunError, canonical_json, new_record, sha256_file
+from tdsp.fitting import fit_final
 from tdsp.loader import as_features, predict_frame
-from tdsp.models import fit_final
 from tdsp.parity import measure_latency, prove_parity, prove_parity_in_new_environment
 
 LOADERS = {"binary": load_breast_cancer, "multiclass": load_wine, "regression": load_diabetes}

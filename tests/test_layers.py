@@ -14,9 +14,10 @@ PACKAGE = Path(__file__).parents[1] / "tdsp"
 ROWS = {
     "core": "core",
     "params": "params charter",
-    "stats": "stats loader display text scan splits profile findings formats sources lake lineage",
-    "middle": "goal acceptance ingest traps clues quality portraits prepare models criteria evaluate certainty"
-    " explain slices behaviour monitor contract",
+    "stats": "stats loader display text scan splits profile findings formats sources lake lineage"
+    " candidates folds fitting trials",
+    "middle": "goal acceptance ingest traps clues quality portraits prepare models search criteria evaluate"
+    " certainty explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
     " glossary onnx_graph onnx_export"
     " draft making compare contrast bundle parity wheel tracking batch registry lifecycle",

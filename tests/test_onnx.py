@@ -22,8 +22,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, RobustScaler, SplineTransformer
 
+from tdsp.candidates import FAMILIES
+from tdsp.fitting import fit_final
 from tdsp.loader import as_features
-from tdsp.models import CANDIDATES, fit_final
 from tdsp.onnx_export import LEAST_ROWS, awkward_rows, compare_forms, comparison_rows, onnx_form
 from tdsp.onnx_graph import Graph, NotConvertible, onnx_bytes
 
@@ -102,7 +103,7 @@ def form_of(pipeline: Any, task: str) -> Any:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("name", CANDIDATES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_candidate_answers_alike_in_onnx(name: str, task: str) -> None:
     """Each candidate of each task, on real rows, gaps, unseen levels and the ends of ranges, to the last digits."""
     frame, schema, y = table(task)

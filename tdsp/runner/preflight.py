@@ -134,7 +134,7 @@ def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], s
 def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong, by the very functions that the notebooks call."""
     from tdsp.acquire import split_by
-    from tdsp.models import require_candidates
+    from tdsp.candidates import require_candidates
     from tdsp.prepare import require_target
     from tdsp.stats import require_metric
 
