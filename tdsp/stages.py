@@ -39,9 +39,9 @@ from tdsp.core import (
 from .documents import card_values
 from .evaluate import Scores, rungs, score_sentence, score_test
 from .evidence import Evidence
+from .fitting import predict
 from .ingest import Loading, Table, load_table
 from .loader import as_features, predict_frame
-from .models import predict
 from .onnx_export import LEAST_ROWS, onnx_form
 from .params import Parameters
 from .parity import ParityRecord

@@ -65,6 +65,7 @@ def run_once(seed: int, *, n: int, signal: float) -> Outcome:
     rng = np.random.default_rng(seed)
     settings = {
         "candidates": ["dummy", "linear", "lightgbm"],
+        "search_trials": 2,
         "n_resamples": 400,
         "random_state": seed,
         "positive_class": "yes",
@@ -223,13 +224,15 @@ def held_share(X: pd.DataFrame, y: np.ndarray, seed: int, level: float) -> float
     from sklearn.model_selection import train_test_split
 
     from tdsp.certainty import fit_ranges
-    from tdsp.models import cross_validate, fit_final, make_folds, predict
+    from tdsp.fitting import fit_final, predict
+    from tdsp.folds import make_folds
+    from tdsp.search import search
 
     fit, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=seed)
     X_fit, y_fit = X.iloc[fit].reset_index(drop=True), y[fit]
     cv = make_folds(y_fit, task="regression", random_state=seed)
     settings = {"task": "regression", "random_state": seed}
-    told = cross_validate(["lightgbm"], X_fit, y_fit, cv=cv, metric=METRICS["rmse"], **settings)[-1].predictions
+    told = search(["lightgbm"], X_fit, y_fit, cv=cv, metric=METRICS["rmse"], trials=1, **settings)[-1].predictions
     ranges = fit_ranges(y_fit, told, level=level)
     final = predict(fit_final("lightgbm", X_fit, y_fit, **settings), X.iloc[test], task="regression")
     low, high = ranges.of(final)

@@ -8,7 +8,7 @@ from study import run_cells
 from tdsp import modelling
 from tdsp.core import DataError, ParameterError, StageError
 
-QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "n_resamples": 200, "importance_repeats": 2}
+QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "search_trials": 2, "n_resamples": 200, "importance_repeats": 2}
 
 
 def flights(n=1500, seed=0):
