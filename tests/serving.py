@@ -22,7 +22,7 @@ from test_onnx import table
 from tdsp.bundle import choose_golden, reference_profile, write_bundle
 from tdsp.core import create_run, new_record
 from tdsp.loader import as_features, predict_frame
-from tdsp.models import fit_final
+from tdsp.fitting import fit_final
 from tdsp.onnx_export import onnx_form
 from tdsp.registry import promote
 
