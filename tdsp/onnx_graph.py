@@ -199,8 +199,7 @@ def _affine(graph: Graph, x: str, weights: Any, bias: Any) -> str:
 
 def _two_classes(graph: Graph, raw: str) -> str:
     """Probabilities of both classes from the log odds, shape (n, 1), of the second."""
-    chance = graph.add("Sigmoid", raw)
-    return graph.add("Concat", graph.add("Sub", np.array(1.0), chance), chance, axis=1)
+    return graph.add("Concat", graph.add("Sigmoid", graph.add("Neg", raw)), graph.add("Sigmoid", raw), axis=1)
 
 
 def _link(graph: Graph, raw: str, n_outputs: int) -> str:
@@ -433,6 +432,27 @@ def _transformed_target(graph: Graph, table: Table, step: Any) -> str:
     raise NotConvertible(f"TransformedTargetRegressor brings back by {getattr(inverse, '__name__', 'a function')}")
 
 
+def _frozen(graph: Graph, table: Table, step: Any) -> str:
+    """A fitted step that must not be fitted again."""
+    return convert(graph, table, step.estimator)
+
+
+def _calibrated(graph: Graph, table: Table, step: Any) -> str:
+    """Probabilities raised to a power: what one temperature for all classes comes to."""
+    if step.method != "temperature":
+        raise NotConvertible(f"CalibratedClassifierCV calibrates by {step.method!r}")
+    parts = []
+    for one in step.calibrated_classifiers_:
+        chances, power = convert(graph, table, one.estimator), float(one.calibrators[0].beta_)
+        if hasattr(one.estimator, "decision_function"):  # log odds; scikit-learn counts those of two classes twice
+            power *= 2 if len(one.classes) == 2 else 1
+            logs = graph.add("Log", graph.add("Max", chances, np.array(1e-300)))
+        else:
+            logs = graph.add("Log", graph.add("Add", chances, np.array(1e-12)))
+        parts.append(graph.add("Softmax", graph.add("Mul", logs, np.array(power)), axis=1))
+    return parts[0] if len(parts) == 1 else graph.add("Div", graph.add("Sum", *parts), np.array(float(len(parts))))
+
+
 CONVERTERS: dict[str, Converter] = {
     "Pipeline": _pipeline,
     "ColumnTransformer": _column_transformer,
@@ -453,6 +473,8 @@ CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(("LGBMClassifier", "LGBMRegressor"), _lightgbm),
     **dict.fromkeys(("VotingClassifier", "VotingRegressor"), _vote),
     "TransformedTargetRegressor": _transformed_target,
+    "FrozenEstimator": _frozen,
+    "CalibratedClassifierCV": _calibrated,
 }
 
 

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, RobustScaler, SplineTransformer
 
 from tdsp.candidates import FAMILIES
+from tdsp.certainty import with_power
 from tdsp.fitting import fit_final
 from tdsp.loader import as_features
 from tdsp.onnx_export import LEAST_ROWS, awkward_rows, compare_forms, comparison_rows, onnx_form
@@ -128,6 +129,19 @@ def test_a_weighted_ensemble_of_unlike_members_answers_alike(task: str) -> None:
     assert form.max_difference < 1e-12
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("name", ["linear", "hist_gb", "lightgbm"])
+def test_a_calibrated_candidate_answers_alike(name: str, task: str) -> None:
+    """Probabilities raised to a power, from log odds as well as from probabilities."""
+    frame, schema, y = table(task)
+    X = as_features(frame, schema)
+    pipeline = with_power(fit_final(name, X, y, task=task, random_state=0), 0.6, X, y)
+    form = onnx_form(pipeline, schema, frame)
+    assert form.model, form.reason
+    assert form.max_difference < 1e-9
+
+
 def test_a_value_beside_a_threshold_takes_the_same_branch() -> None:
     """Thresholds are not rounded: values one step of a double apart are told apart, where floats would not."""
     x = np.repeat(1 + np.arange(60) * 1e-9, 10)
@@ -158,7 +172,7 @@ def test_the_same_pipeline_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (CalibratedClassifierCV(LogisticRegression(), cv=2), "CalibratedClassifierCV has no ONNX form"),
+        (CalibratedClassifierCV(LogisticRegression(), cv=2), "CalibratedClassifierCV calibrates by 'sigmoid'"),
         (VotingClassifier([("one", LogisticRegression())], voting="hard"), "counts votes"),
         (HistGradientBoostingClassifier(loss="log_loss"), ""),
     ],

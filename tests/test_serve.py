@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from load_serve import run_load
 from serving import Running, free_port, register, running, write_model
 from test_onnx import table
 
@@ -449,6 +450,13 @@ def test_a_promotion_is_followed_and_a_broken_one_is_not(tmp_path: Path) -> None
         wait_for(lambda: json.loads(found.get("/ready")[1])["version"] == first)
         assert found.post({"instances": [ROW]})[1] == before
         assert (found.metric("tdsp_reloads_total"), found.stop()) == (3.0, 0)
+
+
+def test_nothing_is_lost_under_load_while_models_change_and_a_fuzzer_works() -> None:
+    """Half a minute of what `python tests/load_serve.py --minutes 5` does: no failure, no 5xx, every row in the log."""
+    found = run_load(0.5, clients=8, move_every=4, fuzz_seconds=20)
+    assert [goal for goal, reached in found["goals"].items() if not reached] == [], found
+    assert found["fuzzed requests"] > 0
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:

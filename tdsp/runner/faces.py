@@ -52,13 +52,20 @@ def page(
         css=Markup((folder / "style.css").read_text(encoding="utf-8")),
         served=served,
         columns=columns,
-        results=list(zip(served.columns, answer, strict=True)) if len(answer) else [],
+        results=list(zip(_labels(served.schema), answer, strict=True)) if len(answer) else [],
         warnings=warnings,
         problem=str(error) if error else "",
     )
     policy = {"content-security-policy": POLICY, "referrer-policy": "no-referrer", "cache-control": "no-store"}
     status = error.status if error else 200
     return Response(text.encode("utf-8", "replace"), status, policy, media_type="text/html")
+
+
+def _labels(schema: Mapping[str, Any]) -> list[str]:
+    """What each number of an answer is, for a person."""
+    if schema["task"] == "regression":
+        return [str(schema["target"])]
+    return [f"Probability of {c}" for c in ([schema["positive_class"]] if schema["task"] == "binary" else schema["classes"])]
 
 
 def typed(texts: Mapping[str, str], schema: Mapping[str, Any]) -> Columns:

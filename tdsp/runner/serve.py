@@ -16,6 +16,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Service:
         self.metrics, self.problem = Metrics(), ""
         self.batcher = Batcher(self.metrics.batch.observe)
         self.log = PredictionLog(outputs / "predictions")
+        self._loader = ThreadPoolExecutor(1, "load")  # one: each thread that opens a model keeps memory of its own
         self.metrics.logged.set_function(lambda: self.log.written)
         self.metrics.dropped.set_function(lambda: self.log.dropped)
         self.metrics.show_model(served)
@@ -86,6 +88,7 @@ class Service:
         finally:
             follower.cancel()
             self.batcher.close()
+            self._loader.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(self.log.close)
 
     async def _follow(self) -> None:
@@ -97,7 +100,7 @@ class Service:
     async def reload(self) -> None:
         """Open the model that the name means now, where it is another one; on an error the old one goes on."""
         try:
-            found = await asyncio.to_thread(self._newer)
+            found = await asyncio.get_running_loop().run_in_executor(self._loader, self._newer)
         except (TdspError, OSError, ValueError) as error:
             if str(error) != self.problem:
                 self.problem = str(error)
