@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['sharpen', 'Calibration', 'calibrate', 'with_power', 'Decision', 'cost_matrix', 'choose_decision', 'cost_table',
-           'Ranges', 'fit_ranges', 'coverage_table', 'plot_ranges', 'Part', 'drop_between']
+           'Ranges', 'require_level', 'fit_ranges', 'coverage_table', 'plot_ranges', 'Part', 'drop_between']
 
 # %% ../notebooks/lib/14_certainty.ipynb #251c06bd
 import math
@@ -194,10 +194,15 @@ class Ranges:
         return told + np.array(self.low)[group], told + np.array(self.high)[group]
 
 
-def fit_ranges(y: np.ndarray, told: np.ndarray, *, level: float) -> Ranges:
-    "Ranges from the errors on rows out of fold; `ParameterError` for a level outside 0 to 1."
+def require_level(level: float) -> None:
+    "Raise `ParameterError` for a level outside 0 to 1."
     if not 0 < level < 1:
         raise ParameterError(f"range_level: {level} is no share. Use a number between 0 and 1, such as 0.9.")
+
+
+def fit_ranges(y: np.ndarray, told: np.ndarray, *, level: float) -> Ranges:
+    "Ranges from the errors on rows out of fold; `ParameterError` for a level outside 0 to 1."
+    require_level(level)
     n_groups = int(np.clip(len(y) // 200, 1, 5))
     edges = np.unique(np.quantile(told, np.linspace(0, 1, n_groups + 1)[1:-1]))
     group = np.searchsorted(edges, told, side="right")

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PLACEHOLDER', 'Text', 'Day', 'Yes', 'Hash', 'KINDS', 'Place', 'ROLES', 'NotApplicable', 'is_placeholder', 'Part',
            'Business', 'Aim', 'Scope', 'Person', 'Phase', 'Communication', 'Architecture', 'Source', 'Data',
-           'Datasheet', 'Column', 'Policy', 'Model', 'Decision', 'DataDecision', 'ModelDecision', 'Acceptance',
-           'Decisions', 'Benefit', 'Lessons', 'Step', 'Charter', 'read_charter', 'leaves', 'Statements',
+           'Datasheet', 'Column', 'Policy', 'Model', 'Family', 'Decision', 'DataDecision', 'ModelDecision',
+           'Acceptance', 'Decisions', 'Benefit', 'Lessons', 'Step', 'Charter', 'read_charter', 'leaves', 'Statements',
            'count_statements', 'draft_charter']
 
 # %% ../notebooks/lib/06_charter.ipynb #5f9d7999
@@ -235,6 +235,13 @@ class Model(Part):
     advice: Text = _ask("What should be tested or watched next?")
 
 
+class Family(Part):
+    "What adopting a family of models costs people, by the family's name."
+
+    days: Text = _ask("How many days until the team masters it?")
+    licence: Text = _ask("What do licence and support cost?")
+
+
 class Decision(Part):
     "What somebody decided, on which evidence."
 
@@ -319,6 +326,7 @@ class Charter(Part):
     columns: dict[str, Column] = {}
     policy: Policy = Policy()
     model: Model = Model()
+    families: dict[str, Family] = {}
     decisions: Decisions = Decisions()
     benefit: Benefit = Benefit()
     lessons: Lessons = Lessons()
@@ -444,7 +452,7 @@ def leaves(
         elif isinstance(value, Part):
             yield from leaves(value, place=here)
         elif isinstance(value, dict):
-            for item in dict.fromkeys([*expected[here], *value]):
+            for item in dict.fromkeys([*expected.get(here, ()), *value]):
                 yield from leaves(value.get(item, kind()), place=(*here, item))
         else:
             for i, part in enumerate(value or (kind(),)):
@@ -489,7 +497,7 @@ def draft_charter(
 ) -> str:
     "The text of a charter that asks for everything: valid, and with nothing stated but the roles."
     lines = [_HEAD.format(project=re.sub(r"\s+", " ", project))]
-    given = {"columns": columns, "sources": sources}
+    given: dict[str, Sequence[str]] = {"columns": columns, "sources": sources, "families": ()}
     for name in Charter.model_fields:
         kind = _part_of(Charter, name) or Part
         lines.append(f"\n{name}:" + ("" if given.get(name, "x") else " {}"))

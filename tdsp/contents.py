@@ -142,6 +142,17 @@ def _dummy_and_simple(e: Evidence) -> str | None:
     return None if rows is None else _named("not among the candidates", sorted({"dummy", "linear"} - names))
 
 
+def _read_once(e: Evidence) -> str | None:
+    looks = [entry["stage"] for entry in e.record["reads"]].count(STAGES[2])
+    return None if not looks else "" if looks == 1 else f"{STAGES[2]} has read it {looks} times"
+
+
+def _candidate_reports(e: Evidence) -> list[dict[str, str]] | None:
+    folder = "artifacts/documents/models/"
+    rows = [{"candidate": a["name"], "path": a["path"]} for a in e.record["artifacts"] if a["path"].startswith(folder)]
+    return rows or None
+
+
 def _interval_known(e: Evidence) -> str | None:
     entry = e.first("metrics.test_score")
     return None if entry is None else "" if entry["low"] is not None else "the score has no interval"
@@ -383,22 +394,31 @@ BUILT = (
         },
         "Models": {
             "Candidates": computed("artifacts/candidates.csv"), "Choice": computed("facts.choice"),
+            "Six criteria": computed("artifacts/criteria.csv"), "More rows": CURVE,
+            "A report for each": derived("reports", _candidate_reports),
             "Learner": computed("facts.algorithm"), "Hyper-parameters": computed("facts.settings", "facts.tuning*"),
             "Seeds": computed("seeds.*"), "Time": computed(f"stages.{STAGES[2]}.seconds"),
         },
         "Results": {
             "Measures": computed("artifacts/test_metrics.csv"), "Against the others": computed("metrics.gain_over_*"),
-            "Calibration": computed("artifacts/calibration.csv"), "Errors": computed("artifacts/errors.csv"),
+            "On folds, test part and labelled table": computed("artifacts/comparison.csv"),
+            "Calibration": computed("artifacts/calibration.csv", "facts.calibration"),
+            "Cost of decisions, or ranges": computed("artifacts/certainty.csv", "facts.decision_threshold"),
+            "Errors": computed("artifacts/errors.csv"), "Worst mistakes": computed("artifacts/worst_rows.csv"),
             "Over time": only_if(_by_time, NOT_BY_TIME, computed("artifacts/over_time.csv")),
             "Groups of rows": SLICES, "Fairness": FAIR,
-            "Gap between training and test": measured("overfit", "train_score", "gap",
-                                                      why="the score on the training rows is not kept"),
+            "Drop from the folds to the test part": measured("overfit", why="the drop is not kept"),
+            "Readings of the test part": computed("facts.test_reads", "facts.test_looks"),
         },
         "Understanding": {
-            "Importance": computed("artifacts/importance.csv"), "Insight": stated("model.insight"),
+            "Importance": computed("artifacts/importance.csv"),
+            "Answer to single columns": computed("artifacts/dependence.csv"), "Insight": stated("model.insight"),
             "Further features and sources": stated("model.further"),
         },
-        "Conclusion": {"Verdict": computed(f"stages.{STAGES[2]}.headline.sentence"), "Gates": computed("gates.3_*.*")},
+        "Conclusion": {
+            "Verdict": computed(f"stages.{STAGES[2]}.headline.sentence"), "Gates": computed("gates.3_*.*"),
+            "Tests of the model": computed("artifacts/model_tests.csv"),
+        },
         "Complete when": {
             "A constant guess and a simple model were tried": rule(_dummy_and_simple),
             "The score has an interval": rule(_interval_known),
@@ -408,6 +428,9 @@ BUILT = (
         "Evidence": {
             "Score and requirement": both(SCORE, LIMIT), "Margin over the baseline": computed("metrics.gain_over_*"),
             "Gates": computed("gates.2_*.*", "gates.3_*.*"), "Weakest group of rows": SLICES,
+            "Drop from the folds to the test part": computed("metrics.overfit_drop"),
+            "Limits of time and size": only_if(_limited, "no limit is set", computed("artifacts/criteria.csv")),
+            "Test part was read once": rule(_read_once), "Runs that have seen it": computed("facts.test_looks"),
             "Suspected leaks": computed("artifacts/leaks.csv"),
         },
         "Decision": decided("model", STAGES[:3]),
@@ -424,7 +447,10 @@ BUILT = (
         "Results": {
             "Measures": computed("artifacts/test_metrics.csv"),
             "Through the package": computed("metrics.accepted_score"),
-            "Calibration": computed("artifacts/calibration.csv"),
+            "Calibration": computed("artifacts/calibration.csv", "facts.calibration"),
+            "Cost of decisions, or ranges": computed("artifacts/certainty.csv", "facts.decision_threshold"),
+            "Groups of rows": SLICES, "Fairness": FAIR, "Tests of the model": computed("artifacts/model_tests.csv"),
+            "Bounds for later": computed("facts.accuracy_low", "facts.accuracy_high"),
         },
         "Package": {
             "Content": computed("artifacts/bundle.csv"), "Environment": computed("facts.parity"),

@@ -72,6 +72,12 @@ def origin(record: Record) -> list[tuple[str, str]]:
         lock = f", lock `{_short_hash(machine['lock_sha256'])}`" if machine.get("lock_sha256") else ""
         cores = f", {machine['cores']} cores" if machine.get("cores") else ""
         lines.append(("Environment", f"Python {machine['python']}{lock}{cores}"))
+    looks = record["facts"].get("test_looks", {}).get("value")
+    if looks:
+        reads = [entry["stage"] for entry in record["reads"]].count(STAGES[2])
+        times = "once" if reads == 1 else f"{reads} times"
+        others = "no other run has" if looks == 1 else f"{format_int(looks)} runs have"
+        lines.append(("Test part", f"read {times} for the score; {others} scored these rows"))
     seeds = ", ".join(str(seed) for seed in record["seeds"].values())
     return [*lines, ("Seed", seeds)] if seeds else lines
 

