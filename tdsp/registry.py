@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Version', 'Move', 'Board', 'models_folder', 'read_board', 'write_board', 'list_boards', 'find_version', 'folder_of',
-           'find_model', 'load_model', 'refresh', 'promote', 'offer', 'earlier_champion', 'rollback']
+           'find_model', 'origin_of', 'load_model', 'refresh', 'promote', 'offer', 'earlier_champion', 'rollback']
 
 # %% ../notebooks/lib/34_registry.ipynb #07f7f1ab
 import json
@@ -26,6 +26,7 @@ from tdsp.core import (
     find_root,
     read_record,
     sha256_bytes,
+    sha256_file,
     utc_now,
     write_atomic,
 )
@@ -157,6 +158,16 @@ def find_model(spec: str | Path, outputs: Path | None = None) -> Path:
         with _registry(_outputs(outputs)) as client:
             _fetch(client, version, _outputs(outputs))
     return folder_of(version, outputs).resolve()
+
+
+def origin_of(folder: Path) -> tuple[str, str]:
+    """Name and number of a registered model, else twelve characters of its bytes; and its run, where one is known."""
+    registered = folder.parent / "version.json"
+    if registered.exists():
+        version = Version(**json.loads(registered.read_bytes()))
+        return f"{version.name}@{version.version}", version.run_id
+    run = folder.parent / "run.json"
+    return sha256_file(folder / "bundle.json")[:12], read_record(folder.parent)["run_id"] if run.exists() else ""
 
 
 def load_model(spec: str | Path, outputs: Path | None = None) -> LoadedModel:

@@ -92,7 +92,9 @@ def test_all_formats_give_the_predictions_of_memory(
     assert found["probability"].tolist() == expected.tolist()
     assert found["flight"].tolist() == flights()["flight"].tolist()
     assert found["remark"].tolist() == flights()["remark"].tolist()
-    assert (scored.rows, scored.extra, scored.columns) == (ROWS, ["flight", "remark"], ["probability"])
+    assert (scored.rows, scored.extra, scored.rejected) == (ROWS, ["flight", "remark"], 0)
+    assert scored.columns == ["probability", "model_version", "model_run"]
+    assert set(found["model_version"]) == {load_model(model).version}
 
 
 def test_a_large_file_in_pieces_gives_the_same_file(
@@ -112,7 +114,7 @@ def test_cells_go_out_as_they_came_in(model: Path, tmp_path: Path) -> None:
     data = save(tmp_path / "new.csv")
     predict_file(model, data, tmp_path / "out.csv")
     with open(data, newline="") as before, open(tmp_path / "out.csv", newline="") as after:
-        assert [row[:-1] for row in csv.reader(after)] == list(csv.reader(before))
+        assert [row[:-3] for row in csv.reader(after)] == list(csv.reader(before))
 
 
 def test_a_file_is_read_as_training_read_it(model: Path, expected: np.ndarray, tmp_path: Path) -> None:
@@ -159,6 +161,117 @@ def test_other_columns_of_a_parquet_file_keep_their_types(model: Path, tmp_path:
     assert pq.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
 
 
+# rejected ------------------------------------------------------------------------------------------------------------
+
+ODD = {
+    "no number": ("far,EWR,2013-01-01 05:15,true", "distance: 'far' is no number"),
+    "infinity": ("1e999,EWR,2013-01-01 05:15,true", "distance: infinity"),
+    "no date": ("733,EWR,soon,true", "scheduled: 'soon' is no date or time"),
+    "no truth": ("733,EWR,2013-01-01 05:15,maybe", "holiday: 'maybe' is neither true nor false"),
+    "no value": ("733,EWR,2013-01-01 05:15,", "holiday: missing"),
+    "two faults": ("far,EWR,soon,true", "distance: 'far' is no number; scheduled: 'soon' is no date or time"),
+}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_odd_rows_go_to_the_rejects_with_their_reasons(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, whole: bool
+) -> None:
+    """Each with its number in the file; the others are predicted as without them, whole or in pieces."""
+    good = GOOD * 7
+    (tmp_path / "good.csv").write_text(HEAD + good)
+    lines = [line for line, _ in ODD.values()]
+    (tmp_path / "new.csv").write_text(HEAD + good + "\n".join(lines) + "\n")
+    if not whole:
+        monkeypatch.setattr(batch, "WHOLE", 10)
+        monkeypatch.setattr(batch, "BLOCK", 90)
+    scored = predict_file(model, tmp_path / "new.csv", tmp_path / f"out{suffix}")
+    read = pd.read_parquet if suffix == ".parquet" else pd.read_csv
+    rejects = read(scored.rejects)
+    assert (scored.rows, scored.rejected, scored.rejects) == (7, len(ODD), tmp_path / f"out.rejects{suffix}")
+    assert rejects["rejected_row"].tolist() == list(range(8, 8 + len(ODD)))
+    assert rejects["rejected_for"].tolist() == [reason for _, reason in ODD.values()]
+    predict_file(model, tmp_path / "good.csv", tmp_path / f"plain{suffix}")
+    assert (
+        read(tmp_path / f"out{suffix}")["probability"].tolist()
+        == read(tmp_path / f"plain{suffix}")["probability"].tolist()
+    )
+
+
+def test_a_level_outside_a_closed_list_is_rejected(tmp_path: Path) -> None:
+    """Where the contract closed the list; else it is predicted and counted."""
+    schema = SCHEMA | {"columns": [spec | {"closed": spec["name"] == "origin"} for spec in SCHEMA["columns"]]}
+    frame, folder = flights(), tmp_path / "m"
+    y = (frame["distance"] > 2000).to_numpy().astype(int)
+    pipeline = fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0)
+    write_bundle(folder, name="late", pipeline=pipeline, schema=schema, golden_frame=frame.head(20), reference={})
+    frame.loc[:9, "origin"] = "SFO"
+    scored = predict_file(folder, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
+    assert scored.rejected == 10
+    assert set(pd.read_parquet(scored.rejects)["rejected_for"]) == {"origin: 'SFO' is none of its levels"}
+
+
+def test_rejects_of_yesterday_do_not_lie_beside_todays_output(model: Path, tmp_path: Path) -> None:
+    """Where no row is rejected, there is no file of rejects."""
+    (tmp_path / "out.rejects.csv").write_text("old")
+    assert predict_file(model, save(tmp_path / "new.csv"), tmp_path / "out.csv").rejects is None
+    assert not (tmp_path / "out.rejects.csv").exists()
+
+
+# killed --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_killed_batch_is_taken_up_with_the_same_output(model: Path, tmp_path: Path, suffix: str) -> None:
+    """Killed by SIGKILL after each of the first parts, the last call predicts the rest; the bytes are the same."""
+    frame = pd.concat([flights().drop(columns="remark")] * 8, ignore_index=True)
+    data = save(tmp_path / "new.parquet", frame)
+    script = (
+        "import os, signal, sys; from tdsp import batch; batch.ROWS = 500; kill_at = int(sys.argv[4])\n"
+        "stop = lambda rows: rows >= kill_at and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "scored = batch.predict_file(*sys.argv[1:4], progress=stop); print(scored.resumed, scored.rows)"
+    )
+
+    def call(out: str, kill_at: int) -> subprocess.CompletedProcess[str]:
+        arguments = [str(model), str(data), str(tmp_path / f"{out}{suffix}"), str(kill_at)]
+        return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+
+    assert call("whole", 10**9).stdout == "0 3200\n"
+    for kill_at in (500, 1500, 2500):
+        assert call("killed", kill_at).returncode == -9
+        assert not (tmp_path / f"killed{suffix}").exists()
+    assert call("killed", 10**9).stdout == "2500 3200\n"
+    assert (tmp_path / f"killed{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_parts_of_other_data_are_not_taken_up(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file was written anew between the two calls."""
+    monkeypatch.setattr(batch, "ROWS", 100)
+    data = save(tmp_path / "new.parquet")
+
+    def stop(rows: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        predict_file(model, data, tmp_path / "out.parquet", progress=stop)
+    save(data, flights().assign(distance=17.0))
+    assert predict_file(model, data, tmp_path / "out.parquet").resumed == 0
+    assert pd.read_parquet(tmp_path / "out.parquet")["distance"].unique().tolist() == [17.0]
+
+
+def test_two_calls_do_not_write_one_output(model: Path, tmp_path: Path) -> None:
+    """The second says so, and the first goes on."""
+    data = save(tmp_path / "new.csv")
+
+    def again(rows: int) -> None:
+        with pytest.raises(DataError, match="is being written by another process"):
+            predict_file(model, data, tmp_path / "out.csv")
+
+    assert predict_file(model, data, tmp_path / "out.csv", progress=again).rows == ROWS
+
+
 # wrong ---------------------------------------------------------------------------------------------------------------
 
 HEAD = "distance,origin,scheduled,holiday\n"
@@ -167,10 +280,10 @@ GOOD = "733,EWR,2013-01-01 05:15,true\n"
 BAD_TEXT = {
     "no column": ("distance,orign,scheduled,holiday\n" + GOOD, r"'origin': missing \(closest: 'orign'\)"),
     "two columns gone": ("distance,holiday\n733,true\n", "'origin': missing.*'scheduled': missing"),
-    "no number": (HEAD + GOOD * 3 + "far,EWR,2013-01-01,true\n", "'distance': .* such as 'far' in row 4"),
-    "no date": (HEAD + GOOD + "733,EWR,soon,true\n", "'scheduled': .*expected a date or time"),
-    "no truth": (HEAD + GOOD + "733,EWR,2013-01-01,maybe\n", "'holiday': .*expected true or false"),
-    "no value": (HEAD + GOOD * 2 + "733,EWR,2013-01-01,\n", "'holiday': 1 missing value, the first in row 3"),
+    "no number anywhere": (HEAD + "far,EWR,2013-01-01,true\n" * 2, "'distance': .* such as 'far'"),
+    "no date anywhere": (HEAD + "733,EWR,soon,true\n" * 2, "'scheduled': .*expected a date or time"),
+    "no truth anywhere": (HEAD + "733,EWR,2013-01-01,maybe\n" * 2, "'holiday': .*expected true or false"),
+    "no value anywhere": (HEAD + "733,EWR,2013-01-01,\n" * 2, "'holiday': 2 missing values, the first in row 1"),
     "short row": (HEAD + GOOD * 2 + "733,EWR\n", "line 4: 2 fields where the other rows have 4"),
     "header alone": (HEAD, "has a header and no rows"),
     "nothing": ("", "is empty"),
@@ -234,15 +347,13 @@ def test_a_damaged_parquet_file_is_named(model: Path, tmp_path: Path) -> None:
 def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The row is counted over all pieces; what stood in the output's place still stands there."""
-    frame = flights()
-    frame["distance"] = frame["distance"].astype(object)
-    frame.loc[ROWS - 1, "distance"] = "far"
-    data = save(tmp_path / "new.csv", frame.drop(columns="remark"))
+    """A line with a cell too many, after pieces that were done; what stood in the output's place still stands there."""
+    data = save(tmp_path / "new.csv", flights().drop(columns="remark"))
+    data.write_text(data.read_text() + "one,two,three,four,five,six\n")
     (tmp_path / "out.csv").write_text("yesterday's")
     monkeypatch.setattr(batch, "WHOLE", 100)
     monkeypatch.setattr(batch, "BLOCK", 4000)
-    with pytest.raises(DataError, match=f"such as 'far' in row {ROWS}"):
+    with pytest.raises(DataError, match=r"new\.csv cannot be read"):
         predict_file(model, data, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "yesterday's"
     assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "out.csv"}

@@ -25,7 +25,7 @@ from tdsp.core import (
 )
 from tdsp.display import format_date, format_estimate, format_seconds
 from tdsp.runner import many, model_verbs, pipeline, preflight
-from tdsp.runner.console import board_watcher, say, say_json, say_table, seconds_of, warn, watcher
+from tdsp.runner.console import board_watcher, row_counter, say, say_json, say_table, seconds_of, warn, watcher
 from tdsp.runner.pipeline import RunOutcome
 from tdsp.runner.reuse import find_stage
 
@@ -294,21 +294,30 @@ def report(
     return 0
 
 
-@app.command(epilog="Example: tdsp predict outputs/runs/flights-20261122T140500Z-7c1e/model new.csv -o scored.parquet")
+@app.command(epilog="Example: tdsp predict flights@champion new.csv -o scored.parquet")
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="bundle: the folder model/ of a run")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run, bundle folder, wheel, NAME@champion or NAME@3")],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="table to predict: CSV or Parquet")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="file to write: .csv or .parquet")],
     as_json: Json = False,
 ) -> int:
-    """Predict a table with a packaged model, after checking its hashes and the table's columns."""
+    """Predict a table of any size with a packaged model, after checking its hashes and the table's columns.
+
+    Rows that do not fit the model go to a file of rejects beside the output, with the reason. The same command takes up
+    what a kill has interrupted.
+    """
     from tdsp import batch
 
-    scored = batch.predict_file(model, data, output)
+    with row_counter() as count:
+        scored = batch.predict_file(model, data, output, progress=count)
     if as_json:
         say_json(scored)
         return 0
     say(f"{scored.rows:,} rows predicted in {format_seconds(scored.seconds)}: {', '.join(scored.columns)}")
+    if scored.rejected:
+        say(f"{scored.rejected:,} rows rejected, with the reasons in {scored.rejects}")
+    if scored.resumed:
+        say(f"{scored.resumed:,} rows were done by an earlier call that was interrupted")
     for remark in remarks_on(scored):
         say(remark)
     say(f"Next: open {output}")

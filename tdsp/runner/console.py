@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from tdsp.core import plain
@@ -98,6 +99,25 @@ class Bar:
             done = total if step.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
             self.progress.update(self.task, total=total, completed=done, cell=step.state)
             self.progress.stop_task(self.task)
+
+
+@contextmanager
+def row_counter() -> Iterator[Callable[[int], None]]:
+    """Yield what shows the number of rows done: one line that grows on a terminal, else a line every ten seconds."""
+    last = time.monotonic()
+    is_terminal = sys.stderr.isatty()
+
+    def show(rows: int) -> None:
+        nonlocal last
+        if is_terminal:
+            print(f"\r{rows:,} rows", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - last > 10:
+            last = time.monotonic()
+            warn(f"{rows:,} rows")
+
+    yield show
+    if is_terminal:
+        warn("")
 
 
 def board_watcher() -> AbstractContextManager[Callable[[list[Progress]], None]]:
