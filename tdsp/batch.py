@@ -9,12 +9,13 @@ __all__ = ['WHOLE', 'ROWS', 'BLOCK', 'Piece', 'COUNTED', 'HINT', 'type_cells', '
 # %% ../notebooks/lib/25_batch.ipynb #5976e5a2
 import csv
 import io
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ import pyarrow.parquet as pq
 
 from . import bundle, text
 from .bundle import LoadedModel
-from .core import DataError, did_you_mean
+from .core import DataError, canonical_json, did_you_mean, write_atomic
 from .formats import PARQUET, TEXT, plain_table, unpack
 from .ingest import to_frame
 from .loader import prediction_columns
 from .parts import parts_of
 from .registry import find_model, origin_of
 from .sieve import sieve
+from .sources import fetch, is_volatile
 
 # %% ../notebooks/lib/25_batch.ipynb #7561f1e5
 def _missing_words(schema: Mapping[str, Any]) -> pa.Array:
@@ -259,9 +261,29 @@ class Scored:
     out_of_range: dict[str, int]
 
 
-def _identity(data: Path) -> dict[str, Any]:
-    state = data.stat()
-    return {"path": str(data.resolve()), "bytes": state.st_size, "changed": state.st_mtime_ns}
+def _is_elsewhere(data: str) -> bool:
+    """Whether it has to be fetched: an address, a database, a Delta table."""
+    return is_volatile(data) or "://" in data or (Path(data) / "_delta_log").is_dir()
+
+
+def _identity(data: str) -> dict[str, Any]:
+    if _is_elsewhere(data):
+        return {"uri": data}
+    require_file(Path(data))
+    state = Path(data).stat()
+    return {"path": str(Path(data).resolve()), "bytes": state.st_size, "changed": state.st_mtime_ns}
+
+
+def _files_of(data: str, folder: Path) -> list[Path]:
+    """The files to read: the one that was named, or those that were fetched, once a job, to the folder."""
+    if not _is_elsewhere(data):
+        return [Path(data)]
+    note = folder / "fetched.json"
+    if not note.exists():
+        (making := folder / "making").mkdir(exist_ok=True)
+        raw = fetch(data, root=Path.cwd(), places=(folder / "raw", making))
+        write_atomic(note, canonical_json([file.path.name for file in raw]))
+    return [folder / "raw" / name for name in json.loads(note.read_bytes())]
 
 
 def _summed(told: Iterable[Mapping[str, Any]], key: str) -> dict[str, int]:
@@ -279,24 +301,25 @@ def predict_file(
     *,
     progress: Callable[[int], object] = lambda rows: None,  # called with the rows done so far
 ) -> Scored:
-    """Write the rows of a CSV or Parquet file with their predictions to another file, whole or not at all.
+    """Write the rows of a CSV or Parquet file, a Delta table or a query with their predictions, whole or not at all.
 
     Rows that do not fit go to OUT.rejects beside it. A call that was killed is taken up by the next one like it.
     Raises BundleError for a changed model and DataError for data that cannot be read or do not fit as a whole.
     """
-    started, data, out = time.perf_counter(), Path(data_path), Path(out_path)
+    started, data, out = time.perf_counter(), str(data_path), Path(out_path)
     folder = find_model(model_path)
     model = bundle.load_model(folder)
-    require_file(data)
-    if out.resolve() == data.resolve() or out.is_dir():
+    identity = _identity(data)
+    if out.resolve() == Path(data).resolve() or out.is_dir():
         raise DataError(f"{out} is {'a folder' if out.is_dir() else 'the data itself'}. Name another file to write.")
     version, run = origin_of(folder)
-    scorer = Scorer(model, {"model_version": version, "model_run": run}, data.name)
-    job = {"model": model.inner.sha256, **scorer.told, "data": _identity(data), "pieces": [WHOLE, ROWS, BLOCK]}
+    scorer = Scorer(model, {"model_version": version, "model_run": run}, data.rpartition("/")[2])
+    job = {"model": model.inner.sha256, **scorer.told, "data": identity, "pieces": [WHOLE, ROWS, BLOCK]}
     with parts_of(out, job) as parts:
         told = parts.done()
         resumed = rows = sum(piece["read"] for piece in told)
-        for piece in islice(read_pieces(data, model.schema), len(told), None):
+        pieces = chain.from_iterable(read_pieces(path, model.schema) for path in _files_of(data, parts.folder))
+        for piece in islice(pieces, len(told), None):
             done, rejected, about = scorer.score(piece, rows)
             parts.add(len(told), done, rejected, about)
             told.append(about)

@@ -27,9 +27,9 @@ def _is_kind(values: pd.Series, kind: str) -> bool:
 
 
 def _read(texts: pd.Series) -> pd.Series:
-    """Texts typed together, as training types a column."""
-    typed, _ = text.type_columns(pa.table({"": pa.array(texts.fillna("").tolist(), pa.string())}))
-    return to_frame(typed)[""].set_axis(texts.index)
+    """Texts typed together, as training types a column; unchanged where their dates can be read in several ways."""
+    typed, remarks = text.type_columns(pa.table({"": pa.array(texts.fillna("").tolist(), pa.string())}))
+    return texts if any("read" in remark for _, remark in remarks) else to_frame(typed)[""].set_axis(texts.index)
 
 
 def _odd_values(texts: pd.Series, kind: str) -> set[str]:
@@ -47,7 +47,7 @@ def _without_odd(values: pd.Series, kind: str) -> tuple[pd.Series, np.ndarray]:
     texts = values.astype(object).where(values.notna(), None).map(str, na_action="ignore")
     odd = texts.isin(_odd_values(texts, kind)).to_numpy()
     again = _read(texts.where(~odd))
-    return (again, odd) if odd.any() and _is_kind(again, kind) else (values, np.zeros(len(values), bool))
+    return (again, odd) if _is_kind(again, kind) else (values, np.zeros(len(values), bool))
 
 
 def _numbers(values: pd.Series) -> tuple[pd.Series, np.ndarray]:

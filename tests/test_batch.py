@@ -272,6 +272,46 @@ def test_two_calls_do_not_write_one_output(model: Path, tmp_path: Path) -> None:
     assert predict_file(model, data, tmp_path / "out.csv", progress=again).rows == ROWS
 
 
+# elsewhere -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_delta_table_is_predicted(model: Path, expected: np.ndarray, tmp_path: Path) -> None:
+    """Of several files and two versions: the newest, every row once."""
+    import deltalake
+
+    frame = flights().drop(columns=["remark"])
+    for part in (frame.iloc[:100], frame.iloc[100:]):
+        deltalake.write_deltalake(
+            str(tmp_path / "new"), pa.Table.from_pandas(part, preserve_index=False), mode="append"
+        )
+    scored = predict_file(model, tmp_path / "new", tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet").sort_values("flight")
+    assert (scored.rows, found["probability"].tolist()) == (ROWS, expected.tolist())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "out.parquet"]
+
+
+def test_a_query_is_predicted(
+    model: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a database, in the order that the query states."""
+    import sqlite3
+
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect(tmp_path / "air.db") as connection:
+        frame = flights().drop(columns=["remark"]).assign(scheduled=lambda f: f["scheduled"].astype(str))
+        frame.astype({"holiday": str}).to_sql("flights", connection, index=False)
+    query = f"sqlite:{tmp_path}/air.db?query=SELECT * FROM flights ORDER BY flight"
+    predict_file(model, query, tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == expected.tolist()
+
+
+def test_a_source_that_cannot_be_reached_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    """The message names it, and no folder of parts is left."""
+    with pytest.raises(DataError, match=r"none\.db"):
+        predict_file(model, f"sqlite:{tmp_path}/none.db?table=flights", tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
 # wrong ---------------------------------------------------------------------------------------------------------------
 
 HEAD = "distance,origin,scheduled,holiday\n"

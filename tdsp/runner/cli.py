@@ -297,7 +297,7 @@ def report(
 @app.command(epilog="Example: tdsp predict flights@champion new.csv -o scored.parquet")
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="run, bundle folder, wheel, NAME@champion or NAME@3")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="table to predict: CSV or Parquet")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, Parquet or Delta, or the URI of a file or query")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="file to write: .csv or .parquet")],
     as_json: Json = False,
 ) -> int:
