@@ -76,9 +76,9 @@ def read_together(paths: Sequence[Path], where: str) -> Rows:
     def batches() -> Iterator[pa.RecordBatch]:
         for path in paths:
             for batch in pq.ParquetFile(path).iter_batches(BATCH, use_threads=False):
+                held = dict(zip(batch.schema.names, batch.columns))
                 columns = [
-                    batch[f.name].cast(f.type) if f.name in batch.schema.names else pa.nulls(batch.num_rows, f.type)
-                    for f in schema
+                    held[f.name].cast(f.type) if f.name in held else pa.nulls(batch.num_rows, f.type) for f in schema
                 ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
