@@ -41,6 +41,7 @@ from .evaluate import Scores, rungs, score_sentence, score_test
 from .evidence import Evidence
 from .fitting import predict
 from .ingest import Loading, Table, load_table
+from .lake import working_copy
 from .loader import as_features, predict_frame
 from .onnx_export import LEAST_ROWS, onnx_form
 from .params import Parameters
@@ -63,10 +64,18 @@ def modelling_table(
     pinned: Mapping[str, str] | None = None,  # sha256 of each source, for a run that has begun
 ) -> Table:
     "The table that these parameters describe. Raises DataError."
+    lake = _place_of_lake(values.get("lake", ""), root, lake)
     sql = folder / values["sql"] if values["sql"] else _parts_sql(values, lake)
     size, codes = values["max_rows"], values["missing_codes"]
     how = Loading(readings_of(values), values.get("watermark", {}), pinned or {})
     return load_table(values["sources"], sql, root=root, lake=lake, max_rows=size, missing_codes=codes, loading=how)
+
+
+def _place_of_lake(stated: str, root: Path, default: Path) -> Path:
+    "The folder of the lake: as stated, the working copy of a URL, or beside the runs."
+    if "://" in stated:
+        return working_copy(default, stated)
+    return root / Path(stated).expanduser() if stated else default
 
 
 def readings_of(values: Mapping[str, Any]) -> dict[str, Reading]:

@@ -10,7 +10,7 @@ from tiny import write_project
 from tdsp.core import create_run, new_record
 from tdsp.runner import cli
 
-VERBS = ["init", "run", "check", "runs", "show", "report", "predict", "serve", "doctor"]
+VERBS = ["init", "ingest", "run", "check", "runs", "show", "report", "predict", "serve", "doctor"]
 
 
 @pytest.fixture

@@ -390,6 +390,26 @@ def test_s3_is_read_as_files_folders_and_patterns(s3, tmp_path):
     require_store("s3", "air", tmp_path)
 
 
+def test_a_lake_may_lie_in_an_object_store(s3, tmp_path):
+    """A second machine goes on where the first one stopped, and has the same rows."""
+    from tdsp.ingest import Loading, load_table
+    from tdsp.lake import working_copy
+
+    s3.mkdir("lake")
+    write_sqlite(tmp_path / "t.db")
+    grown = Loading({}, {"t": "km"}, {})
+    one, two = (working_copy(tmp_path / machine, "s3://lake/air") for machine in ("one", "two"))
+    load = {"sources": {"t": "sqlite:t.db?table=my flights"}, "sql_path": None, "root": tmp_path, "loading": grown}
+    first = load_table(**load, lake=one)
+    with sqlite3.connect(tmp_path / "t.db") as base:
+        base.execute("INSERT INTO [my flights] VALUES ('N1', 5, 999.5, '2013-02-01T00:00:00')")
+    second = load_table(**load, lake=two)
+    assert (first.new_rows, second.new_rows, second.rows) == ({"t": ROWS}, {"t": 1}, ROWS + 1)
+    assert load_table(**load, lake=one).sha256 == second.sha256
+    s3.invalidate_cache()
+    assert len(s3.find("lake/air/raw")) == 2 and len(s3.find("lake/air/register")) == 2
+
+
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory):
     """Azurite, Microsoft's own emulator, from npm, and a client of it."""
