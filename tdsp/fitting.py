@@ -234,7 +234,7 @@ class Candidate:
     error: str | None = None
     family: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    steps: int = 0  # median of the folds; 0 for models that take none
+    steps: int = 0  # for a fit on all rows; 0 for models that take none
     fits: tuple[Fit, ...] = field(default=(), repr=False)  # of the folds, where they are to be averaged
     parts: tuple[tuple["Candidate", float], ...] = field(default=(), repr=False)  # of the ensemble, with weights
 

@@ -157,10 +157,15 @@ def gather(question: Question, trial: Trial, folds: Sequence[Future[Told]]) -> t
         made,
         fit_seconds=sum(f.fit.seconds for f in found),
         predict_seconds=sum(f.seconds for f in found),
-        steps=round(statistics.median(f.fit.steps for f in found)),
+        steps=_steps([f.fit.steps for f in found], question.cv.kind),
         fits=tuple(f.fit for f in found) if keeps else (),
     )
     return made, [f.told for f in found]
+
+
+def _steps(of_folds: Sequence[int], kind: str) -> int:
+    "The steps for a fit on all rows: the median, or in time those of the last block, which learned from the most."
+    return of_folds[-1] if kind == "time" else round(statistics.median(of_folds))
 
 
 def _knows_all(fit: Fit, question: Question) -> bool:
