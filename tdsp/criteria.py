@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Fit', 'MOST_SHUFFLED', 'CRITERIA', 'Contender', 'Ground', 'follow', 'fidelity', 'monotone_share', 'explainability',
            'training', 'inference', 'learning_curve', 'columns_needed', 'measure', 'require_weights', 'utilities',
-           'excluded_by', 'Ranking', 'rank', 'plot_pareto']
+           'excluded_by', 'Ranking', 'rank', 'short_table', 'plot_pareto']
 
 # %% ../notebooks/lib/13_criteria.ipynb #3d0fcb50
 import pickle
@@ -21,7 +21,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from .core import ParameterError, did_you_mean
-from .display import BLUE, GREY, MUTED, described, drawing, format_number
+from .display import BLUE, GREY, MUTED, described, drawing, format_estimate, format_number
 from .stats import Estimate, Metric, Units, estimate_of, gain_of, score_resamples
 
 if TYPE_CHECKING:
@@ -251,11 +251,10 @@ def measure(
     contenders: Sequence[Contender],
     ground: Ground,
     *,
-    seconds: float,  # time for all of it; explainability, cost and speed are measured in any case
+    seconds: float,  # for fewer rows and columns; explainability, cost and speed are measured in any case
     price: float = 0.0,  # of one CPU hour
 ) -> pd.DataFrame:
     "A row a contender: candidate, family, score with low and high, and all that the functions above return; note."
-    ends = time.monotonic() + seconds
     rows, models = dict[str, dict[str, Any]](), dict[str, Any]()
     for c in contenders:
         models[c.name], bill = training(c, ground, price=price)
@@ -267,7 +266,8 @@ def measure(
             "high": c.score.high,
         }
         rows[c.name] = about | explainability(ground, models[c.name]) | bill | inference(models[c.name], ground)
-    for c, what in [(c, what) for what in ("rows", "columns") for c in contenders]:
+    ends = time.monotonic() + seconds
+    for c, what in [(c, what) for c in contenders for what in ("rows", "columns")]:
         rows[c.name] |= _slow_part(c, ground, models[c.name], what, ends, rows[c.name].get("note", ""))
     return pd.DataFrame(rows.values())
 
@@ -368,6 +368,20 @@ def rank(
     )
 
 
+def short_table(ranking: Ranking) -> pd.DataFrame:
+    "The six criteria in few words: candidate, score, explainability, more rows, columns, training, one row."
+    rows = []
+    for row in ranking.table.to_dict("records"):
+        value, interval = format_estimate(row["score"], row["low"], row["high"])
+        gain, fewest = row["next_doubling"], row.get("columns_needed", np.nan)
+        told = {"candidate": row["candidate"], "score": f"{value} ({interval})" if interval else value}
+        told |= {"explainability": f"{row['explainability']:.2f}, {row['form']}"}
+        told |= {"twice the rows": "not measured" if pd.isna(gain) else f"{'+' * (gain > 0)}{format_number(gain)}"}
+        told |= {"columns": "not measured" if pd.isna(fewest) else f"{fewest:.0f} of {row['columns']:.0f}"}
+        rows.append(told | {"training": f"{row['cpu_seconds']:.2g} CPU s", "one row": f"{row['latency_1_ms']:.2g} ms"})
+    return pd.DataFrame(rows)
+
+
 def _list(broken: Mapping[str, str]) -> str:
     return "; ".join(f"{name} {why}" for name, why in broken.items())
 
@@ -400,16 +414,17 @@ def plot_pareto(ranking: Ranking, metric: Metric, *, ax: "Axes | None" = None) -
     won = ranking.names[0] if ranking.names else ""
     with drawing(ax, height=3.1) as ax:
         ax.plot(front["explainability"], front["score"], color=GREY, linestyle=":", marker="", drawstyle="steps-post")
-        for i, row in enumerate(table.sort_values("score").to_dict("records")):
+        for row in table.sort_values("score").to_dict("records"):
             colour = BLUE if row["candidate"] == won else MUTED if row["candidate"] in set(front["candidate"]) else GREY
             bars = np.nan_to_num([[max(row["score"] - row["low"], 0)], [max(row["high"] - row["score"], 0)]])
             marker = "o" if row["candidate"] == won else "s"
             ax.errorbar(row["explainability"], row["score"], yerr=bars, fmt=marker, color=colour, elinewidth=1.2)
-            side = "left" if row["explainability"] < 0.7 else "right"
-            place = (8 if side == "left" else -8, 6 if i % 2 else -13)
-            told: dict[str, Any] = {"textcoords": "offset points", "color": colour, "ha": side}
-            ax.annotate(str(row["candidate"])[:22], (row["explainability"], row["score"]), place, **told)
-        ax.set_xlim(0, 1.02)
+            if row["candidate"] in {won, *front["candidate"]}:  # more names would cover one another; the table has all
+                side = "right" if row["explainability"] < 0.55 else "left"
+                place = (-8 if side == "right" else 8, -4)
+                told: dict[str, Any] = {"textcoords": "offset points", "color": colour, "ha": side}
+                ax.annotate(str(row["candidate"])[:22], (row["explainability"], row["score"]), place, **told)
+        ax.set_xlim(0, 1.15)
         better = "higher" if metric.higher_is_better else "lower"
         ax.set_xlabel("Explainability (0 to 1, higher is easier)")
         ax.set_ylabel(f"{metric.label} ({better} is better)")

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MOST_ROWS', 'LEAST_SECONDS', 'MOST_SECONDS', 'Study', 'search_candidates', 'best_before', 'setting_checks',
-           'excluded_candidates', 'best_of_families', 'ground_of', 'weigh', 'decide', 'more_rows', 'draw_choice',
-           'write_model_reports', 'Belief', 'believe', 'fit_chosen', 'open_test', 'runs_that_looked', 'accuracy_bounds',
-           'labelled_table', 'compare_parts', 'certainty_of', 'draw_ranges', 'Explained', 'explain_winner',
-           'draw_dependence', 'tell_worst', 'Tested', 'drop_gate', 'prove']
+           'best_of_families', 'ground_of', 'weigh', 'decide', 'more_rows', 'draw_choice', 'write_model_reports',
+           'Belief', 'believe', 'fit_chosen', 'open_test', 'runs_that_looked', 'accuracy_bounds', 'labelled_table',
+           'compare_parts', 'certainty_of', 'draw_ranges', 'Explained', 'explain_winner', 'draw_dependence',
+           'tell_worst', 'Tested', 'drop_gate', 'prove']
 
 # %% ../notebooks/lib/24_modelling.ipynb #1ac09ba4
 import math
@@ -66,7 +66,7 @@ from .fitting import Candidate, fit_final, predict, refit
 from .folds import Folds
 from .ingest import load_table
 from .loader import as_features
-from .models import Choice, HeldOut, fit_held_out
+from .models import Choice, HeldOut, excluded_of, fit_held_out
 from .params import Parameters
 from .prepare import Target
 from .search import search, settings_found
@@ -229,18 +229,9 @@ def _ahead(study: Study, c: Candidate) -> float:
     return (c.mean - study.found[0].mean) * (1 if study.metric.higher_is_better else -1)
 
 
-def excluded_candidates(study: Study) -> dict[str, str]:
-    "Candidate -> why it is not considered: it failed, or is no better than the baseline."
-    base = study.found[0]
-    words = f"no better than the baseline ({study.metric.label} {{:.4g}} against {base.mean:.4g})"
-    failed = {c.name: f"failed ({c.error})" for c in study.found[1:] if c.error}
-    behind = {c.name: words.format(c.mean) for c in study.found[1:] if not c.error and not _ahead(study, c) > 0}
-    return failed | ({} if base.error else behind)
-
-
 def best_of_families(study: Study) -> list[Candidate]:
     "The best candidate of each family among those that are considered, the best of all first."
-    out = excluded_candidates(study)
+    out = excluded_of(study.found, study.metric)
     ranked = sorted((c for c in study.found[1:] if c.name not in out), key=lambda c: -_ahead(study, c))
     best: dict[str, Candidate] = {}
     for c in ranked:
@@ -272,7 +263,7 @@ def weigh(study: Study) -> Ranking:
         )
 
     if not best:
-        excluded = "; ".join(f"{name}: {why}" for name, why in excluded_candidates(study).items())
+        excluded = "; ".join(f"{name}: {why}" for name, why in excluded_of(study.found, study.metric).items())
         return Ranking((), pd.DataFrame(), f"No candidate beats the baseline: {excluded or 'none was asked for'}.")
     spent = sum(c.fit_seconds + c.predict_seconds for c in study.found)
     seconds = float(np.clip(spent, LEAST_SECONDS, MOST_SECONDS))
@@ -290,7 +281,7 @@ def weigh(study: Study) -> Ranking:
 
 def decide(study: Study, ranking: Ranking) -> Choice:
     "Winner, runner-up and baseline, entered in the record with the reason and a report for each candidate."
-    names, excluded = ranking.names, excluded_candidates(study)
+    names, excluded = ranking.names, excluded_of(study.found, study.metric)
     base = study.found[0].name
     others = [c.name for c in sorted(study.found[1:], key=lambda c: -np.nan_to_num(_ahead(study, c), nan=-np.inf))
               if c.name not in (*names[:1], *excluded)]  # fmt: skip
@@ -641,7 +632,8 @@ def _stability(study: Study, name: str, half_width: float, seeds: int = 3) -> Ga
     for k in range(seeds):
         model = study.fit(name, study.X.iloc[ground.learn], study.y[ground.learn], random_state=study.seed + k)
         scores.append(study.metric.function(study.y[ground.score], ground.predict(model, study.X.iloc[ground.score])))
-    return stability_gate(scores, half_width, study.metric)
+    gain = abs(float(np.mean(scores)) - float(study.metric.no_skill(study.y[ground.score])))
+    return stability_gate(scores, half_width, gain, study.metric)
 
 
 def _behaviour(study: Study, model: Any) -> list[Gate]:

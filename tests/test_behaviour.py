@@ -48,10 +48,11 @@ def test_each_broken_invariance_is_named(predict, broken):
 
 
 def test_luck_of_the_seed_must_be_smaller_than_luck_of_the_rows():
-    """Half the width of the interval is the limit; without a second seed nothing is decided."""
-    assert stability_gate([0.7, 0.705, 0.71], 0.02, METRICS["roc_auc"]).answer == "go"
-    assert stability_gate([0.7, 0.75, 0.6], 0.02, METRICS["roc_auc"]).answer == "no-go"
-    assert stability_gate([0.7], 0.02, METRICS["roc_auc"]).answer == "insufficient evidence"
+    """Half the interval or a twentieth of the gain is the limit; without a second seed nothing is decided."""
+    assert stability_gate([0.998, 0.999, 0.9995], 0.0001, 0.5, METRICS["roc_auc"]).answer == "go"
+    assert stability_gate([0.7, 0.705, 0.71], 0.02, 0.2, METRICS["roc_auc"]).answer == "go"
+    assert stability_gate([0.7, 0.75, 0.6], 0.02, 0.2, METRICS["roc_auc"]).answer == "no-go"
+    assert stability_gate([0.7], 0.02, 0.2, METRICS["roc_auc"]).answer == "insufficient evidence"
 
 
 @pytest.mark.parametrize(("way", "answer"), [("up", "go"), ("down", "no-go")])
