@@ -112,7 +112,9 @@ def open_table(run: Run, p: Parameters) -> Table:
     folder = parameters_folder(root)
     seen = {entry["name"]: entry["sha256"] for entry in run.record["inputs"]} or run.record.get("pinned", {})
     table = modelling_table(p.as_dict(), root=root, folder=folder, lake=lake_of(run, root), pinned=seen)
-    hold_contract(table.path, folder, run.record["project"])
+    contract = hold_contract(table.path, folder, run.record["project"])
+    if contract is not None:
+        run.note(contract={"columns": len(contract.columns), "breaches": 0})
     known = run.record["facts"].get("table_sha256")
     if known is None:
         _enter_table(run, p, table)
