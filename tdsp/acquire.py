@@ -199,7 +199,13 @@ def _portrait(c: Any, along: pd.DataFrame | None, is_hidden: bool) -> dict[str, 
 
 
 def portraits_of(
-    run: Run, p: Parameters, facts: TableProfile, columns: pd.DataFrame, y: np.ndarray, scores: pd.DataFrame, outcome: Target
+    run: Run,
+    p: Parameters,
+    facts: TableProfile,
+    columns: pd.DataFrame,
+    y: np.ndarray,
+    scores: pd.DataFrame,
+    outcome: Target,
 ) -> Shown:
     "A row for each variable that a model may use."
     along = target_along(columns, y, task=outcome.task, random_state=p.random_state)
