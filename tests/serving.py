@@ -21,8 +21,8 @@ from test_onnx import table
 
 from tdsp.bundle import choose_golden, reference_profile, write_bundle
 from tdsp.core import create_run, new_record
-from tdsp.loader import as_features, predict_frame
 from tdsp.fitting import fit_final
+from tdsp.loader import as_features, predict_frame
 from tdsp.onnx_export import onnx_form
 from tdsp.registry import promote
 
