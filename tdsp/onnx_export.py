@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from .loader import as_features, predict_frame
-from .onnx_graph import NotConvertible, input_names, onnx_bytes
+from .onnx_graph import NotConvertible, input_names
+from .onnx_models import onnx_bytes
 
 # %% ../notebooks/lib/33_onnx_export.ipynb #0b0c4e73
 def open_session(model: bytes) -> Any:

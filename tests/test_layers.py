@@ -19,7 +19,7 @@ ROWS = {
     "middle": "goal acceptance ingest traps clues quality portraits prepare models search criteria evaluate"
     " certainty explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
-    " glossary onnx_graph onnx_export"
+    " glossary onnx_graph onnx_steps onnx_models onnx_export"
     " draft making compare contrast bundle parity wheel tracking registry parts sieve batch lifecycle",
     "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
     " runner.fingerprint",

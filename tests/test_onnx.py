@@ -20,14 +20,22 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, RobustScaler, SplineTransformer
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    RobustScaler,
+    SplineTransformer,
+    TargetEncoder,
+)
 
 from tdsp.candidates import FAMILIES
 from tdsp.certainty import with_power
 from tdsp.fitting import fit_final
 from tdsp.loader import as_features
 from tdsp.onnx_export import LEAST_ROWS, awkward_rows, compare_forms, comparison_rows, onnx_form
-from tdsp.onnx_graph import Graph, NotConvertible, onnx_bytes
+from tdsp.onnx_graph import Graph, NotConvertible
+from tdsp.onnx_models import onnx_bytes
 
 NUMBERS = ["dose", "weight"]
 TEXTS = ["ward", "city"]
@@ -76,13 +84,16 @@ def filled(*more: Any) -> Any:
 def members(task: str) -> dict[str, Any]:
     """Members that an ensemble is made of."""
     native = {"n_estimators": 40, "verbosity": -1, "n_jobs": 1, "random_state": 0, "categorical_feature": [0, 1]}
+    ranks = columns(
+        TargetEncoder(random_state=0), filled(QuantileTransformer(n_quantiles=300, output_distribution="normal"))
+    )
     splines = columns(flags(), make_pipeline(SimpleImputer(), SplineTransformer(n_knots=6), RobustScaler()))
     if task == "regression":
         return {
             "trees": make_pipeline(columns(flags(), filled()), ExtraTreesRegressor(20, random_state=0)),
             "boosted": make_pipeline(columns(codes(), "passthrough"), LGBMRegressor(**native)),
             "splines": make_pipeline(splines, RidgeCV()),
-            "network": make_pipeline(splines, MLPRegressor(hidden_layer_sizes=(8,), activation="tanh", random_state=0)),
+            "network": make_pipeline(ranks, MLPRegressor(hidden_layer_sizes=(8,), activation="tanh", random_state=0)),
             "logged": TransformedTargetRegressor(
                 make_pipeline(columns(codes(), "passthrough"), LGBMRegressor(objective="poisson", **native)),
                 func=np.log1p, inverse_func=np.expm1,
@@ -93,7 +104,7 @@ def members(task: str) -> dict[str, Any]:
         "forest": make_pipeline(columns(codes(), "passthrough"), RandomForestClassifier(15, random_state=0)),
         "boosted": make_pipeline(columns(codes(), "passthrough"), LGBMClassifier(**native)),
         "splines": make_pipeline(splines, LogisticRegression(max_iter=200)),
-        "network": make_pipeline(splines, MLPClassifier((8, 4), max_iter=40, random_state=0)),
+        "network": make_pipeline(ranks, MLPClassifier((8, 4), max_iter=40, random_state=0)),
     }
 
 
@@ -112,7 +123,7 @@ def test_a_candidate_answers_alike_in_onnx(name: str, task: str) -> None:
     form = onnx_form(pipeline, schema, frame)
     assert form.model, form.reason
     assert form.rows >= LEAST_ROWS
-    assert form.max_difference < 1e-12
+    assert form.max_difference < 1e-10
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -126,7 +137,7 @@ def test_a_weighted_ensemble_of_unlike_members_answers_alike(task: str) -> None:
     )  # fmt: skip
     form = form_of(vote, task)
     assert form.model, form.reason
-    assert form.max_difference < 1e-12
+    assert form.max_difference < 1e-10
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -158,7 +169,7 @@ def test_a_value_beside_a_threshold_takes_the_same_branch() -> None:
     near = np.array([[np.nextafter(t, -9), t, np.nextafter(t, 9)] for t in thresholds]).ravel()
     form = compare_forms(onnx_bytes(model, schema), model, pd.DataFrame({"x": near}), schema)
     assert len(thresholds) > 20
-    assert form.max_difference < 1e-12
+    assert form.max_difference < 1e-10
 
 
 def test_the_same_pipeline_gives_the_same_bytes() -> None:
