@@ -65,7 +65,8 @@ def _labels(schema: Mapping[str, Any]) -> list[str]:
     """What each number of an answer is, for a person."""
     if schema["task"] == "regression":
         return [str(schema["target"])]
-    return [f"Probability of {c}" for c in ([schema["positive_class"]] if schema["task"] == "binary" else schema["classes"])]
+    classes = [schema["positive_class"]] if schema["task"] == "binary" else schema["classes"]
+    return [f"Probability of {name}" for name in classes]
 
 
 def typed(texts: Mapping[str, str], schema: Mapping[str, Any]) -> Columns:
