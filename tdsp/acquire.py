@@ -119,7 +119,7 @@ def profile_run(run: Run, schema: Mapping[str, Any]) -> TableProfile:
 
 def dictionary_of(run: Run, p: Parameters, facts: TableProfile, schema: Mapping[str, Any]) -> pd.DataFrame:
     "The data dictionary: what the charter states of each column, its role, and what was counted."
-    roles = {name: f"left out: {why}" for name, why in schema["left_out"].items()}
+    roles = dict.fromkeys(schema["left_out"], "left out")
     roles |= {column["name"]: "feature" for column in schema["columns"]}
     roles |= dict.fromkeys(p.drop, "dropped") | dict.fromkeys(p.forbidden, "forbidden") | {p.target: "target"}
     roles |= {name: word for name, word in ((p.time_column, "time"), (p.group_column, "group")) if name}
@@ -185,7 +185,8 @@ def event_of(outcome: Target, y: pd.Series) -> str:
     "What the mean of the target is the share or the mean of."
     if outcome.task == "regression":
         return outcome.name
-    return outcome.positive_class or str(y.value_counts().index[0])
+    label = outcome.positive_class or str(y.value_counts().index[0])
+    return label if any(sign.isalpha() for sign in label) else f"{outcome.name} {label}"
 
 
 def _portrait(c: Any, along: pd.DataFrame | None, is_hidden: bool) -> dict[str, Any]:

@@ -175,7 +175,8 @@ def _shift(y: pd.Series, empty: pd.Series, task: str) -> float:
     "Difference of the target between rows without and with a value: of class shares, or in standard deviations."
     if task == "regression":
         return float(abs(y[empty].mean() - y[~empty].mean()) / (y.std() or 1))
-    return float((y[empty].value_counts(normalize=True) - y[~empty].value_counts(normalize=True)).abs().max())
+    with_gap, with_value = (y[rows].value_counts(normalize=True) for rows in (empty, ~empty))
+    return float(with_gap.sub(with_value, fill_value=0).abs().max())
 
 # %% ../notebooks/lib/11_clues.ipynb #55ca07e5
 REMARKS = {  # code: what the reader's remark holds
@@ -246,8 +247,11 @@ def _long_constant(case: Case) -> Iterator[Finding]:
 def _lost_moments(case: Case) -> Iterator[Finding]:
     whole = case.rows <= len(case.frame)
     for c in (c for c in case.columns if c.kind == "date" and c.name in case.frame and whole):
-        per_day = case.frame[c.name].dropna().dt.normalize().value_counts().sort_index()[1:-1]  # the ends may be cut
-        usual = per_day.mode().iloc[0] if len(per_day) >= 60 else 0
+        counts = case.frame[c.name].dropna().dt.normalize().value_counts().sort_index()
+        if not 60 <= len(counts) <= counts.sum() / 2 or (counts.index[-1] - counts.index[0]).days > 2 * len(counts):
+            continue
+        per_day = counts.asfreq("D", fill_value=0)[1:-1]  # the first and the last day may be cut
+        usual = per_day.mode().iloc[0]
         if usual > 1 and (per_day == usual).mean() > 0.5 and per_day.max() == usual and per_day.min() < usual:
             lost = format_int(int((usual - per_day).sum()))
             yield found("lost-moments", f"{usual} rows a day as a rule, {lost} in all are absent", c.name)

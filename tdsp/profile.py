@@ -177,16 +177,16 @@ def data_dictionary(
     meanings: Mapping[str, Any],  # charter: meaning, unit, known_at_prediction by column
     hidden: Iterable[str] = (),  # columns whose values are not shown
 ) -> pd.DataFrame:
-    "One row a column: what people state of it, and what is counted."
+    "One row a column: role, type, what people state of it, and what is counted."
     rows = []
-    for i, c in enumerate(facts.columns):
+    for c in facts.columns:
         told = meanings.get(c.name)
-        known = {True: "yes", False: "no", None: "missing"}[getattr(told, "known_at_prediction", None)]
+        meaning, unit = (getattr(told, key, None) or f"{key} missing" for key in ("meaning", "unit"))
+        late = ", known too late" if getattr(told, "known_at_prediction", None) is False else ""
         rows.append({
-            "no": i + 1, "column": c.name, "role": roles.get(c.name, ""), "type": c.kind,
-            "unit": getattr(told, "unit", None) or "missing", "meaning": getattr(told, "meaning", None) or "missing",
-            "known at prediction": known, "missing": format_percent(c.gaps, 1), "distinct": c.distinct,
-            "values": value_range(c),
+            "column": c.name, "role": roles.get(c.name, ""), "type": c.kind,
+            "meaning (unit)": f"{meaning} ({unit}){late}",
+            "missing": format_percent(c.gaps, 1), "values": value_range(c),
             "examples": "not shown" if c.name in set(hidden) else examples_of(c),
         })  # fmt: skip
     return pd.DataFrame(rows)
@@ -197,7 +197,9 @@ def value_range(c: Profile) -> str:
     if c.quantiles and c.kind == "date":
         return f"{_day(c.low)} to {_day(c.high)}"
     if c.quantiles:
-        return f"{format_number(c.low)} to {format_number(c.high)}, mean {format_number(c.mean)}"
+        return (
+            f"{format_number(c.low)} to {format_number(c.high)}, mean {format_number(c.mean)}, {c.distinct:,} different"
+        )
     return f"{c.distinct:,} {'level' if c.distinct == 1 else 'levels'}" if c.present else "none"
 
 

@@ -240,7 +240,7 @@ def score_association(
 ) -> pd.DataFrame:
     """Columns by association with the target, best first: column, association (0 to 1), low, high, p, measure, chance.
 
-    `association` is the adjusted share of the target's variance between bins, with its basic bootstrap interval; `p` is
+    `association` is the adjusted share of the target's variance between bins, with its bootstrap interval; `p` is
     corrected for all columns by the best of each shuffle of the target (Westfall and Young, 1993), and `chance` what
     the best reaches in 95 of 100. `measure` is the usual one for the pair of types. Source: Goodman and Kruskal
     (1954)."""
@@ -258,7 +258,7 @@ def score_association(
     for name, codes in bins.items():
         found = _explained(codes, wanted)
         again = [_explained(codes[r], wanted[r] - wanted[r].mean(axis=0)) for r in drawn]
-        low, high = 2 * found - np.quantile(again, [0.975, 0.025])
+        low, high = found + np.quantile(again, [0.025, 0.975]) - np.mean(again)  # rows drawn twice explain too much
         p = (1 + sum(value >= found for value in best)) / (1 + SHUFFLES)
         measure = usual_measure(sample[name], question)
         rows.append((name, *np.clip([found, low, high], 0, 1), p, measure))
