@@ -76,30 +76,40 @@ def one_hot(graph: Graph, table: Table, step: Any) -> str:
     return graph.add("Concat", *blocks, axis=1)
 
 # %% ../notebooks/lib/32_onnx_steps.ipynb #b5cb7265
+def _spline_table(spline: Any, rows: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Inner knots, and by power (highest first) the coefficients of each interval; padded to `rows` intervals."""
+    low, high = spline.t[spline.k], spline.t[-spline.k - 1]
+    knots = np.unique(spline.t[(spline.t >= low) & (spline.t <= high)])
+    starts = np.append(knots[:-1], np.full(rows - len(knots) + 1, np.inf))
+    powers = [spline(knots[:-1], nu=k) / math.factorial(k) for k in range(spline.k, -1, -1)]
+    return starts, [np.pad(power, ((0, rows - len(power)), (0, 0))) for power in powers]
+
+
 def splines(graph: Graph, table: Table, step: Any) -> str:
-    """The basis functions of each column, the last one left out where no bias is asked for."""
+    """The basis functions of each column, the last one left out where no bias is asked for; all columns in one go."""
     if step.extrapolation != "constant":
         raise NotConvertible(f"SplineTransformer extrapolates by {step.extrapolation!r}")
-    x, blocks = matrix(graph, table), []
-    for column, spline in enumerate(step.bsplines_):
-        low, high = spline.t[spline.k], spline.t[-spline.k - 1]
-        inner = np.unique(spline.t[(spline.t >= low) & (spline.t <= high)])
-        powers = [spline(inner[:-1], nu=k) / math.factorial(k) for k in range(spline.k, -1, -1)]  # highest first
-        values = graph.add("Clip", graph.take(x, [column]), np.array(low), np.array(high))
-        passed = graph.add("GreaterOrEqual", values, inner[1:-1].reshape(1, -1))
-        interval = graph.add("ReduceSum", graph.add("Cast", passed, to=7), np.array([1]), keepdims=0)
-        offset = graph.add("Sub", values, graph.add("Gather", inner[:-1].reshape(-1, 1), interval, axis=0))
-        keep = spline.c.shape[1] - (not step.include_bias)
-        terms = [graph.add("Gather", power[:, :keep], interval, axis=0) for power in powers]
-        total = terms[0]
-        for term in terms[1:]:
-            total = graph.add("Add", graph.add("Mul", total, offset), term)
-        blocks.append(total)
-    return graph.add("Concat", *blocks, axis=1)
+    curves, n = step.bsplines_, len(step.bsplines_)
+    ends = np.array([[curve.t[curve.k], curve.t[-curve.k - 1]] for curve in curves]).T
+    rows = max(len(np.unique(curve.t)) - 1 for curve in curves)
+    tables = [_spline_table(curve, rows) for curve in curves]
+    x = graph.add("Min", graph.add("Max", matrix(graph, table), ends[:1]), ends[1:])
+    inner = np.array([starts[1:] for starts, _ in tables])[None]
+    passed = graph.add("GreaterOrEqual", graph.add("Unsqueeze", x, np.array([2])), inner)
+    interval = graph.add("ReduceSum", graph.add("Cast", passed, to=7), np.array([2]), keepdims=0)
+    place = graph.add("Add", interval, rows * np.arange(n, dtype="int64")[None])
+    starts = np.nan_to_num(np.concatenate([t[0] for t in tables]), posinf=0.0)
+    offset = graph.add("Unsqueeze", graph.add("Sub", x, graph.add("Gather", starts, place, axis=0)), np.array([2]))
+    keep = curves[0].c.shape[1] - (not step.include_bias)
+    total = ""
+    for power in range(curves[0].k + 1):
+        term = graph.add("Gather", np.concatenate([t[1][power][:, :keep] for t in tables]), place, axis=0)
+        total = graph.add("Add", graph.add("Mul", total, offset), term) if total else term
+    return graph.add("Reshape", total, np.array([-1, n * keep]))
 
 # %% ../notebooks/lib/32_onnx_steps.ipynb #7c2f491e
-def _search(marks: np.ndarray) -> Tree:
-    """A balanced tree whose leaf is the number of sorted marks below x."""
+def _search(marks: np.ndarray, feature: int) -> Tree:
+    """A balanced tree whose leaf is the number of sorted marks below a feature."""
     left: list[int] = []
     right: list[int] = []
     split: list[float] = []
@@ -118,17 +128,23 @@ def _search(marks: np.ndarray) -> Tree:
 
     grow(0, len(marks))
     nothing = np.zeros(len(left), dtype="int64")
-    return Tree(np.array(left), np.array(right), nothing, np.array(split), nothing, np.array(value))
+    return Tree(np.array(left), np.array(right), nothing + feature, np.array(split), nothing, np.array(value))
 
 
-def _interpolate(graph: Graph, values: str, count: str, marks: np.ndarray, heights: np.ndarray, at: int) -> str:
-    """np.interp, `count` marks being below the values; `at` is 1 for the lower neighbour and 0 for the upper one."""
+def _interpolate(graph: Graph, x: str, count: str, marks: np.ndarray, heights: np.ndarray, at: int) -> str:
+    """np.interp for each column of x, `count` of its marks, a row of them, being below; `at` as in `_neighbours`."""
+    tables = [np.concatenate(part) for part in zip(*(_neighbours(row, heights, at) for row in marks), strict=True)]
+    place = graph.add("Add", count, (len(heights) + 1) * np.arange(len(marks), dtype="int64")[None])
+    slope, start, base = (graph.add("Gather", table, place, axis=0) for table in tables)
+    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), base)
+
+
+def _neighbours(marks: np.ndarray, heights: np.ndarray, at: int) -> list[np.ndarray]:
+    """Slope, mark and height by the number of marks below; `at` is 1 for the lower neighbour and 0 for the upper one."""
     gap = np.diff(marks)
     slopes = np.divide(np.diff(heights), gap, out=np.zeros_like(gap), where=gap > 0)
-    starts, bases = (np.array([ends[0], *ends[1 - at : len(ends) - at], ends[-1]]) for ends in (marks, heights))
-    tables = [np.array([0.0, *slopes, 0.0]), starts, bases]
-    slope, start, base = (graph.add("Gather", one, count, axis=0) for one in tables)
-    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", values, start)), base)
+    found = [np.array([ends[0], *ends[1 - at : len(ends) - at], ends[-1]]) for ends in (marks, heights)]
+    return [np.array([0.0, *slopes, 0.0]), *found]
 
 
 def _polynomial(graph: Graph, x: str, coefficients: Sequence[float]) -> str:
@@ -169,33 +185,27 @@ def _normal_quantile(graph: Graph, p: str) -> str:
 
 
 def ranks(graph: Graph, table: Table, step: Any) -> str:
-    """Ranks among the training rows, uniform or as a normal distribution has them."""
+    """Ranks among the training rows, uniform or as a normal distribution has them; all columns in one go."""
     from scipy.stats import norm
 
-    x, edge, blocks = matrix(graph, table), 1e-7, []  # scikit-learn's BOUNDS_THRESHOLD
-    normal = step.output_distribution == "normal"
-    for column, marks in enumerate(step.quantiles_.T):
-        values = graph.take(x, [column])
-        under, upto = marks, np.nextafter(marks, -np.inf)  # x <= the next number below a mark: x is below it
-        counts = ensemble(graph, values, [(_search(under), 0), (_search(upto), 1)], 2)
-        below, reached = (graph.add("Cast", graph.take(counts, [k]), to=7) for k in (0, 1))
-        low = _interpolate(graph, values, reached, marks, step.references_, 1)
-        high = _interpolate(graph, values, below, marks, step.references_, 0)
-        rank = graph.add("Mul", graph.add("Add", low, high), np.array(0.5))
-        first, last = (marks[0] + edge, marks[-1] - edge) if normal else (marks[0], marks[-1])
-        rank = graph.add(
-            "Where", graph.add("Greater" if normal else "GreaterOrEqual", values, np.array(last)), np.array(1.0), rank
-        )
-        blocks.append(
-            graph.add(
-                "Where", graph.add("Less" if normal else "LessOrEqual", values, np.array(first)), np.array(0.0), rank
-            )
-        )
-    found = graph.add("Concat", *blocks, axis=1)
+    x, edge, marks = matrix(graph, table), 1e-7, np.ascontiguousarray(step.quantiles_.T)  # scikit-learn's bounds
+    normal, n = step.output_distribution == "normal", len(marks)
+    # x <= the next number below a mark: x is below the mark itself
+    trees = [(_search(row, i), i) for i, row in enumerate(marks)]
+    trees += [(_search(np.nextafter(row, -np.inf), i), n + i) for i, row in enumerate(marks)]
+    counts = graph.add("Cast", ensemble(graph, x, trees, 2 * n), to=7)
+    below, reached = graph.take(counts, range(n)), graph.take(counts, range(n, 2 * n))
+    low = _interpolate(graph, x, reached, marks, step.references_, 1)
+    high = _interpolate(graph, x, below, marks, step.references_, 0)
+    rank = graph.add("Mul", graph.add("Add", low, high), np.array(0.5))
+    first, last = marks[:, 0][None] + edge * normal, marks[:, -1][None] - edge * normal
+    over, under = ("Greater", "Less") if normal else ("GreaterOrEqual", "LessOrEqual")
+    rank = graph.add("Where", graph.add(over, x, last), np.array(1.0), rank)
+    rank = graph.add("Where", graph.add(under, x, first), np.array(0.0), rank)
     if not normal:
-        return found
+        return rank
     ends = norm.ppf([edge - np.spacing(1), 1 - (edge - np.spacing(1))])
-    found = _normal_quantile(graph, graph.add("Clip", found, np.array(1e-8), np.array(1 - 1e-8)))
+    found = _normal_quantile(graph, graph.add("Clip", rank, np.array(1e-8), np.array(1 - 1e-8)))
     return graph.add("Clip", found, np.array(ends[0]), np.array(ends[1]))
 
 

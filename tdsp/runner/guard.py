@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import functools
 import hmac
 import ipaddress
 import itertools
@@ -86,6 +87,12 @@ def error_body(message: str, status: int, fields: Any = ()) -> bytes:
     return json.dumps({"error_code": code, "message": message, **({"fields": fields} if fields else {})}).encode()
 
 
+@functools.lru_cache(1024)
+def _names_this_machine(host: bytes) -> bool:
+    """Whether a Host header, with or without a port, is a name of the loopback address; none at all is."""
+    return re.sub(r":\d+$", "", host.decode("latin-1").lower()) in {*LOOPBACK_NAMES, ""}
+
+
 class Guard:
     """The outer layer: who may ask, how long it may take, what was asked. Pure ASGI, since it is on every request."""
 
@@ -134,10 +141,13 @@ class Guard:
             if path in OPEN_PATHS or hmac.compare_digest(told, self.token):
                 return None
             return 401, "Send the token: `Authorization: Bearer …`."
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        if re.sub(r":\d+$", "", host) in LOOPBACK_NAMES or not host:
+        host = headers.get(b"host", b"")
+        if _names_this_machine(host):
             return None
-        return 403, f"This service answers as localhost only, not as {host[:60]!r}."  # a page elsewhere cannot ask it
+        return (
+            403,
+            f"This service answers as localhost only, not as {host[:60].decode('latin-1')!r}.",
+        )  # a page elsewhere cannot ask it
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
         headers = [(b"content-type", b"application/json")]
