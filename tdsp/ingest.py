@@ -24,10 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .core import DataError, canonical_json, did_you_mean, sha256_bytes, sha256_file
-from .formats import BATCH, Rows, plain_batch, plain_schema, write_rows
+from .formats import BATCH, Rows, plain_batch, plain_schema, wide_columns, write_rows
 from .lake import READER, Landed, land, note_arrival, read_note, staging, typed_files, versions, write_note
 from .lineage import trace
-from .sources import place
+from .sources import place, quoted
 from .text import DETECT, Reading
 
 # %% ../notebooks/lib/10_ingest.ipynb #090dd1c6
@@ -124,8 +124,10 @@ def _connected(sources: Mapping[str, Sequence[Path]], scratch: Path) -> Iterator
 
     with tempfile.TemporaryDirectory(dir=scratch) as folder, duckdb.connect() as connection:
         for name, paths in sources.items():
-            view, listed = name.replace('"', '""'), ", ".join(_text(path) for path in paths)
-            connection.execute(f'CREATE VIEW "{view}" AS SELECT * FROM read_parquet([{listed}], union_by_name = true)')
+            listed = ", ".join(_text(path) for path in paths)
+            connection.execute(
+                f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+            )
         allowed = ", ".join(_text(path) for paths in sources.values() for path in paths)
         for setting in (
             "TimeZone = 'UTC'", "threads = 1", f"memory_limit = '{MEMORY}'", f"temp_directory = {_text(folder)}",
@@ -142,14 +144,13 @@ def _text(value: object) -> str:
 
 def _rows_of(connection: Any, query: str, where: str) -> Rows:
     "The result as it comes; unsigned numbers beyond int64 are looked for first, as their column has to be wide."
-    reader = connection.sql(query).to_arrow_reader(BATCH)
-    unsigned = [f.name for f in reader.schema if pa.types.is_uint64(f.type)]
-    highest = [f'max("{name.replace(chr(34), chr(34) * 2)}")' for name in unsigned]
-    found = connection.execute(f"SELECT {', '.join(highest)} FROM ({query})").fetchone() if unsigned else ()
-    wide = [name for name, value in zip(unsigned, found) if (value or 0) >= 2**63]
-    schema = plain_schema(reader.schema, where, wide)
-    batches = connection.sql(query).to_arrow_reader(BATCH) if unsigned else reader
-    return Rows(schema, (plain_batch(batch, schema) for batch in batches))
+    schema = connection.sql(f"SELECT * FROM ({query}) LIMIT 0").to_arrow_table().schema
+    unsigned = [f.name for f in schema if pa.types.is_uint64(f.type)]
+    highest = ", ".join(f"max({quoted(name)}) AS {quoted(name)}" for name in unsigned)
+    found = connection.sql(f"SELECT {highest} FROM ({query})").to_arrow_table() if unsigned else None
+    plain = plain_schema(schema, where, wide_columns(found.schema, [found]) if found is not None else ())
+    batches = connection.sql(query).to_arrow_reader(BATCH)
+    return Rows(plain, (plain_batch(batch, plain) for batch in batches))
 
 
 def _without_end(sql: str, tokens: list[tuple[int, Any]]) -> str:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import re
 import secrets
@@ -27,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .core import DataError, canonical_json, did_you_mean, sha256_bytes, sha256_file, utc_now, write_atomic
-from .formats import FEATHER, PARQUET, Rows, plain_table, read_files, rows_of, write_rows
+from .formats import FEATHER, PARQUET, SQLITE, Rows, plain_table, read_files, rows_of, write_rows
 from tdsp.sources import (
     Above,
     Address,
@@ -40,6 +41,7 @@ from tdsp.sources import (
     quoted,
     resolve_secrets,
     sheet_of,
+    version_key,
     with_retries,
 )
 from .text import DETECT, Reading
@@ -249,7 +251,8 @@ def land(
                 pull_raws(lake, raws := _raws_of(entry, lake), scratch)
                 if all(is_kept(raw.path, raw.bytes) for raw in raws):
                     return Landed(name, uri, tuple(raws))
-        known = {f"{raw.name} {raw.mark}": raw for entry in before for raw in _raws_of(entry, lake) if raw.mark}
+        marked = [raw for entry in before for raw in _raws_of(entry, lake) if raw.mark]
+        known = {version_key(raw.name, raw.keys, raw.mark): raw for raw in marked}
         return Landed(name, uri, tuple(fetch(uri, root=root, places=(lake / "raw", scratch), known=known)))
     except DataError as error:
         raise DataError(f"source {name!r}: {error}") from error.__cause__
@@ -363,6 +366,7 @@ def _land_newer(
             landed = Landed(name, uri, tuple(fetched))
             paths, _ = typed_files(landed, scratch, scratch, reading)
         kept = fetched[0].name if database else "rows.parquet"
+        _require_order(paths[0], column, kept if database else SQLITE)
         part, rows, top = _newer_part(paths, [raw.path for raw in held], column, high, kept, (lake / "raw", scratch))
         if part is None:
             return Landed(name, uri, tuple(held), column)
@@ -378,8 +382,6 @@ def _newer_part(
     import duckdb
 
     names = pq.read_schema(fetched[0]).names
-    if column not in names:
-        raise DataError(f"watermark: there is no column {column!r}.{did_you_mean(column, names)}")
     if held and names != pq.read_schema(held[-1]).names:
         raise DataError(
             "its columns are others than at the last load. Name the columns in a query, or begin a new lake."
@@ -391,16 +393,17 @@ def _newer_part(
             listed = ", ".join(f"'{path}'" for path in paths)
             connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{listed}])")
         mark = quoted(column)
-        gaps = connection.execute(f"SELECT count(*) FROM fetched WHERE {mark} IS NULL").fetchone()
-        if gaps and gaps[0]:
-            raise DataError(f"watermark: {gaps[0]:,} rows have no {column!r}. Choose a column that is always filled.")
+        gaps = connection.sql(f"SELECT count(*) FROM fetched WHERE {mark} IS NULL").to_arrow_table()[0][0].as_py()
+        if gaps:
+            raise DataError(f"watermark: {gaps:,} rows have no {column!r}. Choose a column that is always filled.")
         query = "SELECT * FROM fetched"
         if held:
             query = f"""SELECT * FROM fetched WHERE {mark} > (SELECT max({mark}) FROM held) UNION ALL
                 (SELECT * FROM fetched WHERE {mark} = (SELECT max({mark}) FROM held)
                  EXCEPT ALL SELECT * FROM held WHERE {mark} = (SELECT max({mark}) FROM held))"""
         query = f"SELECT * FROM ({query}) ORDER BY ALL"
-        rows = connection.execute(f"SELECT count(*), max({mark}) FROM ({query})").fetchone() or (0, None)
+        found = connection.sql(f"SELECT count(*) AS rows, max({mark}) AS top FROM ({query})").to_arrow_table()
+        rows = (found["rows"][0].as_py(), found["top"][0].as_py())
         if not rows[0]:
             return None, 0, high
 
@@ -410,10 +413,24 @@ def _newer_part(
         return keep_raw(name, write, places, ".parquet"), rows[0], _literal(rows[1], column)
 
 
+def _require_order(path: Path, column: str, name: str) -> None:
+    "Raise DataError unless the column sorts here as it does in its database."
+    schema = pq.read_schema(path)
+    if column not in schema.names:
+        raise DataError(f"watermark: there is no column {column!r}.{did_you_mean(column, schema.names)}")
+    kind = schema.field(column).type
+    if not name.endswith(SQLITE) and (pa.types.is_string(kind) or isinstance(kind, pa.BaseExtensionType)):
+        raise DataError(
+            f"watermark: {column!r} is text or numeric, which the database may sort in another way. "
+            "Choose a time or a whole number, or cast it in a query."
+        )
+
+
 def _literal(value: Any, column: str) -> str:
     "The value as SQL writes it, for the next load's question."
-    if isinstance(value, bool) or not isinstance(value, int | float | str | date | datetime):
-        raise DataError(f"watermark: {column!r} is neither number, date nor text. Choose another column.")
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not finite or isinstance(value, bool) or not isinstance(value, int | float | str | date | datetime):
+        raise DataError(f"watermark: {column!r} is neither a finite number, date nor text. Choose another column.")
     if isinstance(value, int | float):
         return repr(value)
     text = value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)

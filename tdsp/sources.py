@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SKLEARN', 'REMOTE', 'PAUSES', 'T', 'Address', 'resolve_secrets', 'Raw', 'keep_raw', 'suffix_of', 'place', 'is_kept',
-           'local_files', 'is_data', 'Truncated', 'with_retries', 'Above', 'split_query', 'quoted', 'write_batches',
-           'is_volatile', 'sheet_of', 'fetch']
+           'local_files', 'is_data', 'Truncated', 'with_retries', 'version_key', 'Above', 'split_query', 'quoted',
+           'write_batches', 'is_volatile', 'sheet_of', 'fetch']
 
 # %% ../notebooks/lib/07_sources.ipynb #948200bd
 import base64
@@ -290,7 +290,7 @@ def _fetch_one(
     name = PurePosixPath(path.partition("?")[0]).name or "table"
     info = with_retries(lambda: _info(fs, path), address)
     mark = _version_of(info)
-    if mark and (raw := known.get(f"{name} {mark}")) and is_kept(raw.path, raw.bytes):
+    if mark and (raw := known.get(version_key(name, keys, mark))) and is_kept(raw.path, raw.bytes):
         return raw
 
     def download(temporary: Path) -> None:
@@ -301,6 +301,11 @@ def _fetch_one(
 
     raw = with_retries(lambda: keep_raw(name, download, places), address)
     return replace(raw, keys=keys, mark=mark)
+
+
+def version_key(name: str, keys: Any, mark: str) -> str:
+    "What one version of one file of a source is remembered by."
+    return f"{name} {keys} {mark}"
 
 
 def _info(fs: Any, path: str) -> dict[str, Any]:

@@ -242,6 +242,15 @@ def test_semicolons_and_comments_may_end_the_statement(tmp_path, end):
     assert ask(TABLES, f"-- ask; first\nSELECT delay, ';' AS x FROM flights{end}", tmp_path).num_rows == 2
 
 
+def test_every_type_of_sql_becomes_one_of_five(tmp_path):
+    """Sums are wide, hashes unsigned, averages exact, days days."""
+    sql = "SELECT sum(delay) AS s, 18446744073709551615::UBIGINT AS h, 7::UBIGINT AS u, avg(delay) AS m, date '2013-01-05' AS d"
+    sql += " FROM flights"
+    found = ask(TABLES, sql, tmp_path)
+    assert [str(kind) for kind in found.schema.types] == ["double", "double", "int64", "double", "timestamp[us]"]
+    assert found["s"].to_pylist() == [16] and found["h"][0].as_py() > 2**60
+
+
 def test_rows_come_sorted_whatever_the_order_of_the_source(tmp_path):
     """Sorting by all columns makes equal inputs give equal tables."""
     turned = {"flights": TABLES["flights"].take([1, 0])}

@@ -518,6 +518,43 @@ def test_mistakes_in_a_query_are_told_and_nothing_is_written(postgres, tmp_path,
     assert load_source("t", f"{postgres}&table=flights", root=tmp_path).table.num_rows == ROWS
 
 
+@pytest.mark.parametrize("column", ["i", "z", "d", "f"])
+def test_a_growing_table_of_postgresql_is_loaded_by_watermark(postgres, tmp_path, column):
+    """By number, moment of a zone and date; rows of the highest value that came late are not lost."""
+    import adbc_driver_postgresql.dbapi as postgresql
+
+    from tdsp.ingest import Loading, load_table
+
+    def run(*statements):
+        with postgresql.connect(postgres) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            connection.commit()
+
+    def load():
+        how = Loading({}, {"t": column}, {})
+        sources = {"t": f"{postgres}&table=growing"}
+        return load_table(sources, None, root=tmp_path, lake=tmp_path / "lake", loading=how).new_rows["t"]
+
+    row = "SELECT n AS i, timestamptz '2013-01-01 00:30+02' + n * interval '1 hour' AS z, date '2013-01-01' + n AS d"
+    row += ", n / 4.0::float8 AS f, n::text AS t FROM generate_series({}, {}) AS n"
+    run("DROP TABLE IF EXISTS growing", f"CREATE TABLE growing AS {row.format(1, 20)}")
+    assert (load(), load()) == (20, 0)
+    run(f"INSERT INTO growing {row.format(20, 24)}")
+    assert (load(), load()) == (5, 0)
+
+
+def test_a_watermark_that_databases_sort_in_their_own_way_is_refused(postgres, tmp_path):
+    """Text by collation and exact numbers as text would lose rows."""
+    from tdsp.ingest import Loading, load_table
+
+    for column in ("t", "n"):
+        how = Loading({}, {"x": column}, {})
+        sources = {"x": f"{postgres}&table=odd; DROP"}
+        with pytest.raises(DataError, match=f"watermark: '{column}' is text or numeric"):
+            load_table(sources, None, root=tmp_path, lake=tmp_path / "lake", loading=how)
+
+
 def test_connection_options_survive_beside_the_table():
     """Whatever the order in which people write them."""
     assert split_query("postgresql://h/d?table=t&sslmode=require")[0] == "postgresql://h/d?sslmode=require"
