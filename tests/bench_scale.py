@@ -1,6 +1,6 @@
 """The flights repeated to millions of rows: seconds and peak memory of ingest, and whether they grow in proportion.
 
-    python tests/bench_scale.py 1 10 50        millions of rows; takes the place of 20 bytes a row and stage
+    python tests/bench_scale.py 1 10 50        millions of rows; needs about 0.4 GB of disk a million
     python tests/bench_scale.py postgresql     one million rows of PostgreSQL by ADBC beside pandas.read_sql
 
 Each size runs in a process of its own, whose peak memory the system measures. The exponent is that of time over rows
@@ -23,8 +23,7 @@ MOST_MIB, MOST_EXPONENT = 2048, 1.1
 
 
 def write_flights(path: Path, rows: int) -> None:
-    """Write the flights of 2013 again and again until there are enough, each copy a year after the one before."""
-    import pyarrow as pa
+    """Write the flights of 2013 again and again until there are enough."""
     import pyarrow.parquet as pq
 
     from tdsp.ingest import load_source
@@ -33,7 +32,7 @@ def write_flights(path: Path, rows: int) -> None:
     writer, left = pq.ParquetWriter(path, flights.schema), rows
     while left:
         part = flights.slice(0, left)
-        writer.write_table(part.set_column(0, "year", pa.array([2013] * part.num_rows)), row_group_size=1 << 17)
+        writer.write_table(part, row_group_size=1 << 17)
         left -= part.num_rows
     writer.close()
 
@@ -66,8 +65,8 @@ def compare_sizes(millions: list[float]) -> bool:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         found.append(json.loads(done.stdout.splitlines()[-1]) | {"read": size})
         one = found[-1]
-        told = f"{size:5g} million rows: {one['seconds']:7.1f} s, CPU {one['cpu']:7.1f} s, again {one['again']:5.1f} s, {one['mib']:6,.0f} MiB"
-        print(told, flush=True)
+        times = f"{one['seconds']:7.1f} s, CPU {one['cpu']:6.1f} s, again {one['again']:5.1f} s"
+        print(f"{size:5g} million rows: {times}, {one['mib']:6,.0f} MiB", flush=True)
     fine = all(one["mib"] <= MOST_MIB for one in found)
     for a, b in pairwise(found):
         wall, cpu = (math.log(b[k] / a[k]) / math.log(b["read"] / a["read"]) for k in ("seconds", "cpu"))

@@ -244,8 +244,8 @@ def test_semicolons_and_comments_may_end_the_statement(tmp_path, end):
 
 def test_every_type_of_sql_becomes_one_of_five(tmp_path):
     """Sums are wide, hashes unsigned, averages exact, days days."""
-    sql = "SELECT sum(delay) AS s, 18446744073709551615::UBIGINT AS h, 7::UBIGINT AS u, avg(delay) AS m, date '2013-01-05' AS d"
-    sql += " FROM flights"
+    sql = "SELECT sum(delay) AS s, 18446744073709551615::UBIGINT AS h, 7::UBIGINT AS u, avg(delay) AS m"
+    sql += ", date '2013-01-05' AS d FROM flights"
     found = ask(TABLES, sql, tmp_path)
     assert [str(kind) for kind in found.schema.types] == ["double", "double", "int64", "double", "timestamp[us]"]
     assert found["s"].to_pylist() == [16] and found["h"][0].as_py() > 2**60
