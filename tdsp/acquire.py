@@ -6,7 +6,7 @@
 __all__ = ['CASE_ROWS', 'LEAST_SHIFT', 'LEAST_FLATTERY', 'split_by', 'settle_parts', 'not_learned', 'settle_schema', 'demand',
            'profile_run', 'dictionary_of', 'case_of', 'find_problems', 'questions_of', 'findings_table', 'trend_of',
            'event_of', 'portraits_of', 'shift_of', 'orders_of', 'flattery_findings', 'orders_table', 'findings_gate',
-           'note_findings']
+           'note_findings', 'score_unseen']
 
 # %% ../notebooks/lib/23_acquire.ipynb #3d78d8f9
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from .prepare import Target, infer_schema
 from .profile import TableProfile, data_dictionary, profile_table
 from .quality import Orders, Shift, compare_orders, score_shift, target_along
 from .splits import ROW, Split, find_seen, split_table
-from .stages import GIVEN, charter_of, parameters_folder, take_parts
+from .stages import GIVEN, charter_of, goal_gate, parameters_folder, score_delivery, take_parts
 from .stats import Gate, exact_gate
 from .traps import ask_people, check_columns
 
@@ -189,31 +189,14 @@ def event_of(outcome: Target, y: pd.Series) -> str:
     return label if any(sign.isalpha() for sign in label) else f"{outcome.name} {label}"
 
 
-def _portrait(c: Any, along: pd.DataFrame | None, is_hidden: bool) -> dict[str, Any]:
-    "What the sentences on a column are made of; values of a sensitive one are not kept."
-    kept = {"distinct": c.distinct, "gaps": c.gaps, "outside": c.outside}
-    if is_hidden:
-        return kept
-    shares = {str(level): n / c.present for level, n in c.top} if c.present else {}
-    steps = [] if along is None else [{**row, "where": str(row["where"])} for row in along.to_dict("records")]
-    return kept | {"low": c.low, "high": c.high, "quantiles": c.quantiles, "shares": shares, "along": steps}
-
-
 def portraits_of(
-    run: Run,
-    p: Parameters,
-    facts: TableProfile,
-    columns: pd.DataFrame,
-    y: np.ndarray,
-    scores: pd.DataFrame,
-    outcome: Target,
+    p: Parameters, facts: TableProfile, columns: pd.DataFrame, y: np.ndarray, scores: pd.DataFrame, outcome: Target
 ) -> Shown:
     "A row for each variable that a model may use."
     along = target_along(columns, y, task=outcome.task, random_state=p.random_state)
     average = float((y == np.bincount(y).argmax()).mean()) if outcome.task == "multiclass" else float(np.mean(y))
     labels = pd.Series(y).map(dict(enumerate(outcome.classes))) if outcome.classes else pd.Series(y)
     used = [c for c in facts.columns if c.name in columns]
-    run.write_json("portraits", {c.name: _portrait(c, along.get(c.name), c.name in p.sensitive) for c in used})
     return portraits(used, scores, along, event=event_of(outcome, labels), average=average, hidden=p.sensitive)
 
 # %% ../notebooks/lib/23_acquire.ipynb #b2935e07
@@ -291,3 +274,19 @@ def note_findings(run: Run, findings: Sequence[Finding]) -> None:
     "Enter the number of findings of each degree, and keep them all as findings.json."
     run.write_json("findings", findings)
     run.note(**{f"findings_{degree}": sum(f.severity == degree for f in findings) for degree in (SEVERE, WATCH, NOTE)})
+
+# %% ../notebooks/lib/23_acquire.ipynb #19aad0d1
+def score_unseen(run: Run, p: Parameters, delivered: pd.DataFrame, kept: Gate) -> pd.DataFrame:
+    "The score of the test rows that training does not hold, beside that of all; a gate where the answer differs."
+    seen = run.read_table("test_seen")["seen"].to_numpy(dtype=bool)
+    if not seen.any():
+        return pd.DataFrame(columns=["test rows", "score", "95 % interval", "answer"])
+    goal = run.read_json("goal")
+    estimate = score_delivery(run, p, delivered, ~seen)
+    run.add_metric("unseen_score", estimate, label=goal["label"], higher_is_better=goal["higher_is_better"])
+    unseen = goal_gate(estimate, goal, where="without test rows that training holds")
+    if unseen.answer != kept.answer:
+        run.add_gate(unseen)
+    rows = [(len(seen), *format_estimate(kept.value, kept.low, kept.high), kept.answer)]
+    rows.append((int((~seen).sum()), *format_estimate(estimate.value, estimate.low, estimate.high), unseen.answer))
+    return pd.DataFrame(rows, columns=["test rows", goal["label"], "95 % interval", "answer"])

@@ -375,9 +375,16 @@ def kept_predictions(run: Run) -> pd.DataFrame:
     return table[[name for name in table if name == "winner" or name.startswith("winner_")]]
 
 
-def score_delivery(run: Run, p: Parameters, delivered: pd.DataFrame) -> Estimate:
+def score_delivery(
+    run: Run,
+    p: Parameters,
+    delivered: pd.DataFrame,  # what the package predicts on the test part
+    rows: np.ndarray | None = None,  # which of them count, True or False; None: all
+) -> Estimate:
     "The goal's metric on the package's predictions, with the interval of the third stage's rule."
     goal, split, test = run.read_json("goal"), read_split(run), run.read_table("test")
+    if rows is not None:
+        delivered, test = delivered[rows], test[rows].reset_index(drop=True)
     units = make_units(len(test), kind=split.kind, by=units_of(test, split))
     y = Target(**run.read_json("target")).encode(test[goal["target"]])
     y_pred = delivered.to_numpy() if goal["task"] == "multiclass" else delivered.iloc[:, 0].to_numpy()
