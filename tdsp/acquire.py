@@ -189,14 +189,31 @@ def event_of(outcome: Target, y: pd.Series) -> str:
     return label if any(sign.isalpha() for sign in label) else f"{outcome.name} {label}"
 
 
+def _portrait(c: Any, along: pd.DataFrame | None, is_hidden: bool) -> dict[str, Any]:
+    "What the sentences on a column are made of; values of a sensitive one are not kept."
+    kept = {"distinct": c.distinct, "gaps": c.gaps, "outside": c.outside}
+    if is_hidden:
+        return kept
+    shares = {str(level): n / c.present for level, n in c.top} if c.present else {}
+    steps = [] if along is None else [{**row, "where": str(row["where"])} for row in along.to_dict("records")]
+    return kept | {"low": c.low, "high": c.high, "quantiles": c.quantiles, "shares": shares, "along": steps}
+
+
 def portraits_of(
-    p: Parameters, facts: TableProfile, columns: pd.DataFrame, y: np.ndarray, scores: pd.DataFrame, outcome: Target
+    run: Run,
+    p: Parameters,
+    facts: TableProfile,
+    columns: pd.DataFrame,
+    y: np.ndarray,
+    scores: pd.DataFrame,
+    outcome: Target,
 ) -> Shown:
     "A row for each variable that a model may use."
     along = target_along(columns, y, task=outcome.task, random_state=p.random_state)
     average = float((y == np.bincount(y).argmax()).mean()) if outcome.task == "multiclass" else float(np.mean(y))
     labels = pd.Series(y).map(dict(enumerate(outcome.classes))) if outcome.classes else pd.Series(y)
     used = [c for c in facts.columns if c.name in columns]
+    run.write_json("portraits", {c.name: _portrait(c, along.get(c.name), c.name in p.sensitive) for c in used})
     return portraits(used, scores, along, event=event_of(outcome, labels), average=average, hidden=p.sensitive)
 
 # %% ../notebooks/lib/23_acquire.ipynb #b2935e07

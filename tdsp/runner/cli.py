@@ -194,11 +194,14 @@ def ingest(
 
     Run it as often as you like: what lies in the lake is not fetched again, and with a watermark only newer rows are.
     """
+    from tdsp.draft import draft_contract
+
     plan = preflight.plan_run(file, settings=parse_settings(settings), out=out)
     preflight.require_writable(plan.outputs)
     table = preflight.load_plan(plan)
     if table is None:
         raise ParameterError(f"{file} names no source. Give `sources`.")
+    contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
     if as_json:
         kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
         say_json({name: getattr(table, name) for name in kept} | {"path": str(table.path)})
@@ -212,6 +215,7 @@ def ingest(
         say(f"  {remark}")
     made = "as before" if table.reused else "made"
     say(f"table    {table.rows:,} rows, {len(table.columns)} columns, {made}: {shown_path(table.path)}")
+    say(f"contract {shown_path(contract)}")
     say(f"Next: tdsp run {shlex.quote(str(file))}")
     return 0
 
