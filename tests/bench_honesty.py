@@ -1,10 +1,10 @@
 """Are verdicts, intervals and ranges honest? Simulations in which the truth is known, with exact binomial bounds.
 
-    python tests/bench_honesty.py [gates] [intervals] [ranges] [--tables 200] [--simulations 1000] [--data FOLDER]
+    python tests/bench_honesty.py [noise] [signal] [intervals] [ranges] [--tables N] [--simulations N] [--data FOLDER]
 
-gates: tables without any signal, and models whose true score lies 2, 3.3 and 4 standard errors above the limit, taken
-through the third stage. intervals: how often they cover the truth, for rows, groups of alike rows and days. ranges: the
-share of truths they hold over 20 random splits; FOLDER holds public tables, beside those that are always there.
+noise: tables without any signal, taken through the third stage. signal: models whose true score lies 2, 3.3 and 4
+standard errors above the limit. intervals: how often they cover the truth, for rows, groups of alike rows and days.
+ranges: the share of truths they hold over 20 random splits; FOLDER holds public tables beside those always there.
 """
 
 import argparse
@@ -36,11 +36,11 @@ def share_text(hits: int, of: int) -> str:
 # gates ---------------------------------------------------------------------------------------------------------------
 
 
-def noise_table(rng: np.random.Generator, n: int, signal: float = 0.0) -> pd.DataFrame:
-    """Return six numbers and a text with a target of two classes; `signal` is the distance of the classes in `x0`."""
+def noise_table(rng: np.random.Generator, n: int, distance: float = 0.0) -> pd.DataFrame:
+    """Return six numbers and a text with a target of two classes; `distance` is that of the classes in `x0`."""
     y = rng.integers(0, 2, n)
     X = pd.DataFrame(rng.normal(size=(n, 6)), columns=[f"x{i}" for i in range(6)])
-    X = X.assign(x0=X["x0"] + signal * y, level=rng.choice(list("abcd"), n))
+    X = X.assign(x0=X["x0"] + distance * y, level=rng.choice(list("abcd"), n))
     return X.assign(y=np.where(y == 1, "yes", "no"))
 
 
@@ -61,7 +61,7 @@ class Outcome:
         return goal == "go" and set(self.answers.values()) == {"go"}
 
 
-def run_once(seed: int, *, n: int, signal: float) -> Outcome:
+def run_once(seed: int, *, n: int, distance: float) -> Outcome:
     """Take a table through the calls of the third stage; the truth is the score on 40,000 rows more."""
     from study import run_cells
 
@@ -77,7 +77,7 @@ def run_once(seed: int, *, n: int, signal: float) -> Outcome:
         "positive_class": "yes",
     }
     with tempfile.TemporaryDirectory() as folder:
-        stage = run_cells(Path(folder), noise_table(rng, n, signal), before="study =", **settings)
+        stage = run_cells(Path(folder), noise_table(rng, n, distance), before="study =", **settings)
         s = modelling.Study(*(stage[name] for name in ("run", "p", "train", "X", "y", "folds", "found")))
         winner = max(s.found[1:], key=lambda c: np.nan_to_num(c.mean)).name
         choice = modelling.Choice(winner, None, s.found[0].name, "", {})
@@ -89,28 +89,29 @@ def run_once(seed: int, *, n: int, signal: float) -> Outcome:
             *modelling.prove(s, choice, belief, fitted["winner"], scores, test).gates,
             stages.baseline_gate(scores),
         ]
-        fresh = noise_table(rng, 40_000, signal)
+        fresh = noise_table(rng, 40_000, distance)
         told = s.ask(fitted["winner"], modelling.as_features(fresh, s.schema))
         truth = METRICS["roc_auc"].function((fresh["y"] == "yes").to_numpy().astype(int), told)
     return Outcome({one.name: one.answer for one in gates}, scores.estimate, truth)
 
 
-def gates(tables: int) -> dict[str, float]:
-    """Print and return the shares that are accepted."""
-    quiet = [run_once(seed, n=600, signal=0.0) for seed in range(tables)]
-    hits = sum(one.accepted(0.5) for one in quiet)
+def noise(tables: int) -> int:
+    """Print and return how many tables without signal are accepted."""
+    hits = sum(run_once(seed, n=600, distance=0.0).accepted(0.5) for seed in range(tables))
     print(f"no signal, limit AUC > 0.5: accepted    {share_text(hits, tables)}")
-    found = {"no signal": hits / tables}
-    good = [run_once(10_000 + seed, n=1500, signal=1.0) for seed in range(tables)]
+    return hits
+
+
+def signal(tables: int) -> dict[float, int]:
+    """Print and return how many good models are accepted, and which gates stopped the others beside the goal."""
+    good = [run_once(10_000 + seed, n=1500, distance=1.0) for seed in range(tables)]
     error = expected_half_width(METRICS["roc_auc"], 300, guess=float(np.mean([one.truth for one in good]))) / Z95
-    for k in (2.0, 3.3, 4.0):
-        hits = sum(one.accepted(one.truth - k * error, ">=") for one in good)
+    found = {k: sum(one.accepted(one.truth - k * error, ">=") for one in good) for k in (2.0, 3.3, 4.0)}
+    for k, hits in found.items():
         print(f"truth {k:3.1f} standard errors above: accepted {share_text(hits, tables)}")
-        found[f"{k}"] = hits / tables
-    names = sorted({name for one in good for name, answer in one.answers.items() if answer != "go"})
-    for name in names:
-        wrong = sum(one.answers.get(name, "go") != "go" for one in good)
-        print(f"  an honest model stopped by {name!r}: {share_text(wrong, tables)}")
+    for name in good[0].answers:
+        stopped = sum(one.answers.get(name, "go") != "go" for one in good)
+        print(f"  stopped by {name!r}: {share_text(stopped, tables)}")
     return found
 
 
@@ -262,7 +263,7 @@ def ranges(folder: Path | None, splits: int = 20, level: float = 0.9) -> dict[st
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["gates", "intervals", "ranges"])
+    parser.add_argument("parts", nargs="*", default=["noise", "signal", "intervals", "ranges"])
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
@@ -272,5 +273,6 @@ if __name__ == "__main__":
         intervals(given.simulations)
     if "ranges" in given.parts:
         ranges(given.data)
-    if "gates" in given.parts:
-        gates(given.tables)
+    for part in (noise, signal):
+        if part.__name__ in given.parts:
+            part(given.tables)

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tdsp.bundle import describe_pipeline
 from tdsp.certainty import (
     Part,
     calibrate,
@@ -72,6 +73,7 @@ def test_the_packaged_model_has_the_mended_probabilities(model, n_classes):
     mended = pickle.loads(pickle.dumps(with_power(pipeline, 0.6, X.head(90), y[:90])))
     assert mended.predict_proba(X) == pytest.approx(sharpen(pipeline.predict_proba(X), 0.6), abs=1e-6)
     assert list(mended.classes_) == list(range(n_classes))
+    assert describe_pipeline(mended)["algorithm"] == f"StandardScaler → {type(model).__name__}, probabilities mended"
 
 
 def test_the_threshold_follows_the_costs():

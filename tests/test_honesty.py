@@ -11,14 +11,14 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
 def test_tables_without_signal_are_not_accepted():
     """Eight tables of chance: more than two accepted would be a false alarm rate far above 5 %."""
-    found = [run_once(seed, n=600, signal=0.0) for seed in range(8)]
+    found = [run_once(seed, n=600, distance=0.0) for seed in range(8)]
     assert sum(one.accepted(0.5) for one in found) <= 2
     assert np.mean([one.truth for one in found]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_models_well_above_the_limit_are_accepted():
     """Four standard errors above it, every gate included: five of six at least, and at ten below none."""
-    found = [run_once(100 + seed, n=1500, signal=1.0) for seed in range(6)]
+    found = [run_once(100 + seed, n=1500, distance=1.0) for seed in range(6)]
     error = expected_half_width(METRICS["roc_auc"], 300, guess=float(np.mean([one.truth for one in found]))) / 1.96
     assert sum(one.accepted(one.truth - 4 * error, ">=") for one in found) >= 5
     assert not any(one.accepted(one.truth + 10 * error, ">=") for one in found)
