@@ -7,6 +7,7 @@ from study import run_cells
 
 from tdsp import modelling
 from tdsp.core import DataError, ParameterError, StageError
+from tdsp.prepare import require_target
 
 QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "search_trials": 2, "n_resamples": 200, "importance_repeats": 2}
 
@@ -140,3 +141,29 @@ def test_settings_that_cannot_be_met_stop_with_a_reason(tmp_path, settings, erro
     """A constraint that all break, an unknown criterion, costs of classes that do not exist."""
     with pytest.raises(error, match=message):
         run_cells(tmp_path, flights(400), before="open_test", positive_class="late", **settings, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"weights": {"explainabilty": 0.1}}, "Did you mean 'explainability'"),
+        ({"costs": {"late as early": 1.0}}, "is no mistake"),
+        ({"range_level": 90.0}, "is no share"),
+        ({"monotone": {"origin": "up"}}, "no numeric column"),
+        ({"directional": ["winds + 1 up"]}, "Did you mean 'wind'"),
+        ({"monotone": {"hour": "up"}}, "no numeric column"),
+    ],
+)
+def test_wrong_settings_are_known_before_anything_runs(setting, message):
+    """Each check needs parameters, table and target only; a column that is dropped is none of the model's."""
+    frame = flights(50)
+    outcome = require_target(frame, "y", task="auto", positive_class="late")
+    right = {"weights": {}, "costs": {}, "range_level": 0.9, "monotone": {}, "directional": [], "drop": ["hour"]}
+
+    def check_all(values):
+        for check in modelling.setting_checks(values, frame, outcome):
+            check()
+
+    check_all(right | {"forbidden": []})
+    with pytest.raises(ParameterError, match=message):
+        check_all(right | {"forbidden": []} | setting)
