@@ -140,7 +140,7 @@ def _interpolate(graph: Graph, x: str, count: str, marks: np.ndarray, heights: n
 
 
 def _neighbours(marks: np.ndarray, heights: np.ndarray, at: int) -> list[np.ndarray]:
-    """Slope, mark and height by the number of marks below; `at` is 1 for the lower neighbour and 0 for the upper one."""
+    """Slope, mark and height by the number of marks below; `at` is 1 for the lower neighbour, 0 for the upper."""
     gap = np.diff(marks)
     slopes = np.divide(np.diff(heights), gap, out=np.zeros_like(gap), where=gap > 0)
     found = [np.array([ends[0], *ends[1 - at : len(ends) - at], ends[-1]]) for ends in (marks, heights)]
