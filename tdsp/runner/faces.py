@@ -89,13 +89,14 @@ def describe(routes: Sequence[Any], served: Served) -> dict[str, Any]:
     from fastapi.openapi.utils import get_openapi
 
     document = get_openapi(title=f"{served.name} {served.version}", version=served.version, routes=routes)
-    post = document["paths"]["/invocations"]["post"]
     content = {"application/json": _bodies(served), "text/csv": {"schema": {"type": "string"}}}
-    post["requestBody"] = {"required": True, "content": content}
-    post["responses"] = {"200": {"description": "One prediction for each row", "content": _json(_answer(served))}}
     error = {"type": "object", "required": ["error_code", "message"]}
-    told = {str(status): {"description": HTTPStatus(status).phrase, "content": _json(error)} for status in REFUSALS}
-    post["responses"] |= told
+    responses = {
+        str(status): {"description": HTTPStatus(status).phrase, "content": _json(error)} for status in REFUSALS
+    }
+    responses["200"] = {"description": "One prediction for each row", "content": _json(_answer(served))}
+    post = {"summary": "Predict rows; MLflow's protocol", "operationId": "invocations", "responses": responses}
+    document["paths"]["/invocations"] = {"post": post | {"requestBody": {"required": True, "content": content}}}
     return document
 
 

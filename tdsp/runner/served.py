@@ -264,6 +264,7 @@ class PredictionLog:
             self.flush()
 
     def _write(self, entries: Sequence[tuple[Served, Rows, np.ndarray, str, float]]) -> None:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         served = entries[0][0]
@@ -272,6 +273,7 @@ class PredictionLog:
         place = self.folder / served.name / served.version / f"part-{stamp}-{self._parts}.parquet"
         with replacing(place) as temporary:
             pq.write_table(log_table(served, entries), temporary)
+        pa.default_memory_pool().release_unused()  # it would keep the largest part's memory for ever
 
 
 def log_table(served: Served, entries: Sequence[tuple[Served, Rows, np.ndarray, str, float]]) -> Any:
