@@ -44,7 +44,7 @@ from .core import ParameterError, did_you_mean
 
 # %% ../notebooks/lib/07_candidates.ipynb #6f491b51
 MANY_LEVELS = 250  # HistGradientBoosting takes 255 categories
-WORDS = 3  # so many in a text on average make it prose, where most texts occur once
+WORDS = 5  # so many in a text on average make it prose, where most texts occur once
 
 
 @dataclass(frozen=True, slots=True)

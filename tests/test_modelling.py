@@ -167,3 +167,21 @@ def test_wrong_settings_are_known_before_anything_runs(setting, message):
     check_all(right | {"forbidden": []})
     with pytest.raises(ParameterError, match=message):
         check_all(right | {"forbidden": []} | setting)
+
+
+def test_a_later_run_begins_with_what_was_best_before(tmp_path):
+    """The newest run of the same project counts; another project's and the run itself do not."""
+    from tdsp.core import create_run, new_record
+
+    def run_of(project, when, settings):
+        made = create_run(tmp_path / "runs" / f"{project}-{when}", new_record(f"{project}-{when}", project, fixed=True))
+        made.update(lambda record: record.update(started_at=f"2026-01-0{when}T00:00:00Z"))
+        if settings:
+            made.write_json("search", [{"family": "lightgbm", "settings": settings}] * 5)
+        return made
+
+    run_of("flights", 1, {"num_leaves": 5}), run_of("flights", 2, {"num_leaves": 9})
+    run_of("flights-old", 3, {"num_leaves": 7})
+    now = run_of("flights", 4, None)
+    assert modelling.best_before(now) == [{"family": "lightgbm", "settings": {"num_leaves": 9}}] * 3
+    assert modelling.best_before(run_of("bikes", 5, None)) == []
