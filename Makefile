@@ -30,8 +30,10 @@ lab: $(READY)  ## JupyterLab with the first notebook open
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/1_business_understanding.ipynb \
 		$(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: $(READY)  ## seconds of a run as a ratio to one plain script
+bench: $(READY)  ## seconds beside a plain script; seconds and memory of millions of rows
 	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench_scale.py 1 10 50
+	$(BIN)/python tests/bench_scale.py postgresql
 
 export: $(READY)  ## write tdsp/*.py from notebooks/lib
 	@$(BIN)/python -c "$$EXPORT" notebooks/lib/*.ipynb
