@@ -23,7 +23,7 @@ from .display import Shown, format_estimate
 from .findings import NOTE, SEVERE, WATCH, Case, Finding, found
 from .params import Parameters
 from .portraits import plot_trend, portraits
-from .prepare import Target, infer_schema
+from .prepare import Target, infer_schema, reason_to_leave_out
 from .profile import TableProfile, data_dictionary, profile_table
 from .quality import Orders, Shift, compare_orders, score_shift, target_along
 from .splits import ROW, Split, find_seen, split_table
@@ -64,7 +64,7 @@ def settle_parts(run: Run, p: Parameters, frame: pd.DataFrame, parts: Split) -> 
     train, test = take_parts(frame, parts, p.target)
     run.write_table("train", train)
     run.write_table("test", test)
-    features = [name for name in frame.columns if name not in not_learned(p)]
+    features = [n for n in frame.columns if n not in not_learned(p) and not reason_to_leave_out(train[n])]
     seen = find_seen(train[features], test[features]).assign(**{ROW: test[ROW]})[[ROW, "seen", "near"]]
     run.write_table("test_seen", seen)
     counts = {"test_rows_seen": int(seen["seen"].sum()), "test_rows_near": int(seen["near"].sum())}

@@ -1,12 +1,15 @@
 """The second stage puts parameters, contract and charter of a run together with what was counted."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
-from tdsp.acquire import demand, split_by
+from tdsp.acquire import demand, settle_parts, split_by
 from tdsp.contract import Contract, Rules
-from tdsp.core import DataError, ParameterError
+from tdsp.core import DataError, ParameterError, create_run, new_record
 from tdsp.params import load_parameters
+from tdsp.splits import split_table
 from tdsp.stages import hold_contract, modelling_table
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
@@ -59,3 +62,16 @@ def test_a_broken_contract_names_its_file(project):
     (project / "parameters" / "p.contract.yaml").write_text("columns: {age: {type: number, max: 99}}", encoding="utf-8")
     with pytest.raises(DataError, match=r"break p.contract.yaml in 1 place; nothing was trained:\n  age: .*20 rows"):
         hold_contract(table.path, project / "parameters", "p")
+
+
+def test_an_id_that_no_model_uses_hides_no_row_that_training_has_seen(project):
+    """Every row is there twice under another number: all test rows are seen, and marked for the later stages."""
+    rows = pd.DataFrame({"id": range(1000, 1080), "age": [*range(40)] * 2, "churned": ["yes", "no"] * 40})
+    rows = rows.assign(is_test=[0] * 40 + [1] * 40)
+    run = create_run(project / "run", new_record("p-1", "p", fixed=True))
+    run.stage = "2_data_acquisition"
+    columns = {"time_column": "", "group_column": "", "split_column": "is_test"}
+    p = SimpleNamespace(target="churned", drop=[], forbidden=[], split="given", **columns)
+    parts = split_table(rows, target="churned", task="binary", kind="given", split_column="is_test")
+    settle_parts(run, p, rows, parts)
+    assert run.fact("test_rows_seen") == 40 and run.read_table("test_seen")["seen"].all()
