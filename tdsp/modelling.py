@@ -613,6 +613,7 @@ def _slices(study: Study, belief: Belief, scores: Scores, test: pd.DataFrame) ->
     guess = study.out_of_fold(study.found[0].name)[1].told
     losses = row_losses(study.metric, folds.y, folds.told) - row_losses(study.metric, folds.y, guess)
     weak = find_slices(study.X.iloc[belief.rows].reset_index(drop=True), losses, judges=X_test)
+    study.run.write_json("weak_slices", weak)
     told, floor = scores.predictions, study.p.slice_floor
     judged = judge_slices(
         weak, X_test, scores.y_true, told["winner"], told["baseline"], metric=study.metric,

@@ -53,7 +53,7 @@ def main(run: Path, rows: int) -> None:
             f"{rows:,} rows in {seconds:.0f} s: {rows / seconds:,.0f} rows a second, peak {peak:.0f} MiB, exit {code}"
         )
         for number in range(KILLS):
-            took, peak, code = predict(run, data, killed, kill_after=5 + (0.3 + number % 4 / 2) * seconds / KILLS)
+            took, peak, code = predict(run, data, killed, kill_after=5 + (0.2 + number % 4 / 4) * seconds / KILLS)
             done = len(list((Path(scratch) / ".killed.parquet.parts").glob("*.json"))) - 1
             print(
                 f"kill {number + 1}: exit {code} after {took:.0f} s, {done} parts done, output there: {killed.exists()}"

@@ -16,11 +16,11 @@ ROWS = {
     "params": "params charter",
     "stats": "stats loader display text scan splits profile findings formats sources lake lineage"
     " candidates folds fitting trials",
-    "middle": "goal acceptance ingest traps clues quality portraits prepare models search criteria evaluate"
+    "middle": "goal ingest traps clues quality portraits prepare models search criteria evaluate"
     " certainty explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
     " glossary onnx_graph onnx_steps onnx_models onnx_export"
-    " draft making compare contrast bundle parity wheel tracking registry parts sieve batch lifecycle",
+    " draft making compare contrast bundle parity wheel tracking registry parts sieve batch acceptance lifecycle",
     "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
     " runner.fingerprint",
     "doors": "runner.console runner.model_verbs runner.cli runner.compile"
