@@ -346,7 +346,7 @@ START = (
         "Plan": {
             "Mode": stated("architecture.mode"), "Frequency": stated("architecture.frequency"),
             "Where it will run": stated("architecture.hosting"), "Constraints": stated("architecture.constraints"),
-            "Movement of data": stated("architecture.movement"),
+            "Movement of data": stated("architecture.movement"), "Refreshed": computed("artifacts/schedule.csv"),
         },
         "Flow": {
             "From source to score": derived("flow", _flow), "What each step leaves": derived("artifacts", _outputs),
@@ -462,6 +462,7 @@ BUILT = (
     }),
     Document("12_final_architecture", "Final architecture", {
         "Built": {
+            "Stations, with file or command and owner": computed("artifacts/architecture.csv"),
             "From source to score": derived("flow", _flow), "What each step leaves": derived("artifacts", _outputs),
             "Package": computed("artifacts/bundle.csv"), "Time and size": SPEED,
             "Monitoring": MONITORING,
