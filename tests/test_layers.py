@@ -20,7 +20,8 @@ ROWS = {
     " certainty explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
     " glossary onnx_graph onnx_steps onnx_models onnx_export"
-    " draft making compare contrast bundle parity wheel tracking registry parts sieve batch acceptance architecture lifecycle",
+    " draft making compare contrast bundle parity wheel tracking registry parts sieve batch"
+    " acceptance architecture lifecycle",
     "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
     " runner.fingerprint",
     "doors": "runner.console runner.model_verbs runner.cli runner.compile"
