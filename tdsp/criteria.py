@@ -369,16 +369,16 @@ def rank(
 
 
 def short_table(ranking: Ranking) -> pd.DataFrame:
-    "The six criteria in few words: candidate, score, explainability, more rows, columns, training, one row."
+    "The six criteria in few words: candidate, score, explainability, twice the rows, columns, cost; – not measured."
     rows = []
     for row in ranking.table.to_dict("records"):
         value, interval = format_estimate(row["score"], row["low"], row["high"])
         gain, fewest = row["next_doubling"], row.get("columns_needed", np.nan)
         told = {"candidate": row["candidate"], "score": f"{value} ({interval})" if interval else value}
-        told |= {"explainability": f"{row['explainability']:.2f}, {row['form']}"}
-        told |= {"twice the rows": "not measured" if pd.isna(gain) else f"{'+' * (gain > 0)}{format_number(gain)}"}
-        told |= {"columns": "not measured" if pd.isna(fewest) else f"{fewest:.0f} of {row['columns']:.0f}"}
-        rows.append(told | {"training": f"{row['cpu_seconds']:.2g} CPU s", "one row": f"{row['latency_1_ms']:.2g} ms"})
+        told |= {"explainability": f"{row['explainability']:.2f}"}
+        told |= {"twice the rows": "–" if pd.isna(gain) else f"{'+' * (gain > 0)}{gain:.2g}"}
+        told |= {"columns": "–" if pd.isna(fewest) else f"{fewest:.0f} of {row['columns']:.0f}"}
+        rows.append(told | {"cost": f"{row['cpu_seconds']:.2g} CPU s, {row['latency_1_ms']:.2g} ms a row"})
     return pd.DataFrame(rows)
 
 

@@ -380,6 +380,6 @@ def _truth_and_answer(y: Any, told: Any, classes: Sequence[str]) -> tuple[str, s
 
 
 def _reason(name: str, row: pd.Series, added: Contributions, i: int) -> str:
-    error = "" if added.errors is None else f" ± {format_number(added.errors[name].iloc[i])}"
+    error = "" if added.errors is None else f" ± {added.errors[name].iloc[i]:.1g}"
     value = f" = {_short(cell_text(row[name]), 16)}" if name in row.index else ""
     return f"{_short(name)}{value} ({added.values[name].iloc[i]:+.2g}{error})"

@@ -221,7 +221,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
     ]
 
 # %% ../notebooks/lib/24_modelling.ipynb #ef1e9adb
-MOST_ROWS, SEED_ROWS, FEW_ROWS, LEAST_SECONDS, MOST_SECONDS = 10_000, 5000, 1000, 5.0, 30.0
+MOST_ROWS, SEED_ROWS, FEW_ROWS, LEAST_SECONDS, MOST_SECONDS = 10_000, 5000, 1000, 4.0, 30.0
 
 
 def _ahead(study: Study, c: Candidate) -> float:
