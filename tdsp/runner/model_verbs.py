@@ -91,7 +91,9 @@ def tell_boards(boards: list[Any], *, history: bool) -> None:
         ]
         say("")
         say_table(("moved", "alias", "from", "to", "by", "reason"), rows)
-    say(f"\nNext: tdsp predict {boards[0].name}@champion DATA -o OUT")
+    name = boards[0].name
+    is_in_use = "champion" in boards[0].aliases
+    say(f"\nNext: {f'tdsp predict {name}@champion DATA -o OUT' if is_in_use else f'tdsp promote {name}@VERSION'}")
 
 
 def promote(
