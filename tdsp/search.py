@@ -122,14 +122,14 @@ def _ensemble(
     "The average of the best as one more candidate; nothing where one of them alone is as good."
     metric, cv = question.metric, question.cv
     names = _ranked([found[name] for name in told], found[BASELINE], metric)
-    names = [name for name in names if _final_seconds(question, found[name], limit.cores) <= limit.rest][:POOL]
+    names = [name for name in names if limit.slowness * _final_seconds(question, found[name]) <= limit.rest][:POOL]
     if len(names) < 2:
         return []
     y = np.concatenate([question.y[score] for _, score in cv.pairs])
     some = np.unique(np.linspace(0, len(y) - 1, min(len(y), 20_000)).astype(int))
     whole = [np.concatenate(told[name])[some] for name in names]
     weights = greedy_weights(lambda told: -signed(metric.function(y[some], told), metric), whole)
-    weights = _affordable(weights, [_final_seconds(question, found[n], limit.cores) for n in names], limit.rest)
+    weights = _affordable(weights, [limit.slowness * _final_seconds(question, found[n]) for n in names], limit.rest)
     if (weights > 0).sum() < 2:
         return []
     parts = tuple((found[name], float(w)) for name, w in zip(names, weights, strict=True) if w > 0)
@@ -148,8 +148,8 @@ def _affordable(weights: np.ndarray, seconds: Sequence[float], left: float) -> n
     return kept / max(kept.sum(), 1e-12)
 
 
-def _final_seconds(question: Question, candidate: Candidate, cores: int) -> float:
-    "What fitting it once more on all rows will take; 0 where the fits of the folds are packaged."
+def _final_seconds(question: Question, candidate: Candidate) -> float:
+    "CPU seconds that fitting it once more on all rows will take; 0 where the fits of the folds are packaged."
     if candidate.fits:
         return 0.0
     learned = statistics.mean(len(fit) for fit, _ in question.cv.pairs)
@@ -313,7 +313,9 @@ def _try_all(
             state.propose(proposals, families, n)
         done += n
         best = _ranked(state.found.values(), state.found[BASELINE], state.question.metric)[:4]
-        limit.aside = sum(_final_seconds(state.question, state.found[name], limit.cores) for name in best)
+        spent = sum(c.fit_seconds + c.predict_seconds for c in state.found.values())
+        limit.slowness = max(1.0, (time.monotonic() - limit.began) / max(spent, 1.0))
+        limit.aside = limit.slowness * sum(_final_seconds(state.question, state.found[name]) for name in best)
 
 
 def _in_reach(state: _Search, wanted: Sequence[str]) -> list[str]:

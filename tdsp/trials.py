@@ -80,6 +80,7 @@ class Limit:
     n_folds: int
     cores: int
     aside: float = 0.0  # seconds that the final fit needs
+    slowness: float = 1.0  # seconds that a CPU second takes on this machine as busy as it is
     began: float = field(default_factory=time.monotonic)
 
     @property
