@@ -50,7 +50,7 @@ from tdsp.certainty import (
 )
 from .core import DataError, Run, StageError, did_you_mean, find_root, list_runs, read_record, write_atomic
 from .criteria import Contender, Ground, Ranking, measure, plot_pareto, rank, require_weights
-from .display import format_estimate, format_number, show
+from .display import format_estimate, format_number, gate_row, show
 from .evaluate import ROLES, Scores, comparison_table, plot_candidates, score_test
 from tdsp.explain import (
     alike_columns,
@@ -586,8 +586,8 @@ class Tested:
     @property
     def table(self) -> pd.DataFrame:
         "A row a test: test, value, limit, answer, note."
-        rows = [{"test": g.name, "value": format_number(g.value), "limit": f"{g.rule} {format_number(g.limit)}",
-                 "answer": g.answer, "note": g.note} for g in self.gates]  # fmt: skip
+        rows = [{"test": r["gate"], "value": r["value"], "limit": r["limit"], "answer": r["answer"], "note": note}
+                for note, r in ((g.note, gate_row(g)) for g in self.gates)]  # fmt: skip
         left = [
             {"test": n, "value": "", "limit": "", "answer": "not made", "note": w} for n, w in self.left_out.items()
         ]
