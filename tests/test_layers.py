@@ -41,7 +41,6 @@ HEAVY = {
     "onnxruntime",
     "optuna",
     "papermill",
-    "skl2onnx",
 }
 MAY_BE_HEAVY = {"runner.engine"}  # subclasses papermill's engine, and only papermill loads it
 
