@@ -235,7 +235,8 @@ RECOMMENDED = {
 
 def evidence_hash(e: Evidence, stages: Sequence[str]) -> str:
     "Twelve characters that name what a decider was shown after these stages."
-    gates = [[g[k] for k in ("name", "rule", "limit", "answer")] for g in e.record["gates"] if g["stage"] in stages]
+    judged = [gate for gate in e.record["gates"] if gate["stage"] in stages]
+    gates = [[gate["name"], gate["rule"], f"{gate['limit']:.3g}", gate["answer"]] for gate in judged]
     shown = {"table": e.first("facts.table_sha256"), "limit": e.first("metrics.limit.value"), "gates": gates}
     return sha256_bytes(canonical_json(shown))[:12]
 
