@@ -36,7 +36,7 @@ class _Text(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: Any) -> None:
         self.depth += tag in SILENT
-        if tag in ("p", "td", "th", "li", "dd", "dt", "caption", "section", "div", "tr"):
+        if tag in ("p", "td", "th", "li", "dd", "dt", "caption", "section", "div", "tr", "br"):
             self.blocks.append("")
         if tag == "img" and not self.depth:
             self.blocks += [dict(attributes).get("alt") or "", ""]

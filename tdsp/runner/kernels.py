@@ -63,6 +63,7 @@ class Kernel:
             with suppress(ProcessLookupError):  # it ended before us, with its whole group
                 os.killpg(self.manager.provisioner.pgid or self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self.manager.context.destroy(linger=0)  # left to the garbage collector, it may wait for its sockets for ever
         shutil.rmtree(self.folder, ignore_errors=True)
         self.lock.close()
 

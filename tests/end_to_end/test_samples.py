@@ -11,7 +11,7 @@ import pytest
 from tdsp.runner import pipeline
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
-MAX_ROWS = {"max_rows": "30000"}  # of the flights: all months, seconds instead of a minute
+FEW = {"max_rows": "30000", "search_trials": "3"}  # of the flights: all months, in seconds instead of minutes
 
 
 def run(project: Path, name: str, **settings: str) -> pipeline.RunOutcome:
@@ -46,7 +46,7 @@ def flights(project: Path) -> Path:
 
 def test_flights_are_split_by_time_and_resampled_by_day(project):
     """The last fifth of the year is the test; its days are what is independent."""
-    record = run(project, "flights", **MAX_ROWS).record
+    record = run(project, "flights", **FEW).record
     found = record["metrics"]["test_roc_auc"]
     assert record["status"] == "succeeded" and found["resampled"] == "days"
     assert 0.6 < found["value"] < 0.72 and found["high"] - found["low"] > 0.02
@@ -55,7 +55,7 @@ def test_flights_are_split_by_time_and_resampled_by_day(project):
 
 def test_a_column_known_only_afterwards_is_named_and_stops_the_verdict(flights):
     """With `dep_delay` in the table the score is splendid, and worthless: the run ends with exit code 3."""
-    outcome = run(flights, "flights", **MAX_ROWS)
+    outcome = run(flights, "flights", **FEW)
     gate = next(g for g in outcome.record["gates"] if g["name"].startswith("Columns that may give"))
     assert (outcome.exit_code, outcome.record["verdict"], gate["answer"]) == (3, "rejected", "no-go")
     assert "dep_delay" in gate["note"]
@@ -71,7 +71,11 @@ def test_busy_cores_another_hash_seed_and_time_zone_change_no_byte(project, tmp_
             out = tmp_path / f"out-{busy}"
             command = [sys.executable, "-m", "tdsp.runner.cli", "run", "parameters/flights.yaml", "--out", str(out)]
             done = subprocess.run(
-                [*command, "--set", "max_rows=12000"], cwd=project, env=env, capture_output=True, check=False
+                [*command, "--set", "max_rows=12000", "--set", "search_trials=8"],
+                cwd=project,
+                env=env,
+                capture_output=True,
+                check=False,
             )
         finally:
             for process in burn:
