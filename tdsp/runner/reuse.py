@@ -10,7 +10,7 @@ from tdsp.core import STAGES, ParameterError, Run, RunError, did_you_mean, list_
 from tdsp.params import EVERYWHERE, Resolved
 
 DONE = ("succeeded", "reused")
-LISTS, MAPPINGS = ("gates", "artifacts", "inputs"), ("metrics", "facts")
+LISTS, MAPPINGS = ("gates", "artifacts", "inputs", "reads"), ("metrics", "facts")
 
 
 def find_stage(text: str) -> str:
