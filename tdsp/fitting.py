@@ -167,19 +167,6 @@ def _in_unit(model: Any, scale: Any) -> TransformedTargetRegressor:
     return whole
 
 
-def _settle(model: Any) -> None:
-    "Equal models shall be equal bytes: no thread count of this machine, no left-over memory between fields of nodes."
-    if hasattr(model, "_bin_mapper"):
-        model._bin_mapper.n_threads = 1
-    for grown in getattr(model, "estimators_", [model]):
-        if hasattr(grown, "tree_"):
-            state = grown.tree_.__getstate__()
-            nodes = np.zeros(len(state["nodes"]), state["nodes"].dtype)  # zeros_like would leave the gaps
-            for name in nodes.dtype.names:
-                nodes[name] = state["nodes"][name]
-            grown.tree_.__setstate__(state | {"nodes": nodes})
-
-
 def fit_rows(family: Family, settings: Settings, rows: Rows, *, steps: int = 0, deadline: float = math.inf) -> Fit:
     "One model fitted on prepared rows; `steps` is how many it takes where no scored rows say when to stop."
     began = time.thread_time()
@@ -193,7 +180,8 @@ def fit_rows(family: Family, settings: Settings, rows: Rows, *, steps: int = 0, 
         steps = _STEPWISE[family.name](model, rows, y, y_scored, steps, deadline)
     else:
         model.fit(rows.X, y)
-    _settle(model)
+    if hasattr(model, "_bin_mapper"):
+        model._bin_mapper.n_threads = 1
     return Fit(rows.columns, model if scale is None else _in_unit(model, scale), steps, time.thread_time() - began)
 
 # %% ../notebooks/lib/07_fitting.ipynb #2b6bf76a
