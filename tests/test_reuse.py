@@ -14,6 +14,7 @@ from tdsp.core import STAGES, ParameterError, RunError, read_record, sha256_file
 from tdsp.runner import pipeline, reuse
 
 KEEP = "run.write_json('goal', {'limit': 1})\nrun.add_metric('limit', 0.5, label='limit')"
+KEEP += "\nimport pandas as pd\nrun.write_table('test', pd.DataFrame({'y': [1]}))\nrun.read_table('test')"
 NEED = "assert run.read_json('goal') == {'limit': 1}"
 
 
@@ -47,6 +48,7 @@ def test_a_run_goes_on_where_another_failed(earlier):
     assert [stage["status"] for stage in record["stages"]] == ["reused"] * 2 + ["succeeded"] * 3
     assert [stage.get("reused_from") for stage in record["stages"][:3]] == [failed.folder.name] * 2 + [None]
     assert record["metrics"]["limit"]["value"] == 0.5
+    assert [entry["stage"] for entry in record["reads"]] == [STAGES[0]]
     assert outcome.exit_code == 0
     for entry in record["artifacts"]:
         assert sha256_file(outcome.folder / entry["path"]) == entry["sha256"]
