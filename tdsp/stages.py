@@ -360,11 +360,12 @@ def check_delivery(
     delivered: pd.DataFrame,  # what the package predicts on the test part, one column a class or one in all
     kept: pd.DataFrame,  # what the third stage kept, the same columns and rows
     *,
-    tolerance: float = 1e-12,  # largest difference that counts as the same
+    tolerance: float = 1e-12,  # largest difference that counts as the same, as a share of predictions above 1
 ) -> Gate:
     "The gate on the largest difference between the package's predictions and the model's; NaN when rows differ."
     same_rows = delivered.shape == kept.shape and len(kept) > 0
-    difference = float(np.abs(delivered.to_numpy() - kept.to_numpy()).max()) if same_rows else np.nan
+    told, expected = delivered.to_numpy(), kept.to_numpy()
+    difference = float((np.abs(told - expected) / np.maximum(np.abs(expected), 1)).max()) if same_rows else np.nan
     return exact_gate("Package against model, largest difference", difference, tolerance,
                       note=f"{len(delivered):,} test rows predicted again through the package")  # fmt: skip
 
