@@ -1,7 +1,6 @@
 """Which model is in use: names lead to folders, promotion needs the gate or a reason, nothing is half moved."""
 
 import json
-import shutil
 import threading
 from pathlib import Path
 
@@ -12,23 +11,6 @@ from tdsp import tracking
 from tdsp.core import BundleError, RunError, create_run, new_record
 from tdsp.registry import find_model, load_model, offer, promote, read_board, refresh, rollback
 from tdsp.runner import cli
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables without a row, made once: making them takes seconds."""
-    outputs = tmp_path_factory.mktemp("empty")
-    tracking.open_client(outputs).search_experiments(max_results=1)
-    return outputs / "mlflow.db"
-
-
-@pytest.fixture
-def outputs(tmp_path: Path, empty_database: Path) -> Path:
-    """A folder of runs of its own, with an empty database."""
-    folder = tmp_path / "outputs"
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    return folder
 
 
 def finished(outputs: Path, number: int, verdict: str | None = "accepted") -> Path:

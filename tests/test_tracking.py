@@ -81,23 +81,6 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(data)
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables without a row, made once: making them takes seconds."""
-    outputs = tmp_path_factory.mktemp("empty")
-    tracking.open_client(outputs).search_experiments(max_results=1)
-    return outputs / "mlflow.db"
-
-
-@pytest.fixture
-def outputs(tmp_path: Path, empty_database: Path) -> Path:
-    """A folder of runs of its own, with an empty database."""
-    folder = tmp_path / "outputs"
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    return folder
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def server(request: pytest.FixtureRequest, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where MLflow keeps what is sent: a file beside the runs, or a server with PostgreSQL."""
