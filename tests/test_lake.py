@@ -161,11 +161,11 @@ def test_kill_9_at_twenty_moments_loses_and_doubles_nothing(air):
         with start_load(air) as child:
             child.stdin.write("go\n")
             child.stdin.flush()
-            time.sleep((moment + draw.random()) / 20 * min(0.6 * seconds, 1.0))
+            time.sleep((moment + draw.random()) / 20 * min(0.4 * seconds, 1.0))
             child.send_signal(signal.SIGKILL)
             killed += child.wait() == -signal.SIGKILL
         require_whole(air / "lake")
-    assert killed >= 5  # the others had finished by then
+    assert killed >= 10  # the others had finished by then
     found = load(air)
     assert ids_of(found) == list(range(rows)) and load(air).new_rows == {"flights": 0}
     assert not list((air / "lake" / ".staging").iterdir())
