@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .clues import check_pairs, check_table, check_target, sorted_findings
-from .contract import Contract, read_contract
+from .contract import Contract, Rules, read_contract
 from .core import ParameterError, Run, find_root
 from .display import Shown, format_estimate
 from .findings import NOTE, SEVERE, WATCH, Case, Finding, found
@@ -96,14 +96,18 @@ def settle_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target)
 
 
 def demand(schema: Mapping[str, Any], contract: Contract) -> dict[str, Any]:
-    "The schema with the contract's demands: no gaps where it allows none, its levels where they are closed."
-    columns = []
-    for column in schema["columns"]:
-        rules = contract.columns.get(column["name"])
-        held = {"nullable": rules.nulls > 0} if rules else {}
-        closed = {"levels": list(rules.levels), "closed": True} if rules and rules.closed else {}
-        columns.append(column | held | closed)
+    "The schema with what the contract demands of a row: gaps, levels where they are closed, bounds of numbers."
+    columns = [column | _demanded(contract.columns.get(column["name"])) for column in schema["columns"]]
     return dict(schema) | {"columns": columns}
+
+
+def _demanded(rules: Rules | None) -> dict[str, Any]:
+    if rules is None:
+        return {}
+    told: dict[str, Any] = {"nullable": rules.nulls > 0}
+    told |= {"levels": list(rules.levels), "closed": True} if rules.closed else {}
+    bounds = {"least": rules.min, "most": rules.max} if rules.type in ("number", "whole number") else {}
+    return told | {end: float(bound) for end, bound in bounds.items() if bound is not None}
 
 # %% ../notebooks/lib/23_acquire.ipynb #1cffd54d
 CASE_ROWS = 200_000  # training rows that the rules look at in their order
@@ -242,6 +246,8 @@ def orders_of(
     if not pd.api.types.is_numeric_dtype(moments) and not pd.api.types.is_datetime64_any_dtype(moments):
         moments = pd.to_datetime(moments, errors="coerce")
     orders = compare_orders(columns, y, moments, task=run.read_json("schema")["task"], random_state=p.random_state)
+    if orders is not None and orders.flattery.low > 0:
+        run.add_metric("random_split", orders.random, label=f"{orders.metric} of a quick model on random rows")
     if orders is not None:
         run.add_metric(
             "random_split_flatters",

@@ -230,6 +230,7 @@ class Description:
 
     alt: str
     data: "pd.DataFrame | None" = None
+    caption: str = ""
 
 
 _DESCRIPTIONS: "weakref.WeakKeyDictionary[Figure, Description]" = weakref.WeakKeyDictionary()
@@ -240,9 +241,10 @@ def described(
     *,
     alt: str,  # what a reader would conclude, with 2 or 3 numbers, under 40 words
     data: "pd.DataFrame | None" = None,  # what is drawn, one row a mark
+    caption: str = "",  # how to read it, where nobody says otherwise
 ) -> "Axes":
-    "Attach alt text and data to the figure of `ax`; return `ax`. A later call replaces an earlier one."
-    _DESCRIPTIONS[figure_of(ax)] = Description(alt, data)
+    "Attach alt text, data and caption to the figure of `ax`; return `ax`. A later call replaces an earlier one."
+    _DESCRIPTIONS[figure_of(ax)] = Description(alt, data, caption)
     return ax
 
 
@@ -545,6 +547,7 @@ def _show_figure(run: "Run | None", figure: "Figure", name: str, caption: str, t
     if title:
         figure.suptitle(title)
     about, heading = description_of(figure), (title or _title(figure)).replace("\n", " ")
+    caption = caption or about.caption
     svg = themed_svg(figure)
     if run is not None:
         picture = run.path("artifacts", f"{name}.svg")

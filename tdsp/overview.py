@@ -17,8 +17,8 @@ from .ladder import Record, Scale, common_decimals, number
 from .verdict import NAMES, STOPPED, goal_of, short_id, verdict_tag
 
 # %% ../notebooks/lib/19_overview.ipynb #c97430c6
-def project_view(runs: Sequence[tuple[Path, Record]], outputs: Path) -> dict[str, Any]:
-    "Return one project's tile and table, newest run first."
+def project_view(runs: Sequence[tuple[Path, Record]], outputs: Path, in_service: str = "") -> dict[str, Any]:
+    "Return one project's tile and table, newest run first; `in_service` is the id of the run whose model is in use."
     records = [record for _, record in runs]
     newest = next((record for record in records if record["verdict"]), records[0])
     key = next((goal["metric"] for record in (newest, *records) if (goal := goal_of(record))), "")
@@ -33,6 +33,7 @@ def project_view(runs: Sequence[tuple[Path, Record]], outputs: Path) -> dict[str
         "name": newest["title"] or newest["project"], "question": newest["question"], "runs": rows, "measure": measure,
         "limit": scale.at(limit) if scale and limit is not None else None, "limit_text": limit_text,
         "tile": _tile(newest, records[0], rows[records.index(newest)], limit_text),
+        "service": next((row for row, record in zip(rows, records) if record["run_id"] == in_service), None),
         "caption": f"{measure} with its 95\u202f% interval{'; dashed line: limit' if limit_text else ''}. Newest first."
     }  # fmt: skip
 

@@ -67,7 +67,7 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
         title = f"Gaps in {len(shares)} of {len(df.columns)} columns, {_short(shares.index[0])} {shown}"
     ax = _plot_rows(100 * shares, title, "Rows without a value (%)", ax)
     ax.set_xlim(0, 100)
-    alt = f"Bars: {title} of its rows." if len(shares) else f"Bars: {title}."
+    alt = f"{title} of its rows." if len(shares) else f"{title}."
     return described(ax, alt=alt, data=shares.rename("missing").rename_axis("column").reset_index())
 
 
@@ -101,7 +101,9 @@ def plot_target(y: pd.Series, *, task: str, positive_class: str | None = None, a
     named = positive_class if positive_class else str(shares.index[0])
     title = f"{format_percent(shares.get(named, 0.0), 1)} of the rows are {_short(named)}"
     ax = _plot_rows(100 * shares, title, "Rows (%)", ax)
-    return described(ax, alt=f"Bars of {len(shares)} classes: {title}.", data=table)
+    held = ", ".join(f"{_short(label)} {format_percent(share, 1)}" for label, share in shares[:3].items())
+    alt = f"{len(shares)} classes, most frequent first: {held} of {format_int(len(y))} rows."
+    return described(ax, alt=alt, data=table)
 
 
 def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
@@ -116,7 +118,7 @@ def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
         ax.xaxis.set_major_formatter(lambda value, _: format_number(value))
         ax.set_title(title)
     data = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "rows": counts})
-    return described(ax, alt=f"Histogram: {title}, median {middle}, {format_int(len(y))} rows.", data=data)
+    return described(ax, alt=f"{title}; the median of {format_int(len(y))} rows is {middle}.", data=data)
 
 # %% ../notebooks/lib/11_portraits.ipynb #35db6da5
 def plot_association(
@@ -139,8 +141,9 @@ def plot_association(
         ax.axvline(100 * chance, color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
     ax.set_xlim(0, max(100 * float(scores["high"].max()) * 1.05, 300 * chance, 1))
     best = ", ".join(f"{_short(n)} {format_percent(v)}" for n, v in values[:3].items())
-    alt = f"Association with the target: {title}. Best: {best}."
-    return described(ax, alt=alt, data=scores)
+    alt = f"Each column alone against the target: {title}. Most explain {best}."
+    how = "How much of the target each column explains alone; the line through a bar is its interval."
+    return described(ax, alt=alt, data=scores, caption=how)
 
 # %% ../notebooks/lib/11_portraits.ipynb #c9db0b16
 STEPS = 12
@@ -181,7 +184,7 @@ def plot_trend(
     data = pd.DataFrame(
         {"moment": [str(m) for m in middle], "mean": table["mean"].to_numpy(), "rows": table["size"].to_numpy()}
     )
-    return described(ax, alt=f"Line over time: {title}; {format_int(len(moments))} rows.", data=data)
+    return described(ax, alt=f"Over time, the mean of {title}; {format_int(len(moments))} rows.", data=data)
 
 # %% ../notebooks/lib/11_portraits.ipynb #c53f30fe
 FIRST = 12  # variables that are shown without asking

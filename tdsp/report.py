@@ -374,15 +374,16 @@ def changed_view(pair: Pair, records: tuple[Record, Record]) -> dict[str, Any]:
     }  # fmt: skip
 
 # %% ../notebooks/lib/20_report.ipynb #e9d23bee
-def render_index(outputs: str | Path) -> Path:
-    "Write outputs/index.html, the list of all runs by project, newest first; return its path."
+def render_index(outputs: str | Path, in_service: Mapping[str, str] | None = None) -> Path:
+    "Write outputs/index.html, all runs by project, newest first; `in_service` is project -> run id; return its path."
     outputs = Path(outputs).resolve()
     groups: dict[str, list[tuple[Path, Record]]] = {}
     for folder in list_runs(outputs):
         record = _readable(folder)
         if record:
             groups.setdefault(record["project"], []).append((folder, record))
-    projects = [project_view(runs, outputs) for runs in groups.values()]
+    used = in_service or {}
+    projects = [project_view(runs, outputs, used.get(name, "")) for name, runs in groups.items()]
     found = [record for runs in groups.values() for _, record in runs]
     newest = format_date(max(record["started_at"] for record in found), time=False) if found else ""
     what = f"{len(found)} run{'s' * (len(found) != 1)} of {len(groups)} project{'s' * (len(groups) != 1)}"

@@ -69,11 +69,20 @@ def _cells_of(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np
     return values, np.zeros(len(values), bool)
 
 
+def _beyond(before: pd.Series, numbers: np.ndarray, spec: Mapping[str, Any]) -> Iterator[Fault]:
+    """Infinities, and numbers outside the bounds of the contract."""
+    yield np.isinf(numbers), None, "infinity"
+    for end, is_beyond, word in (("least", np.less, "below"), ("most", np.greater, "above")):
+        if end in spec:
+            outside = is_beyond(numbers, spec[end]) & np.isfinite(numbers)
+            yield outside, before, f"is {word} {spec[end]:g}, the limit of the contract"
+
+
 def _faults(before: pd.Series, values: pd.Series, odd: np.ndarray, spec: Mapping[str, Any]) -> Iterator[Fault]:
     """Masks of unfit rows, the cells to show of each, and the words for them; None for cells that show nothing."""
     yield odd, before, f"is {_KINDS.get(spec['type'], '')}"
-    if spec["type"] == "float" and values.dtype.kind == "f":
-        yield np.isinf(values.to_numpy(dtype="float64", na_value=np.nan)), None, "infinity"
+    if spec["type"] == "float" and pd.api.types.is_numeric_dtype(values):
+        yield from _beyond(before, values.to_numpy(dtype="float64", na_value=np.nan), spec)
     if not spec.get("nullable", True):
         yield values.isna().to_numpy(bool) & ~odd, None, "missing"
     if spec.get("closed") and spec.get("levels"):

@@ -7,7 +7,7 @@ __all__ = ['GIVEN', 'STATES', 'FIELDS', 'REACHED', 'modelling_table', 'readings_
            'parameters_folder', 'charter_of', 'note_charter', 'lake_of', 'take_parts', 'times_of', 'read_split',
            'predict_roles', 'leak_gate', 'goal_gate', 'baseline_gate', 'score_roles', 'add_scores', 'pack',
            'parity_gate', 'limit_gates', 'data_headline', 'model_headline', 'delivery_headline', 'gates_of',
-           'check_delivery', 'kept_predictions', 'score_delivery', 'acceptance_headline']
+           'check_delivery', 'kept_predictions', 'score_delivery', 'rivals', 'acceptance_headline']
 
 # %% ../notebooks/lib/23_stages.ipynb #bc294ae6
 import os
@@ -400,18 +400,32 @@ REACHED = {
 }
 
 
+def rivals(record: Mapping[str, Any]) -> tuple[Rung, ...]:
+    "What the model is seen beside: the runner-up on the test part, and what a split at random would have shown."
+    third = next(stage for stage in record["stages"] if stage["name"] == "3_modeling")["headline"] or {}
+    second = str(record["facts"].get("runner_up", {}).get("value"))
+    found = [Rung(**{**r, "label": f"Runner-up, {second}"}) for r in third.get("ladder", ()) if r["kind"] == "other"]
+    told, goal = record["metrics"].get("random_split"), record["metrics"].get("limit", {})
+    if told and goal.get("label", "").startswith(told["label"].removesuffix(" of a quick model on random rows")):
+        found.append(Rung("Quick model, random split", told["value"], told["low"], told["high"], kind="ghost"))
+    return tuple(found)
+
+
 def acceptance_headline(
     gates: Sequence[Gate],
     estimate: Estimate,  # the goal's metric through the package
     goal: Mapping[str, Any],  # artifacts/goal.json
+    beside: Sequence[Rung] = (),  # from `rivals`
 ) -> tuple[Headline, str]:
     "What the page of the last stage says first, and the verdict of the run."
     verdict = verdict_of(gates)
     reached = REACHED[goal_gate(estimate, goal).answer]
     ladder = (
         Rung("Best constant guess", goal["no_skill"]),
+        *(rung for rung in beside if rung.kind != "ghost"),
         Rung("Required", goal["limit"], kind="limit"),
         Rung("This model", estimate.value, estimate.low, estimate.high, kind="this"),
+        *(rung for rung in beside if rung.kind == "ghost"),
     )
     passed = sum(gate.answer == "go" for gate in gates)
     counted = f"{passed} of {len(gates)} gate{'s' * (len(gates) != 1)} passed"

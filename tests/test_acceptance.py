@@ -2,17 +2,30 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from test_bundle import write
 
-from tdsp.acceptance import as_json, ask_service, checklist, kept_slices, service_gate, signature
+from tdsp.acceptance import (
+    Asked,
+    Door,
+    accept_limits,
+    as_json,
+    ask_service,
+    checklist,
+    kept_slices,
+    service_gate,
+    signature,
+)
 from tdsp.bundle import load_model
 from tdsp.charter import Charter, read_charter
 from tdsp.core import BundleError, Run, create_run, new_record
+from tdsp.prepare import Target
 from tdsp.slices import Condition
+from tdsp.stats import make_units
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,6 +81,26 @@ def test_slices_come_back_from_the_record_as_they_were(tmp_path: Path) -> None:
     parts = [(Condition("hour", low=5.0), Condition("carrier", level="UA")), (Condition("wind", missing=True),)]
     Run(run.folder, "3_modeling").write_json("weak_slices", parts)
     assert kept_slices(Run(run.folder, "5_customer_acceptance")) == parts
+
+
+def test_stated_limits_are_judged_by_what_the_service_answered(tmp_path: Path) -> None:
+    """One group is told the opposite of the truth, and a row takes longer than allowed; unstated, neither is judged."""
+    run = Run(create_run(tmp_path / "run", new_record("a-1", "a", fixed=True)).folder, "5_customer_acceptance")
+    run.note(decision_threshold=0.5)
+    rng = np.random.default_rng(0)
+    y, group = rng.integers(0, 2, 600), np.repeat(["w", "m"], 300)
+    told = np.where(group == "w", y, 1 - y).astype(float)
+    outcome = Target("y", "binary", ("no", "yes"), "yes", 600, 0, "")
+    door = Door(pd.DataFrame({"group": group}), outcome, y, told, make_units(600))
+    asked = Asked(pd.DataFrame({"probability": told}), 600, 1.0, 30.0)
+    stated = {"max_latency_ms": 20.0, "sensitive": ["group"], "costs": {}, "max_unfairness": 0.1, "random_state": 0}
+    accept_limits(run, SimpleNamespace(**stated), asked, door)
+    assert {gate["name"]: gate["answer"] for gate in run.record["gates"]} == {
+        "Time for one row as served": "no-go",
+        "Proven difference between groups, as served": "no-go",
+    }
+    silent = accept_limits(run, SimpleNamespace(**stated | {"max_latency_ms": 0.0, "sensitive": []}), asked, door)
+    assert list(silent) == ["note"]
 
 
 def test_nobody_is_named_who_was_not_stated(tmp_path: Path) -> None:

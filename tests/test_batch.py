@@ -212,6 +212,23 @@ def test_a_level_outside_a_closed_list_is_rejected(tmp_path: Path) -> None:
     assert set(pd.read_parquet(scored.rejects)["rejected_for"]) == {"origin: 'SFO' is none of its levels"}
 
 
+def test_a_number_beyond_the_contracts_limits_is_rejected(tmp_path: Path) -> None:
+    """The sample's contract gives limits to its distances; other rows are predicted."""
+    schema = SCHEMA | {"columns": [SCHEMA["columns"][0] | {"least": 0.0, "most": 6000.0}, *SCHEMA["columns"][1:]]}
+    frame, folder = flights(), tmp_path / "m"
+    y = (frame["distance"] > 2000).to_numpy().astype(int)
+    pipeline = fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0)
+    write_bundle(folder, name="late", pipeline=pipeline, schema=schema, golden_frame=frame.head(20), reference={})
+    frame.loc[:1, "distance"] = [-3.0, 7000.0]
+    scored = predict_file(folder, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
+    assert scored.rejected == 2
+    told = pd.read_parquet(scored.rejects)["rejected_for"].tolist()
+    assert told == [
+        "distance: '-3.0' is below 0, the limit of the contract",
+        "distance: '7000.0' is above 6000, the limit of the contract",
+    ]
+
+
 def test_rejects_of_yesterday_do_not_lie_beside_todays_output(model: Path, tmp_path: Path) -> None:
     """Where no row is rejected, there is no file of rejects."""
     (tmp_path / "out.rejects.csv").write_text("old")

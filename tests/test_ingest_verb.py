@@ -103,3 +103,18 @@ def test_a_stage_sees_the_rows_that_its_run_has_begun_with(growing, monkeypatch)
     values = load_parameters(growing, root=project).values
     fresh = modelling_table(values, root=project, folder=growing.parent, lake=project / "outputs" / "lake")
     assert fresh.rows == 80
+
+
+def test_the_table_can_become_the_newest_version_of_a_delta_table(growing, capsys):
+    """New rows make a version, the same rows none, every version stays; what is no place for a table is named."""
+    import deltalake
+
+    there = growing.parents[1] / "house" / "air"
+    for ids, version in ((range(0), 0), (range(0), 0), (range(60, 65), 1)):
+        add_flights(growing.parents[1], ids)
+        code, out, err = call(capsys, "ingest", growing, "--delta", there)
+        assert (code, err) == (0, "") and f"delta    version {version} of" in out
+    rows = [len(deltalake.DeltaTable(there, version=version).to_pyarrow_table()) for version in (0, 1)]
+    assert rows == [60, 65]
+    code, _, err = call(capsys, "ingest", growing, "--delta", growing)
+    assert code == 2 and str(growing) in err and "Traceback" not in err

@@ -16,7 +16,7 @@ ROWS = {
     "params": "params charter",
     "stats": "stats loader display text scan splits profile findings formats sources lake lineage"
     " candidates folds fitting trials",
-    "middle": "goal ingest traps clues quality portraits prepare models search criteria evaluate"
+    "middle": "goal ingest delta traps clues quality portraits prepare models search criteria evaluate"
     " certainty explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
     " glossary onnx_graph onnx_steps onnx_models onnx_export"

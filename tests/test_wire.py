@@ -115,6 +115,19 @@ def test_a_closed_column_takes_no_new_level() -> None:
     assert caught.value.fields[0]["expected"] == "'north', 'south'"
 
 
+def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
+    """With its row and the limits, whichever way the request is read; the ends themselves are allowed."""
+    bounds = {"least": 1.0, "most": 9.0}
+    columns = [spec | bounds if spec["name"] == "dose" else spec for spec in SCHEMA["columns"]]
+    reader = Reader(SCHEMA | {"columns": columns})
+    assert reader.read_json(body_of(instances=[ROW | {"dose": 1}, ROW | {"dose": 9}, ROW | {"dose": None}])).count == 3
+    with pytest.raises(BadRequest, match=r"'dose': 0.5 in row 2; the contract allows 1 to 9") as caught:
+        reader.read_csv(b"dose,ward,urgent,admitted,weight\n1,north,true,2013-10-19,70\n0.5,north,true,2013-10-19,70\n")
+    assert caught.value.fields == [{"column": "dose", "found": "0.5 in row 2", "expected": "1 to 9", "row": 2}]
+    with pytest.raises(BadRequest, match="'dose': 12 in row 1"):
+        reader.read_json(body_of(instances=[ROW | {"dose": 12}]))
+
+
 def test_a_gap_is_taken_where_the_schema_allows_one() -> None:
     """null in a nullable column is a gap; in another it is refused with its row."""
     rows = READER.read_json(body_of(instances=[dict.fromkeys(ROW)]))

@@ -187,6 +187,7 @@ def check_file(file: Path, settings: dict[str, str], out: Path | None) -> dict[s
 def ingest(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml")],
     settings: Sets = None,
+    delta: Annotated[str, typer.Option(metavar="URL", help="Delta table that gets a new version")] = "",
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -194,6 +195,7 @@ def ingest(
 
     Run it as often as you like: what lies in the lake is not fetched again, and with a watermark only newer rows are.
     """
+    from tdsp.delta import publish
     from tdsp.draft import draft_contract
 
     plan = preflight.plan_run(file, settings=parse_settings(settings), out=out)
@@ -202,9 +204,10 @@ def ingest(
     if table is None:
         raise ParameterError(f"{file} names no source. Give `sources`.")
     contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
+    version = publish(table.path, delta, table.sha256) if delta else None
     if as_json:
         kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
-        say_json({name: getattr(table, name) for name in kept} | {"path": str(table.path)})
+        say_json({name: getattr(table, name) for name in kept} | {"path": str(table.path), "delta_version": version})
         return 0
     new = {name: f"{n:,}" for name, n in table.new_rows.items()}
     rows: list[tuple[str, ...]] = [
@@ -215,6 +218,8 @@ def ingest(
         say(f"  {remark}")
     made = "as before" if table.reused else "made"
     say(f"table    {table.rows:,} rows, {len(table.columns)} columns, {made}: {shown_path(table.path)}")
+    if delta:
+        say(f"delta    version {version} of {delta}")
     say(f"contract {shown_path(contract)}")
     say(f"Next: tdsp run {shlex.quote(str(file))}")
     return 0

@@ -96,6 +96,13 @@ def tell_boards(boards: list[Any], *, history: bool) -> None:
     say(f"\nNext: {f'tdsp predict {name}@champion DATA -o OUT' if is_in_use else f'tdsp promote {name}@VERSION'}")
 
 
+def _tell_index(out: Path | None) -> None:
+    from tdsp import registry, report
+
+    outputs = out or find_root() / "outputs"
+    report.render_index(outputs, registry.runs_in_service(outputs))
+
+
 def promote(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="run, NAME@challenger or NAME@VERSION")],
     alias: Annotated[str, typer.Option(metavar="ALIAS", help="name it gets: champion or challenger")] = "champion",
@@ -107,6 +114,7 @@ def promote(
     from tdsp import registry
 
     version = registry.promote(model, alias=alias, reason=reason, outputs=out)
+    _tell_index(out)
     if as_json:
         say_json(version)
     else:
@@ -125,6 +133,7 @@ def rollback(
     from tdsp import registry
 
     version = registry.rollback(name, reason=reason, outputs=out)
+    _tell_index(out)
     if as_json:
         say_json(version)
     else:

@@ -311,10 +311,11 @@ def _prepare_pages() -> None:
 def render_pages(run: Run) -> str:
     """Render the run's pages; return what went wrong, which never hides the run's own result."""
     try:
-        from tdsp import report
+        from tdsp import registry, report
 
+        outputs = run.folder.parents[1]
         report.render_run(run.folder)
-        report.render_index(run.folder.parents[1])
+        report.render_index(outputs, registry.runs_in_service(outputs))
     except Exception as error:
         run.log(f"pages not rendered: {type(error).__name__}: {error}\n{traceback.format_exc()}")
         return f"{type(error).__name__}: {error}"

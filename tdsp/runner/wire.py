@@ -175,6 +175,8 @@ class Reader:
         self._low, self._high = (
             np.array([[_bound(s, end)] for s in floats], dtype="float64") for end in ("min", "max")
         )
+        self._least = np.array([[s.get("least", -np.inf)] for s in floats], dtype="float64")
+        self._most = np.array([[s.get("most", np.inf)] for s in floats], dtype="float64")
         numbers = input_names(schema).get("numbers", [])
         parts = [[name] for name in (*self._of["float"], *self._of["boolean"])]
         parts += [[n + suffix for suffix in (".days", ".month", ".weekday", ".hour")] for n in self._of["timestamp"]]
@@ -222,6 +224,7 @@ class Reader:
         beyond = (floats < self._low) | (floats > self._high)
         if not count or np.isinf(floats).any():
             return None
+        self._require_bounds(floats)
         unknown = {name: n for name in self._levels if (n := self._unknown(name, columns[name]))}
         rows_beyond = zip(self._of["float"], beyond.sum(axis=1).tolist(), strict=True) if beyond.any() else ()
         warnings = self._warn(columns.keys(), unknown, {name: n for name, n in rows_beyond if n})
@@ -245,6 +248,17 @@ class Reader:
         """How many cells hold a level that training never saw."""
         levels = self._levels[name]
         return sum(cell is not None and cell not in levels for cell in cells)
+
+    def _require_bounds(self, floats: np.ndarray) -> None:
+        """Raise BadRequest for the first number beyond the limits of the contract."""
+        beyond = (floats < self._least) | (floats > self._most)
+        if not beyond.any():
+            return
+        at, row = (int(i) for i in np.argwhere(beyond)[0])
+        name, found = self._of["float"][at], f"{floats[at, row]:g} in row {row + 1}"
+        wanted = f"{self._least[at, 0]:g} to {self._most[at, 0]:g}"
+        field = {"column": name, "found": found, "expected": wanted, "row": row + 1}
+        raise BadRequest(f"column {name!r}: {found}; the contract allows {wanted}.", [field])
 
     def _warn(self, columns: Set[str], unknown: Mapping[str, int], ranges: Mapping[str, int]) -> list[str]:
         """What is unusual but no error. Raises BadRequest for a new level where the contract knows them all."""
@@ -270,6 +284,7 @@ class Reader:
             name: _sent(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
         }
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
+        self._require_bounds(floats)
         warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
         return Rows(len(frame), tensors_of(features, self.schema), floats, sent, warnings, _keys(keys))
 
