@@ -34,9 +34,10 @@ def publish(path: Path, where: str, sha256: str) -> int:
     except (DeltaError, OSError) as error:
         raise DataError(f"{address.uri} is no Delta table that can be read: {address.hide(error)[:200]}.") from error
     commit = deltalake.CommitProperties(custom_metadata={SHA256: sha256})
-    how = {"mode": "overwrite", "schema_mode": "overwrite", "commit_properties": commit}
     try:
-        deltalake.write_deltalake(table or address.real, _reader(path), **how)
+        deltalake.write_deltalake(
+            table or address.real, _reader(path), mode="overwrite", schema_mode="overwrite", commit_properties=commit
+        )
     except (DeltaError, OSError) as error:
         told = address.hide(error)[:200]
         raise DataError(f"{address.uri} cannot be written to: {told}. Nothing was changed there.") from error
