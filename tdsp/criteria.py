@@ -420,11 +420,11 @@ def plot_pareto(ranking: Ranking, metric: Metric, *, ax: "Axes | None" = None) -
             marker = "o" if row["candidate"] == won else "s"
             ax.errorbar(row["explainability"], row["score"], yerr=bars, fmt=marker, color=colour, elinewidth=1.2)
             if row["candidate"] in {won, *front["candidate"]}:  # more names would cover one another; the table has all
-                side = "right" if row["explainability"] < 0.55 else "left"
-                place = (-8 if side == "right" else 8, -4)
-                told: dict[str, Any] = {"textcoords": "offset points", "color": colour, "ha": side}
+                place = (6, 7) if row["candidate"] == won else (8, -4)
+                told: dict[str, Any] = {"textcoords": "offset points", "color": colour}
                 ax.annotate(str(row["candidate"])[:22], (row["explainability"], row["score"]), place, **told)
         ax.set_xlim(0, 1.15)
+        ax.margins(y=0.2)
         better = "higher" if metric.higher_is_better else "lower"
         ax.set_xlabel("Explainability (0 to 1, higher is easier)")
         ax.set_ylabel(f"{metric.label} ({better} is better)")

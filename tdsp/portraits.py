@@ -135,7 +135,7 @@ def plot_association(
     title = f"{above} of {len(values)} columns beat chance"
     if suspects:
         title = f"{_short(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
-    ax = _plot_rows(100 * values, title, "Explained (%), 95 % interval; dashed: chance", ax, suspects)
+    ax = _plot_rows(100 * values, title, "Explained alone (%)", ax, suspects)
     low, high = (100 * scores.set_index("column")[side][:MOST][::-1] for side in ("low", "high"))
     with drawing(ax):
         ax.hlines(range(len(low)), low, high, color=INK, linewidth=1.2)
@@ -143,7 +143,7 @@ def plot_association(
     ax.set_xlim(0, max(100 * float(scores["high"].max()) * 1.05, 300 * chance, 1))
     best = ", ".join(f"{_short(n)} {format_percent(v)}" for n, v in values[:3].items())
     alt = f"Each column alone against the target: {title}. Most explain {best}."
-    how = "How much of the target each column explains alone; the line through a bar is its interval."
+    how = "The line through a bar is its 95 % interval; the dashed line is what chance reaches."
     return described(ax, alt=alt, data=scores, caption=how)
 
 # %% ../notebooks/lib/11_portraits.ipynb #c9db0b16

@@ -9,7 +9,7 @@ import pytest
 from page_numbers import blocks_of, estimates_of, results_of, unfounded
 
 from tdsp.contents import DATASHEET, DOCUMENTS
-from tdsp.core import STAGES
+from tdsp.core import STAGES, read_record
 from tdsp.report import render_run
 from tdsp.runner import pipeline
 
@@ -53,6 +53,14 @@ def test_page_is_accessible_fits_and_fetches_nothing(visit, axe, run_folder: Pat
     seen.page.evaluate(axe + ";0")
     found = seen.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
     assert [(v["id"], v["nodes"][0]["target"]) for v in found] == []
+
+
+def test_titles_fit_a_phone_and_alt_texts_are_short(run_folder: Path):
+    """A title of at most 44 characters, an alt text of at most 40 words; both come from the record."""
+    figures = [entry for entry in read_record(run_folder)["artifacts"] if entry["kind"] == "figure"]
+    assert len(figures) > 6
+    assert [f["title"] for f in figures if len(f["title"]) > 44] == []
+    assert [f["alt"] for f in figures if not 5 < len(f["alt"].split()) <= 40] == []
 
 
 def test_every_picture_says_what_it_shows(visit, run_folder: Path):
