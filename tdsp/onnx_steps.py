@@ -93,7 +93,8 @@ def splines(graph: Graph, table: Table, step: Any) -> str:
     ends = np.array([[curve.t[curve.k], curve.t[-curve.k - 1]] for curve in curves]).T
     rows = max(len(np.unique(curve.t)) - 1 for curve in curves)
     tables = [_spline_table(curve, rows) for curve in curves]
-    x = graph.add("Min", graph.add("Max", matrix(graph, table), ends[:1]), ends[1:])
+    given = matrix(graph, table)
+    x = graph.add("Min", graph.add("Max", given, ends[:1]), ends[1:])
     inner = np.array([starts[1:] for starts, _ in tables])[None]
     passed = graph.add("GreaterOrEqual", graph.add("Unsqueeze", x, np.array([2])), inner)
     interval = graph.add("ReduceSum", graph.add("Cast", passed, to=7), np.array([2]), keepdims=0)
@@ -105,7 +106,20 @@ def splines(graph: Graph, table: Table, step: Any) -> str:
     for power in range(curves[0].k + 1):
         term = graph.add("Gather", np.concatenate([t[1][power][:, :keep] for t in tables]), place, axis=0)
         total = graph.add("Add", graph.add("Mul", total, offset), term) if total else term
+    for compare, at, values in _ends_of(curves):
+        is_there = graph.add("Unsqueeze", graph.add(compare, given, ends[at : at + 1]), np.array([2]))
+        total = graph.add("Where", is_there, values[None, :, :keep], total)
     return graph.add("Reshape", total, np.array([-1, n * keep]))
+
+
+def _ends_of(curves: Sequence[Any]) -> list[tuple[str, int, np.ndarray]]:
+    """Comparison, end (0 lower, 1 upper) and basis functions by column, where knots that coincide make jumps there."""
+    if all(len(np.unique(curve.t)) == len(curve.t) for curve in curves):
+        return []
+    k, first, last = curves[0].k, *(np.array([c(c.t[at]) for c in curves]) for at in (curves[0].k, -curves[0].k - 1))
+    below, above = np.zeros_like(first), np.zeros_like(last)
+    below[:, :k], above[:, -k:] = first[:, :k], last[:, -k:]  # as SplineTransformer continues them
+    return [("Less", 0, below), ("Equal", 1, last), ("Greater", 1, above)]
 
 # %% ../notebooks/lib/32_onnx_steps.ipynb #7c2f491e
 def _search(marks: np.ndarray, feature: int) -> Tree:

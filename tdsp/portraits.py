@@ -197,7 +197,7 @@ def trend_table(moments: pd.Series, columns: pd.DataFrame) -> pd.DataFrame:
     third = np.ceil(moments[known].rank(method="first") / known.sum() * len(THIRDS)).to_numpy()
     rows = []
     for name in columns:
-        values, measure = columns.loc[known, name], "mean"
+        values, measure = columns[name][known], "mean"
         if not is_numeric_dtype(values):
             level = values.value_counts().index[0] if values.notna().any() else ""
             values, measure = values == level, f"share of {_short(level)}"
