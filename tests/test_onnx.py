@@ -153,6 +153,22 @@ def test_a_calibrated_candidate_answers_alike(name: str, task: str) -> None:
     assert form.max_difference < 1e-9
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_splines_answer_alike_where_one_value_is_most_of_a_column() -> None:
+    """Quantiles that coincide at the lower or the upper end, and values within, at and beyond both."""
+    frame, schema, y = table("binary")
+    rng = np.random.default_rng(1)
+    frame["dose"] = np.where(rng.random(len(frame)) < 0.9, 10.0, rng.uniform(0, 10, len(frame)))
+    frame["weight"] = np.where(rng.random(len(frame)) < 0.9, 0.0, rng.uniform(0, 5, len(frame)))
+    for spec in schema["columns"][:2]:
+        spec |= {"min": float(frame[spec["name"]].min()), "max": float(frame[spec["name"]].max())}
+    bends = SplineTransformer(n_knots=6, knots="quantile", extrapolation="constant")
+    pipeline = make_pipeline(columns(flags(), make_pipeline(SimpleImputer(), bends)), LogisticRegression(max_iter=200))
+    form = onnx_form(pipeline.fit(as_features(frame, schema), y), schema, frame)
+    assert form.model, form.reason
+    assert form.max_difference < 1e-10
+
+
 def test_a_value_beside_a_threshold_takes_the_same_branch() -> None:
     """Thresholds are not rounded: values one step of a double apart are told apart, where floats would not."""
     x = np.repeat(1 + np.arange(60) * 1e-9, 10)
