@@ -191,7 +191,8 @@ def accept_slices(run: Run, p: Parameters, door: Door) -> pd.DataFrame:
         random_state=p.random_state,
     )
     if judged:
-        run.add_gate(slice_gate(judged, p.slice_floor, metric))
+        gate = slice_gate(judged, p.slice_floor, metric)
+        run.add_gate(replace(gate, name=f"{gate.name}, as served"))
     return slices_table(judged)
 
 
