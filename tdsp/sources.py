@@ -160,6 +160,8 @@ def local_files(uri: str, root: Path) -> list[tuple[Path, tuple[tuple[str, str],
         return [(file, _keys_of(file.parts)) for file in found]
     if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        if path.is_symlink():
+            raise DataError(f"{path} is a link to {path.readlink()}, where nothing lies. Mend the link.")
         raise DataError(f"there is no file {path}.{did_you_mean(path.name, beside)}")
     return [(path, ())]
 

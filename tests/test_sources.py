@@ -149,6 +149,13 @@ def test_files_of_every_kind_load_with_types_rows_and_hash(tmp_path, uri):
     require_same(load_source("t", uri, root=tmp_path, lake=tmp_path / "lake"), tmp_path / "lake")
 
 
+def test_a_link_to_nothing_is_called_one(tmp_path):
+    """Its own name would be the closest one, which helps nobody."""
+    (tmp_path / "air.csv").symlink_to("moved/air.csv")
+    with pytest.raises(DataError, match=r"air\.csv is a link to moved/air\.csv, where nothing lies"):
+        load_source("air", "air.csv", root=tmp_path)
+
+
 def test_folders_give_their_values_and_patterns_their_files(tmp_path):
     """`month=1` is a column; text files that fit a pattern are typed together."""
     write_partitioned(tmp_path / "flights")
@@ -416,6 +423,7 @@ def azure(tmp_path_factory):
     pytest.importorskip("adlfs", reason="adlfs is in the extra `cloud`")
     azurite = shutil.which(os.environ.get("AZURITE", "azurite-blob"))
     if not azurite:
+        assert "AZURITE" not in os.environ, "AZURITE names no program"
         pytest.skip("no azurite-blob here: npm install azurite, and name node_modules/.bin/azurite-blob in AZURITE")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
