@@ -117,3 +117,17 @@ def test_a_worker_that_is_killed_costs_its_own_member_only(tmp_path):
     board = run_batch(members, watch=kill_once)
     assert [progress.exit_code for progress in board] == [1, 0]
     assert board[0].problem == "The process that ran it ended with SIGKILL."
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot give processors away")
+def test_workers_share_the_processors(tmp_path):
+    """Two workers have no processor in common, where there are two; each has at least one."""
+    note = "import os\nrun.note(cores=sorted(os.sched_getaffinity(0)), seed=p.cv_folds)"
+    file = write_project(tmp_path, {"3_modeling": [note, FINISH.format("")]})
+    members = make_members([file], {}, {"cv_folds": ["3", "5"]})
+    board = run_batch(members, jobs=2, out=str(tmp_path / "outputs"))
+    assert [one.exit_code for one in board] == [0, 0]
+    one, other = (set(read_record(Path(p.folder))["facts"]["cores"]["value"]) for p in board)
+    every = os.sched_getaffinity(0)
+    assert one and other and one | other <= every
+    assert not one & other or len(every) == 1

@@ -119,7 +119,8 @@ def run_batch(
     board = [Progress(member) for member in members]
     news: SimpleQueue[None] = SimpleQueue()
     waiting = iter(board)
-    lock, workers = threading.Lock(), [Worker(options) for _ in range(min(jobs, len(board)))]
+    count = min(jobs, len(board))
+    lock, workers = threading.Lock(), [Worker(options, (number, count)) for number in range(count)]
     stopped = threading.Event()
 
     def serve(worker: Worker) -> None:
@@ -165,8 +166,9 @@ def _watch(
 class Worker:
     """A process that runs members one after another; a new one takes its place when it dies."""
 
-    def __init__(self, options: Mapping[str, Any]):
+    def __init__(self, options: Mapping[str, Any], share: tuple[int, int] = (0, 1)):
         self.options = dict(options)
+        self.share = share  # its number, and how many there are
         self.process: subprocess.Popen[str] | None = None
         self.interrupted = False
 
@@ -196,7 +198,7 @@ class Worker:
 
     def _process(self) -> "subprocess.Popen[str]":
         if self.process is None or self.process.poll() is not None:
-            command = [sys.executable, "-m", "tdsp.runner.many", str(os.getpid())]
+            command = [sys.executable, "-m", "tdsp.runner.many", *map(str, (os.getpid(), *self.share))]
             # A session of its own: Ctrl-C in the terminal reaches the parent alone, which tells the workers once.
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -218,8 +220,9 @@ class Worker:
 
 
 # the worker --------------------------------------------------------------------------------------------------------
-def work(parent: int) -> None:
+def work(parent: int, number: int, count: int) -> None:
     """Run the jobs that come as JSON lines on stdin, tell of them on stdout, and end with the parent."""
+    take_share(number, count)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with _own_stdout() as tell:
         for line in sys.stdin:
@@ -228,6 +231,13 @@ def work(parent: int) -> None:
             tell(result)
             if result["exit_code"] == INTERRUPTED:
                 return
+
+
+def take_share(number: int, count: int) -> None:
+    """Keep to a part of the processors, where the system can: workers that each use all of them crowd one another."""
+    if hasattr(os, "sched_setaffinity"):
+        every = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, every[number::count] or [every[number % len(every)]])
 
 
 def _run(job: dict[str, Any], watch: Callable[[Step], object]) -> dict[str, Any]:
@@ -264,4 +274,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[1]))
+    work(*map(int, sys.argv[1:4]))
