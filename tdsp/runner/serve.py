@@ -139,16 +139,30 @@ PARSE_ALOUD = 200_000  # bytes of a body from which on it is read in a thread
 
 def make_app(service: Service, token: str = "") -> Any:
     """The ASGI application."""
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
+
+    app = FastAPI(
+        title="tdsp serve", lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    _add_faults(app)
+    _add_predictions(app, service)
+    _add_facts(app, service)
+    _add_form(app, service)
+    app.openapi = lambda: describe(app.routes, service.served)  # type: ignore[method-assign]
+    return Guard(app, service.limits, token, service.metrics.observe)
+
+
+def _tell(content: Any) -> Any:
     from fastapi.responses import Response
-    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    return Response(json.dumps(content), media_type="application/json")
+
+
+def _add_faults(app: Any) -> None:
+    """What is answered where there is no prediction."""
+    from fastapi import Request
+    from fastapi.responses import Response
     from starlette.exceptions import HTTPException
-
-    title, limits = "tdsp serve", service.limits
-    app = FastAPI(title=title, lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False)
-
-    def tell(content: Any, status: int = 200) -> Response:
-        return Response(json.dumps(content), status, media_type="application/json")
 
     @app.exception_handler(BadRequest)
     async def refuse(_: Request, error: BadRequest) -> Response:
@@ -164,23 +178,33 @@ def make_app(service: Service, token: str = "") -> Any:
     async def gone(_: Request, __: ConnectionResetError) -> Response:
         return Response(status_code=400)  # nobody reads it
 
-    async def invocations(request: Request) -> Response:
+
+def _add_predictions(app: Any, service: Service) -> None:
+    """MLflow's protocol."""
+
+    async def invocations(request: Any) -> Any:
         kind, _, parameters = request.headers.get("content-type", "").partition(";")
         read = READERS.get(kind.strip().lower())
         charset = parameters.lower().replace('"', "").replace(" ", "")
         if read is None or charset not in ("", "charset=utf-8"):
             raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
-        body, served = await read_body(request, limits.body_bytes), service.served
+        body, served = await read_body(request, service.limits.body_bytes), service.served
         if len(body) < PARSE_ALOUD:
             rows = read(served.reader, body)
         else:
             rows = await asyncio.to_thread(read, served.reader, body)
         predicted = await service.predict(served, rows, request.scope["request_id"])
         told = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
-        return tell(told | ({"warnings": rows.warnings} if rows.warnings else {}))
+        return _tell(told | ({"warnings": rows.warnings} if rows.warnings else {}))
 
     # Starlette's own route: on the path that counts, FastAPI's search for parameters would cost as much as the model.
     app.add_route("/invocations", invocations, methods=["POST"], include_in_schema=False)
+
+
+def _add_facts(app: Any, service: Service) -> None:
+    """What the service says of itself."""
+    from fastapi.responses import Response
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
     @app.get("/health", summary="The process answers")
     @app.get("/ping", include_in_schema=False)
@@ -191,11 +215,11 @@ def make_app(service: Service, token: str = "") -> Any:
     async def ready() -> Response:
         served = service.served
         problem = {"problem": service.problem} if service.problem else {}
-        return tell({"name": served.name, "version": served.version, "engine": served.engine, **problem})
+        return _tell({"name": served.name, "version": served.version, "engine": served.engine, **problem})
 
     @app.get("/example", summary="A body for /invocations that this model answers")
     async def example() -> Response:
-        return tell({"dataframe_records": [service.served.example]})
+        return _tell({"dataframe_records": [service.served.example]})
 
     @app.get("/version", include_in_schema=False)
     async def version() -> Response:
@@ -205,13 +229,19 @@ def make_app(service: Service, token: str = "") -> Any:
     async def metrics() -> Response:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+
+def _add_form(app: Any, service: Service) -> None:
+    """A page where a person can try the model."""
+    from fastapi import Request
+    from fastapi.responses import Response
+
     @app.get("/", include_in_schema=False)
     async def form() -> Response:
         return page(service.served, written(service.served.example))
 
     @app.post("/", include_in_schema=False)
     async def try_it(request: Request) -> Response:
-        served, body = service.served, await read_body(request, limits.body_bytes)
+        served, body = service.served, await read_body(request, service.limits.body_bytes)
         try:
             sent = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10_000)
         except ValueError:
@@ -223,9 +253,6 @@ def make_app(service: Service, token: str = "") -> Any:
             return page(served, texts, error=error)
         predicted = await service.predict(served, rows, request_id="")  # a person who tries is no traffic
         return page(served, texts, answer=predicted[0].tolist(), warnings=rows.warnings)
-
-    app.openapi = lambda: describe(app.routes, service.served)  # type: ignore[method-assign]
-    return Guard(app, limits, token, service.metrics.observe)
 
 
 # the process --------------------------------------------------------------------------------------------------------
