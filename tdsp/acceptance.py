@@ -54,9 +54,11 @@ def served(folder: Path) -> Iterator[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(command, cwd=scratch, text=True, **pipes)  # type: ignore[call-overload]
         try:
-            said = process.stdout.readline()
-            if not (found := re.search(r"http://\S+/", said)):
-                raise BundleError(f"The service of {folder} did not start: {said}{process.stdout.read()}".strip())
+            said, found = "", None
+            while not found and (line := process.stdout.readline()):  # a warning may come before the address
+                said, found = said + line, re.search(r"http://\S+/", line)
+            if not found:
+                raise BundleError(f"The service of {folder} did not start: {said}".strip())
             _wait_until_ready(found[0], process)
             yield found[0]
         finally:

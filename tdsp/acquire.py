@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['CASE_ROWS', 'KEY_COLUMNS', 'LEAST_SHIFT', 'LEAST_FLATTERY', 'split_by', 'settle_parts', 'not_learned',
-           'settle_schema', 'demand', 'profile_run', 'dictionary_of', 'case_of', 'find_problems', 'questions_of',
-           'findings_table', 'moments_of', 'key_trends', 'trend_of', 'event_of', 'portraits_of', 'shift_of',
-           'orders_of', 'flattery_findings', 'orders_table', 'findings_gate', 'note_findings', 'score_unseen']
+           'settle_schema', 'stated_reading', 'demand', 'profile_run', 'dictionary_of', 'case_of', 'find_problems',
+           'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of', 'event_of', 'portraits_of',
+           'shift_of', 'orders_of', 'flattery_findings', 'orders_table', 'findings_gate', 'note_findings',
+           'score_unseen']
 
 # %% ../notebooks/lib/23_acquire.ipynb #3d78d8f9
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,8 +92,19 @@ def settle_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target)
     )
     contract = read_contract(parameters_folder(find_root()) / f"{run.record['project']}.contract.yaml")
     schema = demand(schema, contract) if contract else schema
+    if reading := stated_reading(p):
+        schema = dict(schema) | {"reading": reading}
     run.write_json("schema", schema)
     return schema
+
+
+def stated_reading(p: Parameters) -> dict[str, Any]:
+    "How the rows are written, as far as somebody stated it: a request is read like the rows of training."
+    names = ("encoding", "separator", "decimal", "thousands")
+    ways = {name: next(iter(getattr(p, name).values()), "") for name in names}
+    known: dict[str, Any] = ways if len(p.sources) == 1 else {}  # several are joined by SQL
+    known |= {"missing_codes": sorted(map(str, p.missing_codes)), "columns": sorted(p.read_as.items())}
+    return {name: value for name, value in known.items() if value}
 
 
 def demand(schema: Mapping[str, Any], contract: Contract) -> dict[str, Any]:

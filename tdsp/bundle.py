@@ -271,6 +271,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             folder.rename(former)
         temporary.rename(folder)
     finally:
+        if former.exists() and not folder.exists():
+            former.rename(folder)  # the new one did not get there: the old one comes back
         for leftover in (temporary, former):
             shutil.rmtree(leftover, ignore_errors=True)
 

@@ -59,6 +59,7 @@ class Task:
     n_rows: int
     n_encoded: int  # columns of the linear model: numbers, flags of missing ones, levels
     random_state: int
+    n_levels: int = 0  # of the column in `text` that has most
 
     @property
     def size(self) -> float:
@@ -84,7 +85,8 @@ def task_of(X: pd.DataFrame, kind: str, random_state: int) -> Task:
     text, many, prose = (tuple(n for n, sort in sorts.items() if sort == s) for s in ("text", "many", "prose"))
     levels = sum(X[name].nunique() for name in text) + len(many) + PROSE_COLUMNS * len(prose)
     n_encoded = len(filled) + int(X[filled].isna().any().sum()) + levels
-    return Task(kind, text, many, prose, tuple(filled), len(X), n_encoded, random_state)
+    most = max((X[name].nunique() for name in text), default=0)
+    return Task(kind, text, many, prose, tuple(filled), len(X), n_encoded, random_state, most)
 
 
 PROSE_COLUMNS = 24  # numbers that stand for a column of words
@@ -211,7 +213,7 @@ def hist_gb_model(task: Task, settings: Settings) -> Any:
     "scikit-learn's histogram gradient boosting with its usual settings from 1,500 rows on."
     kind = HistGradientBoostingRegressor if task.kind == "regression" else HistGradientBoostingClassifier
     return kind(
-        max_bins=255 if task.n_rows >= 1500 else 63,  # three times faster with 13 classes and 279 columns
+        max_bins=255 if task.n_rows >= 1500 or task.n_levels > 60 else 63,  # three times faster with 13 classes
         categorical_features=list(range(len(task.text))) or None,
         early_stopping=False,
         learning_rate=0.05 + 0.05 * task.size,

@@ -211,6 +211,7 @@ def fit_ranges(y: np.ndarray, told: np.ndarray, *, level: float) -> Ranges:
     require_level(level)
     n_groups = int(np.clip(len(y) // 200, 1, 5))
     edges = np.unique(np.quantile(told, np.linspace(0, 1, n_groups + 1)[1:-1]))
+    edges = edges[edges > told.min()]  # where predictions tie at the least one, nothing lies below it
     group = np.searchsorted(edges, told, side="right")
     ends = [_ends(np.sort((y - told)[group == k]), level) for k in range(len(edges) + 1)]
     low, high = zip(*ends, strict=True)

@@ -179,6 +179,8 @@ def partial_dependence(
     found = []
     for name in features:
         grid = _grid(X[name])
+        if not grid:
+            continue  # no value among the rows that were looked at
         told = np.array([predict(rows.assign(**{name: value})) for value in grid]).reshape(len(grid), len(rows), -1)
         k = int(np.ptp(told.mean(axis=1), axis=0).argmax())
         mean, spread = told[:, :, k].mean(axis=1), (told[:, :, k] - told[:, :, k].mean(axis=0)).std(axis=1)

@@ -115,8 +115,10 @@ def make_folds(
         pairs = _time_pairs(at, n_folds)
     else:
         pairs = [p for i in range(rounds) for p in _random_pairs(y[rows], at, task, n_folds, random_state + i)]
+    if task != "regression":  # a block that learns from one class teaches nothing
+        pairs = [pair for pair in pairs if len(np.unique(y[rows][pair[0]])) > 1] or pairs
     pairs = pairs[-1:] if one else pairs
-    sentence = _sentence(len(pairs) // rounds, kind, len(rows), rounds)
+    sentence = _sentence(max(len(pairs) // rounds, 1), kind, len(rows), rounds)
     return Folds(kind, tuple((rows[fit], rows[score]) for fit, score in pairs), len(rows), sentence)
 
 

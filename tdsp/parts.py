@@ -73,7 +73,15 @@ def _join(parts: list[Path], target: Path) -> None:
         else:
             with pq.ParquetWriter(temporary, pq.read_schema(parts[0]), compression="zstd") as writer:
                 for part in parts:
-                    writer.write_table(pq.read_table(part))
+                    writer.write_table(_as_first(pq.read_table(part), writer.schema, target))
+
+
+def _as_first(table: pa.Table, schema: pa.Schema, target: Path) -> pa.Table:
+    """The rows in the types of the first part. Raises DataError where that would lose something."""
+    try:
+        return table.cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise DataError(f"{target.name}: the source's files differ in a column's type: {error}. Align them.") from error
 
 
 def _skip_header(source: Any) -> None:
@@ -110,6 +118,7 @@ class Parts:
         beside = rejects_path(self.target)
         _join(rejects, beside) if rejects else beside.unlink(missing_ok=True)
         _join([self._path(number, self._suffix) for number in range(count)], self.target)
+        (self.folder / "job.json").unlink()  # first: what a kill leaves behind is then no job to take up
         shutil.rmtree(self.folder)
         return beside if rejects else None
 

@@ -101,6 +101,7 @@ def _numbers(scan: Scan, x: str) -> dict[str, Any]:
         "SELECT min(v), max(v), avg(v), stddev_samp(v), count(*) FILTER (WHERE v = 0), "
         f"{quantile}(v, [0.01, 0.25, 0.5, 0.75, 0.99]) {cells}"
     )[0]
+    mean, spread = (value if value and math.isfinite(value) else 0.0 for value in (mean, spread))
     q = [float(value) for value in quantiles]
     wide = 3 * (q[3] - q[1])
     first, last = q[0], q[4] if q[4] > q[0] else q[0] + 1

@@ -119,7 +119,7 @@ def _as_numbers(column: pd.Series) -> np.ndarray:
     if _kind_of(column) == "text":
         codes = pd.factorize(column)[0].astype(float)
         return np.where(codes < 0, np.nan, codes)
-    return column.astype("float64").to_numpy(dtype=np.float32).astype(float)
+    return column.astype("float64").clip(-3e38, 3e38).to_numpy(dtype=np.float32).astype(float)  # as trees hold them
 
 # %% ../notebooks/lib/11_quality.ipynb #fdf763b8
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,8 @@ def _numbers_of(X: pd.DataFrame) -> np.ndarray:
 def _fitted(numbers: np.ndarray, question: _Question, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     "What a model of the training rows predicts for the test rows; columns that are empty there are left out."
     there = ~np.isnan(numbers[train]).all(axis=0)
+    if not there.any():
+        return np.tile(np.asarray(question.wanted[train], dtype=float).mean(axis=0), (len(test), 1))
     model = _model_for(question.task).fit(numbers[train][:, there], question.y[train])
     return _predict(model, numbers[test][:, there], question)
 

@@ -10,6 +10,7 @@ __all__ = ['Version', 'Move', 'Board', 'models_folder', 'read_board', 'write_boa
 # %% ../notebooks/lib/34_registry.ipynb #07f7f1ab
 import json
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -217,6 +218,7 @@ def _fetch(client: Any, version: Version, outputs: Path) -> None:
     """Bring the bundle of a version here, unless it is. Raises BundleError for one that is not what was registered."""
     if folder_of(version, outputs).exists():
         return
+    models_folder(outputs).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models_folder(outputs)) as scratch:
         _place(version, Path(client.download_artifacts(version.mlflow_run_id, "model", scratch)), outputs)
 
@@ -226,16 +228,16 @@ def _place(version: Version, source: Path, outputs: Path) -> None:
     folder = folder_of(version, outputs)
     with replacing_folder(folder) as temporary:
         shutil.copytree(source, temporary, dirs_exist_ok=True)
-        loader.check_bundle(temporary, version.bundle_sha256)
+        try:
+            loader.check_bundle(temporary, version.bundle_sha256)
+        except loader.BundleCheckError as error:
+            raise BundleError(f"{version.name} {version.version}: {error}") from error
     write_atomic(folder.parent / "version.json", canonical_json(version))
 
 
 def _refresh(client: Any, name: str, outputs: Path) -> Board:
-    """Write the board as MLflow has it, once the models that an alias names are here."""
+    """Write the board as MLflow has it; bundles come when somebody asks for them."""
     board = _from_mlflow(client, name)
-    models_folder(outputs).mkdir(parents=True, exist_ok=True)
-    for number in set(board.aliases.values()):
-        _fetch(client, board.version(number), outputs)
     write_board(board, outputs)
     return board
 
@@ -244,7 +246,7 @@ def refresh(outputs: Path | None = None) -> list[Board]:
     """Read every registered name anew and write its board."""
     outputs = _outputs(outputs)
     with _registry(outputs) as client:
-        return [_refresh(client, model.name, outputs) for model in client.search_registered_models()]
+        return [_refresh(client, model.name, outputs) for model in client.search_registered_models(max_results=1000)]
 
 # %% ../notebooks/lib/34_registry.ipynb #27dc4ed2
 def _require_gate(name: str, run_id: str, verdict: str, reason: str) -> None:
@@ -277,16 +279,27 @@ def _register(client: Any, folder: Path, outputs: Path) -> Version:
 
 
 def _move(client: Any, version: Version, alias: str, by: str, reason: str, outputs: Path) -> None:
-    """Note the move, make it, and write the board."""
+    """Bring the bundle here, make the move, note it, and write the board: a model that cannot be had moves nothing."""
+    _fetch(client, version, outputs)
     board, name = _from_mlflow(client, version.name), version.name
     before = board.aliases.get(alias)
     if before != version.version:
         move = Move(utc_now(), alias, before, version.version, by, reason.strip())
-        client.set_registered_model_tag(name, f"{_MOVE}{len(board.history) + 1:06d}", json.dumps(asdict(move)))
+        key = f"{_MOVE}{len(board.history) + 1:06d}-{secrets.token_hex(3)}"  # machines that share a server may meet
         client.set_registered_model_alias(name, alias, str(version.version))
+        client.set_registered_model_tag(name, key, json.dumps(asdict(move)))
     if alias == "champion" and board.aliases.get("challenger") == version.version:
         client.delete_registered_model_alias(name, "challenger")
     _refresh(client, name, outputs)
+
+
+def _as_now(client: Any, spec: str) -> Version:
+    """The version that NAME@ALIAS or NAME@NUMBER means on the server at this moment."""
+    name, _, wanted = spec.rpartition("@")
+    board = _from_mlflow(client, name)
+    if not wanted.isdigit() and wanted not in board.aliases:
+        raise BundleError(f"{name} has no {wanted!r} any more. See: tdsp models {name}")
+    return board.version(int(wanted) if wanted.isdigit() else board.aliases[wanted])
 
 
 def promote(spec: str | Path, *, alias: str = "champion", reason: str = "", outputs: Path | None = None) -> Version:
@@ -295,10 +308,11 @@ def promote(spec: str | Path, *, alias: str = "champion", reason: str = "", outp
     version = None if Path(spec).exists() else find_version(str(spec), outputs)
     folder = None if version else find_bundle(spec, outputs)
     record = read_record(folder.parent) if folder else {}
-    name, run_id = (version.name, version.run_id) if version else (record["project"], record["run_id"])
-    _require_gate(name, run_id, version.verdict if version else record["verdict"], reason)
+    if folder:
+        _require_gate(record["project"], record["run_id"], record["verdict"], reason)
     with _registry(outputs) as client:
-        version = version or _register(client, folder, outputs)  # type: ignore[arg-type]
+        version = _register(client, folder, outputs) if folder else _as_now(client, str(spec))
+        _require_gate(version.name, version.run_id, version.verdict, reason)
         _move(client, version, alias, "gate" if version.verdict == "accepted" else "reason", reason, outputs)
     return version
 

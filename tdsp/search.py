@@ -125,18 +125,40 @@ def _ensemble(
     names = [name for name in names if limit.slowness * _final_seconds(question, found[name]) <= limit.rest][:POOL]
     if len(names) < 2:
         return []
-    y = np.concatenate([question.y[score] for _, score in cv.pairs])
-    some = np.unique(np.linspace(0, len(y) - 1, min(len(y), 20_000)).astype(int))
-    whole = [np.concatenate(told[name])[some] for name in names]
-    weights = greedy_weights(lambda told: -signed(metric.function(y[some], told), metric), whole)
+    weights = _weights_on(question, told, names, range(cv.n_folds))
     weights = _affordable(weights, [limit.slowness * _final_seconds(question, found[n]) for n in names], limit.rest)
     if (weights > 0).sum() < 2:
         return []
     parts = tuple((found[name], float(w)) for name, w in zip(names, weights, strict=True) if w > 0)
-    mixed = [np.sum([w * told[c.name][i] for c, w in parts], axis=0) for i in range(cv.n_folds)]
+    mixed = [_mixed_elsewhere(question, told, names, i) for i in range(cv.n_folds)]
     made = scored_candidate(question, ENSEMBLE, mixed, family=ENSEMBLE, parts=parts)
     fitting, predicting = sum(c.fit_seconds for c, _ in parts), sum(c.predict_seconds for c, _ in parts)
     return [replace(made, fit_seconds=fitting, predict_seconds=predicting)]
+
+
+def _weights_on(
+    question: Question,
+    told: Mapping[str, list[np.ndarray]],
+    names: Sequence[str],
+    folds: Sequence[int],
+    *,
+    most: int = 20_000,  # rows that are looked at
+) -> np.ndarray:
+    "Weights of the average with the least loss on these folds."
+    metric, y = question.metric, np.concatenate([question.y[question.cv.pairs[i][1]] for i in folds])
+    some = np.unique(np.linspace(0, len(y) - 1, min(len(y), most)).astype(int))
+    whole = [np.concatenate([told[name][i] for i in folds])[some] for name in names]
+    return greedy_weights(lambda mixed: -signed(metric.function(y[some], mixed), metric), whole)
+
+
+def _mixed_elsewhere(
+    question: Question, told: Mapping[str, list[np.ndarray]], names: Sequence[str], fold: int
+) -> np.ndarray:
+    "The average's predictions for a fold with weights that other rows have chosen: its score is out of fold, too."
+    rows = question.cv.pairs[fold][1]
+    rest = [i for i, (_, other) in enumerate(question.cv.pairs) if not np.isin(other, rows).any()] or [fold]
+    weights = _weights_on(question, told, names, rest, most=4000)
+    return np.asarray(np.sum([w * told[name][fold] for name, w in zip(names, weights, strict=True)], axis=0))
 
 
 def _affordable(weights: np.ndarray, seconds: Sequence[float], left: float) -> np.ndarray:

@@ -100,4 +100,7 @@ def sieve(frame: pd.DataFrame, schema: Mapping[str, Any]) -> tuple[pd.DataFrame,
             for position in np.flatnonzero(mask):
                 cell = "" if shown is None else f"{str(shown.iloc[position])[:40]!r} "
                 reasons.setdefault(int(position), []).append(f"{name}: {cell}{words}")
-    return frame.assign(**columns), {position: "; ".join(told) for position, told in sorted(reasons.items())}
+    whole = frame.copy(deep=False)
+    for name, values in columns.items():
+        whole[name] = values
+    return whole, {position: "; ".join(told) for position, told in sorted(reasons.items())}

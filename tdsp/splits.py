@@ -144,15 +144,15 @@ def _require_both(labels: pd.Series | None, is_test: np.ndarray, kind: str) -> N
             )
 
 # %% ../notebooks/lib/12_splits.ipynb #6f00ecd3
-def _units_of_time(times: pd.Series, column: str) -> pd.Series:
-    "Days where there are many, else the values themselves. Raises DataError for what is no time."
+def _units_of_time(times: pd.Series, column: str, *, whole_days: bool = False) -> pd.Series:
+    "Days where there are many or they are asked for, else the values themselves. Raises DataError for what is no time."
     if not (dtypes.is_datetime64_any_dtype(times) or dtypes.is_numeric_dtype(times)):
         times = _parsed(times, column)
     if times.isna().any():
         raise DataError(f"time column {column!r} is empty in {times.isna().sum():,} rows. Leave them out by SQL.")
     if dtypes.is_datetime64_any_dtype(times):
         days = times.dt.normalize()
-        return days if days.nunique() >= MANY_DAYS else times
+        return days if whole_days or days.nunique() >= MANY_DAYS else times
     return times
 
 
@@ -291,7 +291,8 @@ def units_of(df: pd.DataFrame, split: Split) -> np.ndarray | None:
         return None
     if split.kind == "group":
         return _group_labels(df[split.column]).to_numpy(dtype=object)
-    return _units_of_time(df[split.column], split.column).map(_name_of).to_numpy(dtype=object)
+    by_day = len(str(split.cut)) == len("2013-10-19")  # a part of few days still has days for its units
+    return _units_of_time(df[split.column], split.column, whole_days=by_day).map(_name_of).to_numpy(dtype=object)
 
 # %% ../notebooks/lib/12_splits.ipynb #c475b2fd
 NEAR_ROWS = 100_000  # more are not compared after rounding

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 from sklearn.pipeline import Pipeline
 
 from .bundle import Bundle, choose_golden, describe_pipeline, reference_profile, write_bundle
@@ -189,7 +190,10 @@ def take_parts(frame: pd.DataFrame, split: Split, target: str) -> tuple[pd.DataF
 
 def times_of(part: pd.DataFrame, split: Split) -> pd.Series | None:
     "The moments of the rows, where the split is by time."
-    return part[split.column] if split.kind == "time" else None
+    times = part[split.column] if split.kind == "time" else None
+    if times is None or is_datetime64_any_dtype(times) or is_numeric_dtype(times):
+        return times
+    return pd.to_datetime(times, format="ISO8601")  # the split has read them so
 
 
 def read_split(run: Run) -> Split:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DETECT', 'ENCODINGS', 'MARKS', 'SEPARATORS', 'SAMPLE_ROWS', 'SAMPLE_CHARS', 'LONGEST', 'MISSING', 'ODD_SHARE',
-           'ODD_NUMBERS', 'ROW', 'TOO_LONG', 'HEADERS', 'Reading', 'decode', 'Layout', 'detect_layout', 'unwrap',
-           'type_columns', 'read_text', 'Cells', 'read_cells', 'type_cells']
+           'ODD_NUMBERS', 'ROW', 'TOO_LONG', 'HEADERS', 'Reading', 'reading_of', 'decode', 'Layout', 'detect_layout',
+           'unwrap', 'number_of', 'type_columns', 'decimal_of', 'read_text', 'Cells', 'read_cells', 'type_cells']
 
 # %% ../notebooks/lib/05_text.ipynb #c8761594
 import csv
@@ -14,7 +14,7 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,12 @@ class Reading:
 
 
 DETECT = Reading()
+
+
+def reading_of(stored: Mapping[str, Any]) -> Reading:
+    "A reading as JSON has kept it."
+    pairs = tuple((str(name), str(how)) for name, how in stored.get("columns", ()))
+    return Reading(**{**stored, "columns": pairs, "missing_codes": tuple(stored.get("missing_codes", ()))})
 
 # %% ../notebooks/lib/05_text.ipynb #0619d0f7
 ENCODINGS = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a byte-order mark"}
@@ -243,7 +249,7 @@ def _as_marked_numbers(
     if len(marks) > 1 or not any(_is_number(text) for text in texts[:200] if text):
         return None  # text, or amounts in two currencies
     for sign in (decimal,) if reading.decimal or reading.thousands else (decimal, {".": ",", ",": "."}[decimal]):
-        numbers = [_number(text, sign, reading.thousands) if text else None for text in texts]
+        numbers = [number_of(text, sign, reading.thousands) if text else None for text in texts]
         odd = [i for i, text in enumerate(texts) if text and numbers[i] is None and text.lower() not in _NO_VALUE]
         found = len(set(numbers) - {None})
         rows = sum(counts[i] for i, text in enumerate(texts) if text)
@@ -254,7 +260,7 @@ def _as_marked_numbers(
     return None
 
 
-def _number(text: str, decimal: str, thousands: str = "") -> float | None:
+def number_of(text: str, decimal: str, thousands: str = "") -> float | None:
     found = _SIGNS.fullmatch(text) if len(text) <= LONGEST else None
     groups = _groups(decimal, thousands).fullmatch(found["digits"]) if found else None
     if not found or not groups or bool(found[1]) != bool(found[7]):
@@ -345,7 +351,7 @@ def type_columns(
 ) -> tuple[pa.Table, list[tuple[str, str]]]:
     "The table with every column in its kind, and pairs of column name and remark. DataError where `reading` is wrong."
     codes = pa.array(sorted(MISSING | {str(code) for code in (*missing_codes, *reading.missing_codes)}), pa.string())
-    decimal = _stated_decimal(reading) or _decimal_sign(table)
+    decimal = decimal_of(table, reading)
     wanted = dict(reading.columns)
     columns, remarks = [], []
     for name in table.column_names:
@@ -360,6 +366,11 @@ def type_columns(
         columns.append(typed.take(encoded.indices))
         remarks += [(name, f"{name}: {found}")] * bool(found)
     return pa.table(columns, names=table.column_names), remarks
+
+
+def decimal_of(table: pa.Table, reading: Reading = DETECT) -> str:
+    "The decimal sign of a table of texts: as stated, or as most columns of numbers write it."
+    return _stated_decimal(reading) or _decimal_sign(table)
 
 
 def _stated_decimal(reading: Reading) -> str:

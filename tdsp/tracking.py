@@ -223,8 +223,8 @@ def _log(client: Any, folder: Path, outputs: Path) -> str:
         child = client.create_run(experiment, start_time=began, tags={"mlflow.parentRunId": run_id}).info.run_id
         _log_entries(client, child, part, ended)
         client.set_terminated(child, "FINISHED", ended)
-    client.set_tag(run_id, "tdsp.complete", "true")
     client.set_terminated(run_id, _STATUS[status_of(record)], ended)
+    client.set_tag(run_id, "tdsp.complete", "true")
     return str(run_id)
 
 # %% ../notebooks/lib/33_tracking.ipynb #13f46f77
@@ -260,7 +260,15 @@ def read_tracked(folder: Path) -> Tracked | None:
 def waiting(outputs: Path) -> list[Path]:
     """Runs that have ended and were not sent, oldest first."""
     queued = [folder for folder in list_runs(outputs) if (t := read_tracked(folder)) and t.state == "waiting"]
-    return [folder for folder in reversed(queued) if status_of(read_record(folder)) != "running"]
+    return [folder for folder in reversed(queued) if _has_ended(folder)]
+
+
+def _has_ended(folder: Path) -> bool:
+    """Whether a run can be sent; one whose record cannot be read here must not hold up the others."""
+    try:
+        return status_of(read_record(folder)) != "running"
+    except RunError:
+        return False
 
 
 @contextmanager

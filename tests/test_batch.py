@@ -131,7 +131,7 @@ def test_typed_cells_equal_the_table_that_training_sees(tmp_path: Path) -> None:
     """The same file through `ingest` and through `batch` gives the same columns."""
     data = save(tmp_path / "new.csv", flights().drop(columns=["flight", "remark"]))
     trained = load_table({"table": data.name}, None, root=tmp_path, lake=tmp_path / "lake").frame
-    cells = batch.read_cells(data.read_bytes(), data.name)
+    cells = batch.read_cells(data.read_bytes(), data.name, SCHEMA)
     pd.testing.assert_frame_equal(
         as_features(type_cells(cells, SCHEMA), SCHEMA), as_features(trained, SCHEMA), check_exact=True
     )
@@ -482,3 +482,49 @@ def test_a_changed_model_is_refused_before_the_data_are_read(model: Path, tmp_pa
     with pytest.raises(BundleError, match=r"__init__\.py was changed"):
         predict_file(folder, save(tmp_path / "new.csv"), tmp_path / "out.csv")
     assert {path.name for path in tmp_path.iterdir()} == {"model", "new.csv"}
+
+
+@pytest.fixture
+def stated(tmp_path: Path) -> Path:
+    """A model whose training rows had a decimal comma and -1 for a gap, as somebody stated."""
+    schema = SCHEMA | {"columns": SCHEMA["columns"][:1], "reading": {"decimal": ",", "missing_codes": ["-1"]}}
+    frame, folder = flights()[["distance"]], tmp_path / "m"
+    y = (frame["distance"].fillna(0) > 2000).to_numpy().astype(int)
+    pipeline = fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0)
+    write_bundle(folder, name="late", pipeline=pipeline, schema=schema, golden_frame=frame.head(20), reference={})
+    return folder
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_rows_are_read_as_training_read_them(stated: Path, tmp_path: Path, monkeypatch, whole: bool) -> None:
+    """Also where one odd cell makes a text of the column, and where the file is read in pieces."""
+    monkeypatch.setattr(batch, "WHOLE", batch.WHOLE if whole else 10)
+    (tmp_path / "new.csv").write_text("distance;note\n1.234;a\n2.345,5;b\n-1;c\nfar;d\n")
+    pd.DataFrame({"distance": [1234, 2345.5, np.nan]}).to_parquet(tmp_path / "same.parquet")
+    scored = predict_file(stated, tmp_path / "new.csv", tmp_path / "out.csv")
+    predict_file(stated, tmp_path / "same.parquet", tmp_path / "same.csv")
+    told, same = (pd.read_csv(tmp_path / name, sep=",")["probability"] for name in ("out.csv", "same.csv"))
+    assert scored.rejected == 1 and told.tolist() == same.tolist()
+    assert scored.missing == {"distance": 1}
+
+
+def test_corrected_rejects_are_not_overwritten_by_their_own_output(model: Path, tmp_path: Path) -> None:
+    """`out.rejects.csv` is the data: the output of another name is asked for."""
+    data = save(tmp_path / "out.rejects.csv")
+    with pytest.raises(DataError, match="or its file of rejects is the data itself"):
+        predict_file(model, data, tmp_path / "out.csv")
+    assert data.exists()
+
+
+def test_files_of_one_source_may_order_their_columns_but_not_differ(model: Path, tmp_path: Path) -> None:
+    """A pattern of two files: the second one's columns go under the names of the first."""
+    (tmp_path / "in").mkdir()
+    first, second = flights().head(5), flights().tail(5)
+    first.to_parquet(tmp_path / "in/1.parquet")
+    second[second.columns[::-1]].to_parquet(tmp_path / "in/2.parquet")
+    predict_file(model, f"file://{tmp_path}/in/*.parquet", tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["distance"].tolist() == pytest.approx([*first["distance"], *second["distance"]], nan_ok=True)
+    second.drop(columns="flight").to_parquet(tmp_path / "in/2.parquet")
+    with pytest.raises(DataError, match="its files differ in the columns 'flight'"):
+        predict_file(model, f"file://{tmp_path}/in/*.parquet", tmp_path / "out.csv")

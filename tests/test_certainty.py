@@ -155,3 +155,12 @@ def test_a_drop_is_seen_where_there_is_one_and_its_interval_covers_none_where_th
     by_heart = drop_between(METRICS["roc_auc"], Part(late[:2000], 0.8 * chance[:2000] + 0.2 * late[:2000], half),
                             Part(late[2000:], chance[2000:], half), n_resamples=300, random_state=1)  # fmt: skip
     assert honest.low < 0 < honest.high and by_heart.low > 0
+
+
+def test_ranges_are_finite_where_predictions_tie_at_the_least():
+    """A model whose predictions are cut off at zero, and one that always says the same."""
+    rng = np.random.default_rng(0)
+    y = rng.gamma(1.0, 2.0, 2000)
+    for told in (np.maximum(y - 3 + rng.normal(size=2000), 0), np.full(2000, 2.0)):
+        found = fit_ranges(y, told, level=0.9)
+        assert np.isfinite([*found.low, *found.high]).all()

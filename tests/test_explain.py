@@ -267,3 +267,10 @@ def test_trees_of_numbers_and_of_three_classes_are_told_too(n_classes):
                           task="multiclass" if n_classes else "regression", of=np.full(9, 2 * bool(n_classes)),
                           pipeline=Pipeline([("model", model)]))  # fmt: skip
     assert np.corrcoef(added.values["wind"], X["wind"].head(9))[0, 1] > 0.7
+
+
+def test_a_column_without_a_value_among_the_rows_looked_at_has_no_curve():
+    """The others have theirs."""
+    X = pd.DataFrame({"empty": np.full(50, np.nan), "x": np.arange(50.0)})
+    table = partial_dependence(lambda rows: rows["x"].to_numpy(), X, ["empty", "x"])
+    assert set(table["feature"]) == {"x"}

@@ -90,3 +90,11 @@ def test_folds_by_a_column_need_the_column():
     for by in (None, np.zeros(10)):
         with pytest.raises(ParameterError, match="at least two values"):
             make_folds(np.zeros(10), task="regression", kind="time", by=by, random_state=1)
+
+
+def test_a_block_that_learns_from_one_class_only_is_left_out():
+    """Events begin in the second half of the time."""
+    y = np.r_[np.zeros(320, dtype=int), np.tile([0, 1], 140)]
+    folds = make_folds(y, task="binary", kind="time", by=np.arange(600), random_state=0)
+    assert folds.n_folds >= 1
+    assert all(len(np.unique(y[fit])) == 2 for fit, _ in folds.pairs)

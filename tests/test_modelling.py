@@ -7,6 +7,7 @@ from study import run_cells
 
 from tdsp import modelling
 from tdsp.core import DataError, ParameterError, StageError
+from tdsp.modelling import few_groups
 from tdsp.prepare import require_target
 
 QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "search_trials": 2, "n_resamples": 200, "importance_repeats": 2}
@@ -185,3 +186,12 @@ def test_a_later_run_begins_with_what_was_best_before(tmp_path):
     now = run_of("flights", 4, None)
     assert modelling.best_before(now) == [{"family": "lightgbm", "settings": {"num_leaves": 9}}] * 3
     assert modelling.best_before(run_of("bikes", 5, None)) == []
+
+
+def test_explanations_name_thirty_columns_and_count_the_others_as_one():
+    """The most important first; what has no importance fills up; no feature is lost."""
+    groups = {f"c{i}": [f"c{i}"] for i in range(100)}
+    few = few_groups(groups, ["c99", "c50 and 3 alike", "c7"])
+    assert list(few)[:3] == ["c99", "c7", "c0"] and len(few) == 31
+    assert sorted(f for features in few.values() for f in features) == sorted(groups)
+    assert few_groups({"a": ["a"]}, []) == {"a": ["a"]}

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tdsp.display import description_of
 from tdsp.ingest import load_source, load_table, to_frame
 from tdsp.portraits import describe_target, plot_association, plot_missing, plot_target
 from tdsp.prepare import guess_settings, infer_schema, require_target
+from tdsp.profile import profile_table
 from tdsp.quality import find_leaks, score_alone, score_association
 from tdsp.splits import split_table
 
@@ -216,3 +218,14 @@ def test_a_target_is_described_by_its_task():
     assert list(classes["class"]) == ["1", "2"] and classes["share"].sum() == 1
     numbers = describe_target(pd.Series([1.0, 2.0, 3.0]), task="regression").set_index("statistic")["value"]
     assert numbers["median"] == 2 and numbers["rows"] == 3
+
+
+def test_columns_that_are_empty_in_a_fold_or_very_large_are_no_crash():
+    """One value in a hundred rows; numbers beyond single precision."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 100)
+    X = pd.DataFrame({"x": y + rng.normal(size=100), "rare": np.where(np.arange(100) == 7, 1.0, np.nan)})
+    assert find_leaks(X, y, task="binary", random_state=0) == []
+    large = X.assign(rare=np.where(np.arange(100) % 2, 1e200, -1e200))
+    assert isinstance(find_leaks(large, y, task="binary", random_state=0), list)
+    assert profile_table(pa.Table.from_pandas(large)).rows == 100

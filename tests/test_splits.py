@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdsp.core import DataError
-from tdsp.splits import find_seen, split_table, units_of
+from tdsp.splits import Split, find_seen, split_table, units_of
 
 
 def table(n=400, **columns):
@@ -96,3 +96,15 @@ def test_letters_repeat_and_are_counted(shared_data):
     X = df.drop(columns="letter")
     seen = find_seen(X.iloc[found.train], X.iloc[found.test])
     assert 200 < seen["seen"].sum() == seen["near"].sum() < 800
+
+
+def test_a_short_test_part_of_a_split_between_days_has_days_for_its_units():
+    """Eight days of hours are eight units, and not 192, where the cut lies between days."""
+    hours = pd.DataFrame({"at": pd.date_range("2024-03-01", periods=8 * 24, freq="h")})
+    none = np.empty(0, dtype=int)
+    split = Split(train=none, test=none, kind="time", column="at", why="", dropped=0, test_sha256="", cut="2024-03-01")
+    assert len(np.unique(units_of(hours, split))) == 8
+    by_hour = Split(
+        train=none, test=none, kind="time", column="at", why="", dropped=0, test_sha256="", cut="2024-03-01 12:00:00"
+    )
+    assert len(np.unique(units_of(hours, by_hour))) == 192

@@ -59,7 +59,7 @@ def require_token(host: str, token_env: str, environment: Mapping[str, str]) -> 
             f"--host {host} can be reached from other machines: put a token of at least {LEAST_TOKEN} characters into "
             "an environment variable and name it: --token-env TDSP_TOKEN"
         )
-    token = environment.get(token_env, "")
+    token = environment.get(token_env, "").strip()
     if len(token) < LEAST_TOKEN:
         found = f"has {len(token)} characters" if token else "is not set"
         raise ParameterError(f"--token-env {token_env}: it {found}, at least {LEAST_TOKEN} are needed.")
@@ -90,7 +90,8 @@ def error_body(message: str, status: int, fields: Any = ()) -> bytes:
 @functools.lru_cache(1024)
 def _names_this_machine(host: bytes) -> bool:
     """Whether a Host header, with or without a port, is a name of the loopback address; none at all is."""
-    return re.sub(r":\d+$", "", host.decode("latin-1").lower()) in {*LOOPBACK_NAMES, ""}
+    name = re.sub(r":\d+$", "", host.decode("latin-1").lower())
+    return name in {*LOOPBACK_NAMES, ""} or is_loopback(name.strip("[]"))
 
 
 class Guard:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tdsp.core import find_root, find_run
+from tdsp.core import BundleError, find_root, find_run
 from tdsp.display import format_date
 from tdsp.runner.console import say, say_json, say_table, warn
 
@@ -36,10 +36,16 @@ def track(
 
     outputs = out or find_root() / "outputs"
     folders = [find_run(name, outputs) for name in names or []]
-    done = [tracking.send(folder, outputs) for folder in folders] + (tracking.send_waiting(outputs) if pending else [])
-    for tracked in done:
-        if not tracked.error:
-            registry.offer(find_run(tracked.run_id, outputs), outputs)
+    with tracking.alone(outputs):
+        done = [tracking.send(folder, outputs) for folder in folders]
+    done += tracking.send_waiting(outputs) if pending else []
+    for tracked in [tracked for tracked in done if not tracked.error]:
+        folder = find_run(tracked.run_id, outputs)
+        try:
+            registry.offer(folder, outputs)
+        except BundleError as error:
+            tracking.enqueue(folder)  # sent again, it is offered again
+            warn(f"{tracked.run_id} is not registered yet: {error}")
     left = [folder.name for folder in tracking.waiting(outputs)]
     if as_json:
         say_json({"sent": done, "waiting": left})

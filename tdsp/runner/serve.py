@@ -102,7 +102,7 @@ class Service:
         """Open the model that the name means now, where it is another one; on an error the old one goes on."""
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._loader, self._newer)
-        except (TdspError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the old model answers, and the next look may find a better one
             if str(error) != self.problem:
                 self.problem = str(error)
                 self.metrics.reloads.labels("refused").inc()
@@ -295,6 +295,8 @@ def serve(
 
     limits, outputs = limits or Limits(), outputs or find_root() / "outputs"
     waiting = bind(host, port)
+    if "@" not in spec and not spec.endswith(".whl"):
+        spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending
     served = load_served(spec, key=key, outputs=outputs)
     app = make_app(Service(spec, served, key=key, outputs=outputs, limits=limits), token)
     config = uvicorn.Config(

@@ -105,6 +105,8 @@ def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> 
     pipeline = bundle.load_model(folder).inner.pipeline
 
     def fitted(tensors: Tensors) -> np.ndarray:
+        if not len(next(iter(tensors.values()))):
+            return np.empty((0, len(loader.prediction_columns(schema))))
         return predict_features(pipeline, frame_of(tensors, schema), schema)
 
     if (gap := golden_gap(fitted, folder, manifest, schema)) > 1e-9:

@@ -71,7 +71,7 @@ def columns_of(document: Mapping[str, Any], names: Sequence[str]) -> Columns:
         told = f"has {' and '.join(found)}" if found else f"has none of them, but {_listed(list(document))}"
         raise BadRequest(f"The body must hold exactly one of {', '.join(FORMATS)}; it {told}.")
     if params := document.get("params"):
-        raise BadRequest(f"This model takes no params; remove {_listed(list(params))}.")
+        raise BadRequest(f"This model takes no params; remove {_listed(list(params) if isinstance(params, dict) else [params])}.")
     value = document[found[0]]
     if found[0] == "dataframe_split":
         return _split(value)
@@ -166,6 +166,7 @@ class Reader:
         self.schema, self.key = schema, key
         self.names = [spec["name"] for spec in specs]
         self._known = frozenset(self.names) | {key}
+        self._codes = frozenset(map(str, schema.get("reading", {}).get("missing_codes", ())))
         self._of = {kind: [s["name"] for s in specs if s["type"] == kind] for kind in _PLAIN}
         self._present = [kind for kind, names in self._of.items() if names]
         self._strict = any(not spec.get("nullable", True) for spec in specs)
@@ -191,22 +192,29 @@ class Reader:
         from tdsp.batch import read_cells, type_cells
 
         try:
-            cells = read_cells(body, "the body")
+            cells = read_cells(body, "the body", self.schema)
         except DataError as error:
             raise BadRequest(str(error)) from None
         frame = type_cells(cells, self.schema)
         others = {name: cells[name].to_pylist() for name in cells.column_names if name not in frame}
-        return self._checked(frame.assign(**others), others.get(self.key))
+        return self._checked(pd.concat([frame, pd.DataFrame(others, dtype=object)], axis=1), others.get(self.key))
 
     def read(self, columns: Columns) -> Rows:
         """The rows of cells by column. Raises BadRequest."""
         texts = [name for name in self._of["string"] if name in columns]
         _require_unicode(columns, texts)
         columns |= {name: list(map(moment, columns[name])) for name in self._of["timestamp"] if name in columns}
+        if self._codes:
+            own = [name for name in self.names if name in columns]
+            columns |= {name: [None if self._is_code(cell) else cell for cell in columns[name]] for name in own}
         if rows := self._plain(columns):
             return rows
         frame = pd.DataFrame({name: pd.Series(list(cells), dtype=object) for name, cells in columns.items()})
         return self._checked(frame, columns.get(self.key))
+
+    def _is_code(self, cell: Any) -> bool:
+        """Whether a cell is one of the codes that training read as a gap, as text or as a number."""
+        return (f"{cell:g}" if isinstance(cell, float) else str(cell)) in self._codes
 
     def _plain(self, columns: Columns) -> Rows | None:
         """The rows where each cell is of its column's type; None where the loader has to look."""
