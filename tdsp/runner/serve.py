@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from tdsp.core import ParameterError, TdspError, find_root, sha256_file
+from tdsp.core import ParameterError, find_root, sha256_file
 from tdsp.registry import find_model
 from tdsp.runner.faces import describe, page, typed, written
 from tdsp.runner.guard import Guard, Limits, error_body, prompt_protocol, read_body

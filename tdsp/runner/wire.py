@@ -71,7 +71,8 @@ def columns_of(document: Mapping[str, Any], names: Sequence[str]) -> Columns:
         told = f"has {' and '.join(found)}" if found else f"has none of them, but {_listed(list(document))}"
         raise BadRequest(f"The body must hold exactly one of {', '.join(FORMATS)}; it {told}.")
     if params := document.get("params"):
-        raise BadRequest(f"This model takes no params; remove {_listed(list(params) if isinstance(params, dict) else [params])}.")
+        sent = list(params) if isinstance(params, dict) else [params]
+        raise BadRequest(f"This model takes no params; remove {_listed(sent)}.")
     value = document[found[0]]
     if found[0] == "dataframe_split":
         return _split(value)
