@@ -141,9 +141,7 @@ def make_app(service: Service, token: str = "") -> Any:
     """The ASGI application."""
     from fastapi import FastAPI
 
-    app = FastAPI(
-        title="tdsp serve", lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False
-    )
+    app = FastAPI(title="tdsp serve", lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_faults(app)
     _add_predictions(app, service)
     _add_facts(app, service)
