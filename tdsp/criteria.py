@@ -39,6 +39,7 @@ class Contender:
     family: str
     fit: Fit
     score: Estimate  # on rows out of fold
+    whole: Callable[[], Any] | None = None  # what would be packaged, where that is more than one fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,7 +266,8 @@ def measure(
             "low": c.score.low,
             "high": c.score.high,
         }
-        rows[c.name] = about | explainability(ground, models[c.name]) | bill | inference(models[c.name], ground)
+        packaged = c.whole() if c.whole else models[c.name]
+        rows[c.name] = about | explainability(ground, packaged) | bill | inference(packaged, ground)
     ends = time.monotonic() + seconds
     for c, what in [(c, what) for c in contenders for what in ("rows", "columns")]:
         rows[c.name] |= _slow_part(c, ground, models[c.name], what, ends, rows[c.name].get("note", ""))

@@ -13,7 +13,7 @@ __all__ = ['MOST_ROWS', 'SEED_ROWS', 'FEW_ROWS', 'LEAST_SECONDS', 'MOST_SECONDS'
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ from tdsp.explain import (
     plot_dependence,
     worst_rows,
 )
-from .fitting import Candidate, fit_final, predict, refit
+from .fitting import Candidate, fit_final, parts_of, predict, refit
 from .folds import Folds
 from .ingest import load_table
 from .loader import as_features
@@ -235,7 +235,7 @@ def best_of_families(study: Study) -> list[Candidate]:
     ranked = sorted((c for c in study.found[1:] if c.name not in out), key=lambda c: -_ahead(study, c))
     best: dict[str, Candidate] = {}
     for c in ranked:
-        best.setdefault(getattr(c, "family", c.name), c)
+        best.setdefault(c.family, c)
     return list(best.values())
 
 
@@ -262,8 +262,10 @@ def weigh(study: Study) -> Ranking:
     best = best_of_families(study)
 
     def contender(c: Candidate) -> Contender:
+        kept = any(part.fits for part, _ in parts_of(c))  # then the fits of the folds are packaged together
+        whole = partial(fit_final, c, study.X, study.y, task=study.outcome.task, random_state=study.seed)
         return Contender(
-            c.name, getattr(c, "family", c.name), lambda X, y: study.fit(c.name, X, y), study.fold_score(c.name)
+            c.name, c.family, partial(study.fit, c.name), study.fold_score(c.name), whole if kept else None
         )
 
     if not best:
@@ -333,7 +335,7 @@ def _file_name(name: str) -> str:
 def _model_report(study: Study, c: Candidate, weighed: Mapping[str, Any], choice: Choice) -> str:
     part = "this model" if c.name == choice.winner else "runner-up" if c.name == choice.runner_up else (
         "baseline" if c.name == choice.baseline else "not chosen")  # fmt: skip
-    settings = getattr(c, "settings", None) or {}
+    settings = c.settings
     results = {
         "Scores of the folds": ", ".join(format_number(score) for score in c.fold_scores) or "none",
         f"Mean {study.metric.label}": f"{c.mean:.4g} ± {c.standard_error:.2g}" if not c.error else "none",
@@ -347,7 +349,7 @@ def _model_report(study: Study, c: Candidate, weighed: Mapping[str, Any], choice
         )
     sections = {
         "Approach": {"Predicts": study.outcome.name, "Features": f"{study.X.shape[1]:,}",
-                     "Compared on": study.folds.sentence, "Family": getattr(c, "family", c.name)},
+                     "Compared on": study.folds.sentence, "Family": c.family},
         "Settings": {str(k): str(v) for k, v in settings.items()} or {"Search": "no settings were searched"},
         "Results": results,
         "Criteria": {k.replace("_", " "): _shown(v) for k, v in weighed.items() if k not in ("candidate", "family")}

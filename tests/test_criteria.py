@@ -1,5 +1,7 @@
 """Six criteria, a price on each, and the one that goes forward."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -197,3 +199,12 @@ def test_the_picture_names_what_goes_forward_and_tells_the_front():
     ax = plot_pareto(rank(table, R2, baseline=0.0, weights={"performance": 1}), R2)
     assert ax.get_title() == "trees goes forward"
     assert "line 0.6 at 0.90, trees 0.9 at 0.40" in description_of(ax).alt and "worse" not in description_of(ax).alt
+
+
+def test_speed_and_size_are_those_of_what_would_be_packaged():
+    """Eight fits packaged together are larger than the one that the other criteria look at."""
+    here, model = ground(), HistGradientBoostingRegressor(max_iter=30, random_state=1)
+    many = VotingRegressor([(f"m{i}", model) for i in range(8)]).fit(here.X, here.y)
+    table = measure([TREES, replace(TREES, name="many", whole=lambda: many)], here, seconds=0.0).set_index("candidate")
+    assert table.loc["many", "size_mb"] > 4 * table.loc["trees", "size_mb"]
+    assert table.loc["many", "latency_1_ms"] > 2 * table.loc["trees", "latency_1_ms"]
