@@ -332,11 +332,14 @@ def score_unseen(run: Run, p: Parameters, delivered: pd.DataFrame, kept: Gate) -
     if not seen.any():
         return pd.DataFrame(columns=["test rows", "score", "95 % interval", "answer"])
     goal = run.read_json("goal")
+    names = ["test rows", goal["label"], "95 % interval", "answer"]
+    rows = [(len(seen), *format_estimate(kept.value, kept.low, kept.high), kept.answer)]
+    if seen.all():  # few levels in few columns: a new row can only be an old one
+        return pd.DataFrame([*rows, (0, "none is left to score", "", "")], columns=names)
     estimate = score_delivery(run, p, delivered, ~seen)
     run.add_metric("unseen_score", estimate, label=goal["label"], higher_is_better=goal["higher_is_better"])
     unseen = goal_gate(estimate, goal, where="without test rows that training holds")
     if unseen.answer != kept.answer:
         run.add_gate(unseen)
-    rows = [(len(seen), *format_estimate(kept.value, kept.low, kept.high), kept.answer)]
     rows.append((int((~seen).sum()), *format_estimate(estimate.value, estimate.low, estimate.high), unseen.answer))
-    return pd.DataFrame(rows, columns=["test rows", goal["label"], "95 % interval", "answer"])
+    return pd.DataFrame(rows, columns=names)

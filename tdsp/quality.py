@@ -117,7 +117,7 @@ def _as_numbers(column: pd.Series) -> np.ndarray:
     if dtypes.is_datetime64_any_dtype(column):
         return ((column - pd.Timestamp(0)) / pd.Timedelta(days=1)).to_numpy(dtype=float)
     if _kind_of(column) == "text":
-        codes = pd.factorize(column)[0].astype(float)
+        codes = pd.factorize(column, sort=True)[0].astype(float)  # in order of appearance they would tell the row
         return np.where(codes < 0, np.nan, codes)
     return column.astype("float64").clip(-3e38, 3e38).to_numpy(dtype=np.float32).astype(float)  # as trees hold them
 

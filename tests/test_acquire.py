@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from tdsp.acquire import demand, settle_parts, split_by
+from tdsp.acquire import demand, score_unseen, settle_parts, split_by
 from tdsp.contract import Contract, Rules
-from tdsp.core import DataError, ParameterError, create_run, new_record
+from tdsp.core import DataError, ParameterError, Run, create_run, new_record
 from tdsp.params import load_parameters
 from tdsp.splits import split_table
 from tdsp.stages import hold_contract, modelling_table
+from tdsp.stats import Gate
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
 
@@ -75,3 +76,13 @@ def test_an_id_that_no_model_uses_hides_no_row_that_training_has_seen(project):
     parts = split_table(rows, target="churned", task="binary", kind="given", split_column="is_test")
     settle_parts(run, p, rows, parts)
     assert run.fact("test_rows_seen") == 40 and run.read_table("test_seen")["seen"].all()
+
+
+def test_where_every_test_row_is_known_there_is_nothing_left_to_score(tmp_path):
+    """Few levels in few columns: the table says so, and no gate is entered."""
+    run = Run(create_run(tmp_path / "run", new_record("a-1", "a", fixed=True)).folder, "5_customer_acceptance")
+    run.write_table("test_seen", pd.DataFrame({"seen": [True] * 4}))
+    run.write_json("goal", {"label": "R²"})
+    table = score_unseen(run, None, None, Gate("R²", ">=", 0.5, 0.4, 0.6, 0.1))
+    assert table["test rows"].tolist() == [4, 0] and "none is left" in table["R²"].iloc[1]
+    assert run.record["gates"] == []

@@ -294,3 +294,12 @@ def test_columns_that_move_together_are_one_group():
     """Chains of links make one cluster; a lone column is in none."""
     clusters = find_clusters(table(kmh=WIND * 1.6, knots=-WIND))
     assert list(clusters["columns"]) == ["wind, kmh, knots"] and clusters["strongest rank correlation"][0] == 1
+
+
+def test_a_text_that_is_new_in_each_row_does_not_tell_test_rows_from_training_rows():
+    """Codes of texts in order of appearance would: the parts lie one below the other."""
+    rng = np.random.default_rng(0)
+    text = [" ".join(rng.choice(["great", "slow", "fine", "awful", "quiet"], 9)) + f" {i % 97}" for i in range(600)]
+    table = pd.DataFrame({"review": rng.permutation(text), "x": rng.normal(size=600)})
+    shift = score_shift(table.iloc[:480], table.iloc[480:], random_state=0)
+    assert shift.estimate.low < 0.55
