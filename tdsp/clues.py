@@ -53,6 +53,11 @@ def _odd_classes(case: Case) -> Iterator[Finding]:
             f"{label!r} in {shares[0]} of the rows; the other class alone is right in {shares[1]}",
             case.target,
         )
+    spelled: dict[str, str] = {}
+    for name in map(str, counts.index):
+        if (first := spelled.setdefault(" ".join(name.casefold().split()), name)) != name:
+            yield found("level-variants", f"the classes {first!r} and {name!r}", case.target, severity=SEVERE)
+            break
     if len(counts) > 2 and least < 10:
         yield found("rare-class", f"{label!r} in {least} rows", case.target)
     if len(counts) >= 20:

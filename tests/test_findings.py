@@ -303,3 +303,11 @@ def test_a_text_that_is_new_in_each_row_does_not_tell_test_rows_from_training_ro
     table = pd.DataFrame({"review": rng.permutation(text), "x": rng.normal(size=600)})
     shift = score_shift(table.iloc[:480], table.iloc[480:], random_state=0)
     assert shift.estimate.low < 0.55
+
+
+def test_classes_that_differ_in_spelling_only_are_severe():
+    """Yes, YES and yes are three classes to a model, and one answer to people."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=200), "left": rng.choice(["Yes", "YES", "No"], 200)})
+    problems = find_problems(case_of(table, "left"))
+    assert [(f.code, f.severity) for f in problems if f.column == "left"] == [("level-variants", "severe")]
