@@ -35,7 +35,7 @@ def kind_of_sql(name: str) -> str:
 
 # %% ../notebooks/lib/07_scan.ipynb #cce85853
 MEMORY = "1GB"
-COPIED = 5_000_000  # cells of a frame up to which DuckDB takes a copy, which it scans faster
+COPIED = 5_000_000  # cells up to which DuckDB takes a copy: it scans one faster, most of all where columns are many
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +84,16 @@ def open_scan(
             connection.execute(f"SET {name} = {value}")
         connection.execute("SET python_enable_replacements = false")
         if isinstance(data, Path):
-            names = pq.read_schema(data).names
+            names, count = pq.read_schema(data).names, pq.read_metadata(data).num_rows
             place = re.sub(r"([*?\[])", r"[\1]", str(data))  # DuckDB would take these signs for a pattern
             aliases = ", ".join([*(f"c{i}" for i in range(len(names))), "row"])
             source = f"read_parquet({quoted(place)}, file_row_number = true) AS s({aliases})"
         else:
             table = data if isinstance(data, pa.Table) else arrow_of(data)
-            names, source = table.column_names, "given"
+            names, source, count = table.column_names, "given", table.num_rows
             columns = [*table.columns, pa.array(np.arange(table.num_rows))]
             connection.register("given", pa.table(columns, names=[*(f"c{i}" for i in range(len(names))), "row"]))
-        copied = "TABLE" if source == "given" and len(names) * table.num_rows <= COPIED else "VIEW"
+        copied = "TABLE" if len(names) * count <= COPIED else "VIEW"
         connection.execute(f"CREATE {copied} t AS SELECT * FROM {source}")
         types = connection.sql("DESCRIBE t").fetchall()
         kinds = tuple(kind_of_sql(str(row[1])) for row in types[:-1])
