@@ -323,10 +323,21 @@ def _guess_ids(df: pd.DataFrame, target: str) -> Guess:
 
 
 def _guess_missing_codes(df: pd.DataFrame) -> Guess:
-    for name in df.columns:
-        if kind_of(df[name]) == "float" and df[name].min() in _SENTINELS:
-            share, rest = (df[name] == df[name].min()).mean(), df[name][df[name] > df[name].min()]
-            if share > 0.002 and len(rest) and rest.min() > 0.5 * df[name].min():
-                code = f"{df[name].min():.0f}"
-                return Guess([code], f"{name} is {code} in {share:.1%} of the rows, far from its other values")
+    apart = {str(name): low for name in df.columns if (low := _apart(df[name])) is not None}
+    for name, low in apart.items():
+        alike = [other for other in apart if apart[other] == low]
+        if low in _SENTINELS or len(alike) >= 3:
+            told = f"{name} is {low:.0f} in {(df[name] == low).mean():.1%} of the rows, far from its other values"
+            return Guess([f"{low:.0f}"], told + (f"; so are {len(alike) - 1} more columns" if len(alike) > 1 else ""))
     return Guess([], "empty, ?, NA, NaN and NULL are always read as missing")
+
+
+def _apart(column: pd.Series) -> float | None:
+    "The least value of a column of numbers where it is whole, below -90, frequent and far below all others, else None."
+    if kind_of(column) != "float":
+        return None
+    low = float(column.min())
+    if not (low < -90 and low.is_integer()):  # -1 may be an answer
+        return None
+    share, rest = float((column == low).mean()), column[column > low]
+    return low if share > 0.002 and len(rest) and rest.min() > 0.5 * low else None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tdsp.core import DataError
 from tdsp.ingest import load_source, to_frame
 from tdsp.prepare import (
+    _guess_missing_codes,
     guess_positive,
     guess_settings,
     guess_task,
@@ -344,3 +345,12 @@ def test_a_named_date_is_the_time_even_where_rows_are_shuffled():
     """The name says what the order no longer does."""
     when = pd.Series(pd.date_range("2013-01-01", periods=200)).sample(frac=1, random_state=0).array
     assert guess_settings(table(200, order_date=when), "y")["split"].value == "time"
+
+
+def test_a_code_that_several_columns_share_is_found_whatever_it_is():
+    """-200 in three sensors, far below all their other values; a single column of it may be a measurement."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(20, 5, size=(500, 3)), columns=["co", "nox", "t"])
+    table = table.mask(rng.random((500, 3)) < 0.05, -200.0).assign(y=rng.normal(size=500))
+    assert _guess_missing_codes(table).value == ["-200"]
+    assert _guess_missing_codes(table[["co", "y"]]).value == []
