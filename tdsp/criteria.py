@@ -21,7 +21,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from .core import ParameterError, did_you_mean
-from .display import BLUE, GREY, MUTED, described, drawing, format_estimate, format_number
+from .display import BLUE, GREY, MUTED, described, drawing, estimate_text, format_number
 from .stats import Estimate, Metric, Units, estimate_of, gain_of, score_resamples
 
 if TYPE_CHECKING:
@@ -374,9 +374,8 @@ def short_table(ranking: Ranking) -> pd.DataFrame:
     "The six criteria in few words: candidate, score, explainability, twice the rows, columns, cost; – not measured."
     rows = []
     for row in ranking.table.to_dict("records"):
-        value, interval = format_estimate(row["score"], row["low"], row["high"])
         gain, fewest = row["next_doubling"], row.get("columns_needed", np.nan)
-        told = {"candidate": row["candidate"], "score": f"{value} ({interval})" if interval else value}
+        told = {"candidate": row["candidate"], "score": estimate_text(row["score"], row["low"], row["high"])}
         told |= {"explainability": f"{row['explainability']:.2f}"}
         told |= {"twice the rows": "–" if pd.isna(gain) else f"{'+' * (gain > 0)}{gain:.2g}"}
         told |= {"columns": "–" if pd.isna(fewest) else f"{fewest:.0f} of {row['columns']:.0f}"}

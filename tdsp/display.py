@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NARROW', 'MINUS', 'UNKNOWN', 'PALETTE', 'INK', 'MUTED', 'BLUE', 'ORANGE', 'GREEN', 'RED', 'GREY', 'BAND', 'LINE',
-           'PANEL', 'FONTS', 'LIMIT_LINE', 'MAX_ROWS', 'decimals_of', 'format_number', 'format_estimate', 'format_int',
-           'format_percent', 'format_p', 'format_seconds', 'format_bytes', 'format_date', 'style', 'drawing',
-           'Description', 'described', 'description_of', 'figure_of', 'themed_svg', 'write_csv', 'table_html',
-           'cell_text', 'as_table', 'gate_row', 'Shown', 'show', 'picture_of', 'figure_html']
+           'PANEL', 'FONTS', 'LIMIT_LINE', 'MAX_ROWS', 'decimals_of', 'format_number', 'format_estimate',
+           'estimate_text', 'format_int', 'format_percent', 'format_p', 'format_seconds', 'format_bytes', 'format_date',
+           'style', 'drawing', 'Description', 'described', 'description_of', 'figure_of', 'themed_svg', 'write_csv',
+           'table_html', 'cell_text', 'as_table', 'gate_row', 'Shown', 'show', 'picture_of', 'figure_html']
 
 # %% ../notebooks/lib/04_display.ipynb #6bc86312
 import base64
@@ -79,6 +79,12 @@ def format_estimate(value: object, low: object = None, high: object = None) -> t
         return format_number(value), ""
     decimals = decimals_of((float(high) - float(low)) / 2)  # type: ignore[arg-type]
     return format_number(value, decimals), f"{format_number(low, decimals)} to {format_number(high, decimals)}"
+
+
+def estimate_text(value: object, low: object = None, high: object = None) -> str:
+    "Return the value with its interval behind it in brackets, where there is one."
+    text, interval = format_estimate(value, low, high)
+    return f"{text} ({interval})" if interval else text
 
 
 def _finite(value: object) -> bool:

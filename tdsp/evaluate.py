@@ -28,6 +28,7 @@ from tdsp.display import (
     decimals_of,
     described,
     drawing,
+    estimate_text,
     format_estimate,
     format_int,
     format_number,
@@ -152,15 +153,9 @@ def short_comparison(table: pd.DataFrame) -> pd.DataFrame:
     told = table[["part", "role", "model"]].copy()
     triples = {"score": ["value", "low", "high"], "behind by": ["behind", "behind_low", "behind_high"]}
     for name, columns in triples.items():
-        told[name] = [_with_interval(*row) for row in table[columns].itertuples(index=False)]
+        rows = table[columns].itertuples(index=False)
+        told[name] = ["–" if math.isnan(row[0]) else estimate_text(*row) for row in rows]
     return told
-
-
-def _with_interval(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return "–"
-    text, interval = format_estimate(value, low, high)
-    return f"{text} ({interval})" if interval else text
 
 
 def rungs(scores: Scores, limit: float) -> tuple[Rung, ...]:
