@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .clues import check_pairs, check_table, check_target, sorted_findings
-from .contract import Contract, Rules, read_contract
+from .contract import Contract, Rules, bound_of, read_contract
 from .core import ParameterError, Run, find_root
 from .display import Shown, format_estimate
 from .findings import NOTE, SEVERE, WATCH, Case, Finding, found
@@ -108,7 +108,7 @@ def stated_reading(p: Parameters) -> dict[str, Any]:
 
 
 def demand(schema: Mapping[str, Any], contract: Contract) -> dict[str, Any]:
-    "The schema with what the contract demands of a row: gaps, levels where they are closed, bounds of numbers."
+    "The schema with what the contract demands of a row: gaps, levels where they are closed, bounds."
     columns = [column | _demanded(contract.columns.get(column["name"])) for column in schema["columns"]]
     return dict(schema) | {"columns": columns}
 
@@ -118,8 +118,9 @@ def _demanded(rules: Rules | None) -> dict[str, Any]:
         return {}
     told: dict[str, Any] = {"nullable": rules.nulls > 0}
     told |= {"levels": list(rules.levels), "closed": True} if rules.closed else {}
-    bounds = {"least": rules.min, "most": rules.max} if rules.type in ("number", "whole number") else {}
-    return told | {end: float(bound) for end, bound in bounds.items() if bound is not None}
+    bounds = {end: bound_of(rules, text) for end, text in (("least", rules.min), ("most", rules.max)) if text}
+    moments = {end: bound.isoformat() for end, bound in bounds.items() if isinstance(bound, pd.Timestamp)}
+    return told | bounds | moments
 
 # %% ../notebooks/lib/23_acquire.ipynb #1cffd54d
 CASE_ROWS = 200_000  # training rows that the rules look at in their order

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -292,7 +293,7 @@ def _is_elsewhere(data: str) -> bool:
 
 def _identity(data: str) -> dict[str, Any]:
     if _is_elsewhere(data):
-        return {"uri": data}
+        return {"uri": data, "day": datetime.now(UTC).date().isoformat()}  # yesterday's rows are not today's
     require_file(Path(data))
     state = Path(data).stat()
     return {"path": str(Path(data).resolve()), "bytes": state.st_size, "changed": state.st_mtime_ns}

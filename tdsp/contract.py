@@ -133,7 +133,7 @@ def bound_of(rules: Rules, text: str) -> float | pd.Timestamp | None:
     "A bound as a value; None where it is none."
     if rules.type == "date":
         moment = pd.to_datetime(text, errors="coerce")
-        return None if pd.isna(moment) else moment
+        return None if pd.isna(moment) else moment.tz_convert(None) if moment.tz else moment
     try:
         return float(text) if math.isfinite(float(text)) else None
     except ValueError:

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['STAGES', 'PACKAGE', 'PACKAGES', 'SCHEMA_VERSION', 'TdspError', 'ParameterError', 'DataError', 'RunError',
            'BundleError', 'StageError', 'cell_position', 'did_you_mean', 'sha256_bytes', 'sha256_file', 'plain',
-           'canonical_json', 'replacing', 'write_atomic', 'find_root', 'find_notebooks', 'describe_environment',
-           'write_code', 'describe_process', 'is_alive', 'status_of', 'Rung', 'Headline', 'utc_now', 'new_run_id',
-           'new_record', 'read_record', 'Run', 'seconds_since', 'forget', 'create_run', 'list_runs', 'find_run']
+           'canonical_json', 'replacing', 'write_atomic', 'alone', 'find_root', 'find_notebooks',
+           'describe_environment', 'write_code', 'describe_process', 'is_alive', 'status_of', 'Rung', 'Headline',
+           'utc_now', 'new_run_id', 'new_record', 'read_record', 'Run', 'seconds_since', 'forget', 'create_run',
+           'list_runs', 'find_run']
 
 # %% ../notebooks/lib/00_core.ipynb #7d6db585
 import difflib
@@ -158,6 +159,18 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
     "Write a whole file, or nothing."
     with replacing(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    "Wait until no other process holds the folder, then hold it."
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 # %% ../notebooks/lib/00_core.ipynb #a89d8cc6
 STAGES = (
@@ -353,14 +366,10 @@ class Run:
 
     def update(self, change: Callable[[dict[str, Any]], object]) -> None:
         "Read the record, let `change` alter it, write it: whole and alone."
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with alone(self.folder):
             record = self.record
             change(record)
             write_atomic(self.folder / "run.json", canonical_json(record))
-        finally:
-            os.close(handle)
 
     def log(self, message: str) -> None:
         "One line with its time in run.log."

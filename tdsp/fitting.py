@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['PATIENCE', 'MOST_STEPS', 'FEW_ROWS', 'MOST_PASSES', 'IDLE_PASSES', 'Weighted', 'Rows', 'prepare_rows', 'Stop', 'Fit',
-           'fit_rows', 'quiet', 'answers', 'predict', 'Candidate', 'columns_of', 'combine', 'named', 'refit',
-           'fit_final', 'parts_of']
+           'fit_rows', 'quiet', 'answers', 'predict', 'Candidate', 'columns_of', 'combine', 'cores', 'few_threads',
+           'named', 'refit', 'fit_final', 'parts_of']
 
 # %% ../notebooks/lib/07_fitting.ipynb #2f1af3ab
 import math
+import os
 import pickle
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -288,6 +291,18 @@ def combine(fits: Sequence[Weighted], task: str) -> Pipeline:
     return made[0][0] if len(made) == 1 else Pipeline([("model", _vote(made, task))])
 
 # %% ../notebooks/lib/07_fitting.ipynb #06351b35
+def cores() -> int:
+    "Processors that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def few_threads(n: int = 1) -> None:
+    "OpenMP keeps its number of threads by thread: each worker has to say its own."
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(n, user_api="openmp")
+
+
 def named(family: str) -> Candidate:
     "A candidate of this family with its usual settings, not scored yet."
     return Candidate(family, (), None, 0.0, 0.0, family=family, settings=FAMILIES[family].fixed[0])
@@ -295,25 +310,33 @@ def named(family: str) -> Candidate:
 
 def refit(candidate: Candidate | str, X: pd.DataFrame, y: Any, *, task: str, random_state: int) -> Pipeline:
     "The candidate fitted on exactly these rows, with the settings and steps that the folds found."
-    y, candidate = np.asarray(y), named(candidate) if isinstance(candidate, str) else candidate
-    with quiet(threads_of(len(X))):
-        return combine([(_refit(part, X, y, task, random_state), w) for part, w in parts_of(candidate)], task)
+    parts = parts_of(named(candidate) if isinstance(candidate, str) else candidate)
+    fits = _refitted([part for part, _ in parts], X, np.asarray(y), task, random_state)
+    return combine([(fit, weight) for fit, (_, weight) in zip(fits, parts, strict=True)], task)
 
 
 def fit_final(candidate: Candidate | str, X: pd.DataFrame, y: Any, *, task: str, random_state: int) -> Pipeline:
     "What is packaged: the fits of the folds averaged where they were kept, all else fitted on these rows."
-    y, candidate = np.asarray(y), named(candidate) if isinstance(candidate, str) else candidate
+    parts = parts_of(named(candidate) if isinstance(candidate, str) else candidate)
+    again = iter(_refitted([part for part, _ in parts if not part.fits], X, np.asarray(y), task, random_state))
     fits: list[Weighted] = []
-    with quiet(threads_of(len(X))):
-        for part, weight in parts_of(candidate):
-            kept = part.fits or (_refit(part, X, y, task, random_state),)
-            fits += [(fit, weight / len(kept)) for fit in kept]
-        return combine(fits, task)
+    for part, weight in parts:
+        kept = part.fits or (next(again),)
+        fits += [(fit, weight / len(kept)) for fit in kept]
+    return combine(fits, task)
 
 
 def parts_of(candidate: Candidate) -> tuple[tuple[Candidate, float], ...]:
     "The members of an ensemble with their weights, or the candidate alone."
     return candidate.parts or ((candidate, 1.0),)
+
+
+def _refitted(parts: Sequence[Candidate], X: pd.DataFrame, y: np.ndarray, task: str, random_state: int) -> list[Fit]:
+    "Each part fitted on these rows, side by side, in their order."
+    threads = threads_of(len(X))
+    workers, limit = max(1, cores() // threads), partial(few_threads, threads)
+    with quiet(threads), ThreadPoolExecutor(workers, initializer=limit) as pool:
+        return [*pool.map(lambda part: _refit(part, X, y, task, random_state), parts)]
 
 
 def _refit(part: Candidate, X: pd.DataFrame, y: np.ndarray, task: str, random_state: int) -> Fit:

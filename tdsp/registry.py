@@ -23,6 +23,7 @@ from . import bundle, loader, tracking
 from .bundle import LoadedModel, check, find_bundle, replacing_folder
 from tdsp.core import (
     BundleError,
+    alone,
     canonical_json,
     did_you_mean,
     find_root,
@@ -194,7 +195,7 @@ _TAGS = ("run_id", "verdict", "bundle_sha256", "table_sha256", "registered_at")
 def _registry(outputs: Path) -> Iterator[Any]:
     """MLflow's client, alone on this machine. Raises BundleError where the server does not answer."""
     server = tracking.tracking_uri(outputs)
-    with tracking.alone(outputs):
+    with alone(outputs):
         try:
             yield tracking.open_client(outputs)
         except tracking.faults() as error:

@@ -23,10 +23,10 @@ from scipy import stats as distributions
 
 from .candidates import BASELINE, ENSEMBLE, FAMILIES, Family, require_candidates
 from .core import StageError
-from .fitting import Candidate, columns_of, quiet
+from .fitting import Candidate, columns_of, cores, few_threads, quiet
 from .folds import Folds
 from .stats import Metric
-from .trials import Limit, Question, Told, Trial, cores, fit_fold, gather, scored_candidate, single_thread
+from .trials import Limit, Question, Told, Trial, fit_fold, gather, scored_candidate
 
 # %% ../notebooks/lib/13_search.ipynb #57e8c7c2
 SKEWED = 0.75  # skewness from which a positive target is learned on its logarithm too
@@ -122,11 +122,12 @@ def _ensemble(
     "The average of the best as one more candidate; nothing where one of them alone is as good."
     metric, cv = question.metric, question.cv
     names = _ranked([found[name] for name in told], found[BASELINE], metric)
-    names = [name for name in names if limit.slowness * _final_seconds(question, found[name]) <= limit.rest][:POOL]
+    seconds = {name: _final_seconds(question, found[name]) for name in names}
+    names = [name for name in names if limit.together([seconds[name]]) <= limit.rest][:POOL]
     if len(names) < 2:
         return []
     weights = _weights_on(question, told, names, range(cv.n_folds))
-    weights = _affordable(weights, [limit.slowness * _final_seconds(question, found[n]) for n in names], limit.rest)
+    weights = _affordable(weights, [seconds[name] for name in names], limit)
     if (weights > 0).sum() < 2:
         return []
     parts = tuple((found[name], float(w)) for name, w in zip(names, weights, strict=True) if w > 0)
@@ -161,13 +162,14 @@ def _mixed_elsewhere(
     return np.asarray(np.sum([w * told[name][fold] for name, w in zip(names, weights, strict=True)], axis=0))
 
 
-def _affordable(weights: np.ndarray, seconds: Sequence[float], left: float) -> np.ndarray:
+def _affordable(weights: np.ndarray, seconds: Sequence[float], limit: Limit) -> np.ndarray:
     "The weights of the largest parts, as many as may be and as the time allows to fit."
-    kept, spent = np.zeros_like(weights), 0.0
+    kept: list[int] = []
     for i in np.argsort(-weights, kind="stable")[:MOST_PARTS]:
-        if weights[i] >= 0.03 and spent + seconds[i] <= left:
-            kept[i], spent = weights[i], spent + seconds[i]
-    return kept / max(kept.sum(), 1e-12)
+        if weights[i] >= 0.03 and limit.together([seconds[k] for k in (*kept, i)]) <= limit.rest:
+            kept.append(i)
+    chosen = np.where(np.isin(np.arange(len(weights)), kept), weights, 0.0)
+    return np.asarray(chosen / max(chosen.sum(), 1e-12))
 
 
 def _final_seconds(question: Question, candidate: Candidate) -> float:
@@ -306,7 +308,7 @@ def search(
     wanted, y = require_candidates(names), np.asarray(y)
     question = Question(X, y, task, cv, metric, max(len(classes), 2), random_state)
     limit = Limit(budget_seconds, cv.n_folds, cores())
-    with quiet(1), ThreadPoolExecutor(limit.cores, initializer=single_thread) as pool:
+    with quiet(1), ThreadPoolExecutor(limit.cores, initializer=few_threads) as pool:
         state = _Search(question, limit, pool, progress)
         state.run([(BASELINE, {})])
         _try_all(state, wanted, trials, plan(wanted, skewed=is_skewed(y, task), warm=warm), is_skewed(y, task))
@@ -337,7 +339,7 @@ def _try_all(
         best = _ranked(state.found.values(), state.found[BASELINE], state.question.metric)[:4]
         spent = sum(c.fit_seconds + c.predict_seconds for c in state.found.values())
         limit.slowness = max(1.0, (time.monotonic() - limit.began) / max(spent, 1.0))
-        limit.aside = limit.slowness * sum(_final_seconds(state.question, state.found[name]) for name in best)
+        limit.aside = limit.together([_final_seconds(state.question, state.found[name]) for name in best])
 
 
 def _in_reach(state: _Search, wanted: Sequence[str]) -> list[str]:

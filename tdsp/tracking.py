@@ -4,25 +4,23 @@
 
 # %% auto #0
 __all__ = ['QUEUE', 'mlflow_name', 'hide_secrets', 'hide_passwords', 'Entries', 'entries_of', 'candidates_of', 'tracking_uri',
-           'open_client', 'find_logged', 'Tracked', 'enqueue', 'read_tracked', 'waiting', 'alone', 'faults', 'send',
+           'open_client', 'find_logged', 'Tracked', 'enqueue', 'read_tracked', 'waiting', 'faults', 'send',
            'send_waiting']
 
 # %% ../notebooks/lib/33_tracking.ipynb #925d43fb
 import csv
-import fcntl
 import io
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .core import Run, RunError, canonical_json, list_runs, read_record, status_of, write_atomic
+from .core import Run, RunError, alone, canonical_json, list_runs, read_record, status_of, write_atomic
 
 # %% ../notebooks/lib/33_tracking.ipynb #04334708
 _REFERENCE = re.compile(r"env:(\w+)|\$\{(\w+)\}")
@@ -269,15 +267,6 @@ def _has_ended(folder: Path) -> bool:
         return status_of(read_record(folder)) != "running"
     except RunError:
         return False
-
-
-@contextmanager
-def alone(outputs: Path) -> Iterator[None]:
-    """Wait until no other process sends."""
-    outputs.mkdir(parents=True, exist_ok=True)
-    with open(outputs / ".tracking.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def faults() -> tuple[type[Exception], ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import loader
 from .bundle import check, read_requirements, replacing_folder
-from .core import BundleError, replacing, sha256_bytes
+from .core import BundleError, alone, replacing, sha256_bytes
 
 # %% ../notebooks/lib/32_wheel.ipynb #1f0c4a7b
 _INIT = '''"""The packaged model {name}: `predict(frame)` gives one row of predictions for each row of a table."""
@@ -132,14 +132,20 @@ def open_wheel(wheel: Path, place: Path) -> Path:
     """The bundle's folder in a wheel, unpacked below `place` once. Raises BundleError for what is no such wheel."""
     try:
         folder = place / sha256_bytes(wheel.read_bytes())[:16] / "model"
-        if folder.exists():
-            return folder
-        with zipfile.ZipFile(wheel) as archive:
-            files = _listed_files(archive, wheel)
+        with alone(place):  # another process may be opening the same wheel
+            if not folder.exists():
+                _unpack(wheel, folder)
     except FileNotFoundError:
         raise BundleError(f"There is no wheel {wheel}. A run leaves one in its folder.") from None
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise BundleError(f"{wheel} was changed or cut off: {error}. Take it from its run again.") from error
+    return folder
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    """Write the bundle's files to the folder. Raises BundleError where one is not as listed."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = _listed_files(archive, wheel)
     with replacing_folder(folder) as temporary:
         for name, data in files.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
@@ -148,4 +154,3 @@ def open_wheel(wheel: Path, place: Path) -> Path:
             loader.check_bundle(temporary)
         except loader.BundleCheckError as error:
             raise BundleError(f"{wheel}{str(error).removeprefix(str(temporary.resolve()))}") from error
-    return folder

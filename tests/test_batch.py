@@ -164,12 +164,15 @@ def test_other_columns_of_a_parquet_file_keep_their_types(model: Path, tmp_path:
 # rejected ------------------------------------------------------------------------------------------------------------
 
 ODD = {
-    "no number": ("far,EWR,2013-01-01 05:15,true", "distance: 'far' is no number"),
-    "infinity": ("1e999,EWR,2013-01-01 05:15,true", "distance: infinity"),
-    "no date": ("733,EWR,soon,true", "scheduled: 'soon' is no date or time"),
-    "no truth": ("733,EWR,2013-01-01 05:15,maybe", "holiday: 'maybe' is neither true nor false"),
-    "no value": ("733,EWR,2013-01-01 05:15,", "holiday: missing"),
-    "two faults": ("far,EWR,soon,true", "distance: 'far' is no number; scheduled: 'soon' is no date or time"),
+    "no number": ("far,EWR,2013-01-01 05:15,true", "distance: 'far', expected a number"),
+    "infinity": ("1e999,EWR,2013-01-01 05:15,true", "distance: infinity, expected a finite number or nothing"),
+    "no date": ("733,EWR,soon,true", "scheduled: 'soon', expected a date or time"),
+    "no truth": ("733,EWR,2013-01-01 05:15,maybe", "holiday: 'maybe', expected true or false"),
+    "no value": ("733,EWR,2013-01-01 05:15,", "holiday: no value, expected one in every row, as in training"),
+    "two faults": (
+        "far,EWR,soon,true",
+        "distance: 'far', expected a number; scheduled: 'soon', expected a date or time",
+    ),
 }
 
 
@@ -209,23 +212,30 @@ def test_a_level_outside_a_closed_list_is_rejected(tmp_path: Path) -> None:
     frame.loc[:9, "origin"] = "SFO"
     scored = predict_file(folder, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
     assert scored.rejected == 10
-    assert set(pd.read_parquet(scored.rejects)["rejected_for"]) == {"origin: 'SFO' is none of its levels"}
+    assert set(pd.read_parquet(scored.rejects)["rejected_for"]) == {
+        "origin: 'SFO', expected one of 'EWR', 'JFK', 'LGA'"
+    }
 
 
-def test_a_number_beyond_the_contracts_limits_is_rejected(tmp_path: Path) -> None:
-    """The sample's contract gives limits to its distances; other rows are predicted."""
-    schema = SCHEMA | {"columns": [SCHEMA["columns"][0] | {"least": 0.0, "most": 6000.0}, *SCHEMA["columns"][1:]]}
+def test_what_lies_beyond_the_contracts_limits_is_rejected(tmp_path: Path) -> None:
+    """Numbers and dates, by the batch row by row and by the model itself as a whole; other rows are predicted."""
+    limits = {"distance": {"least": 0.0, "most": 6000.0}, "scheduled": {"least": "2013-01-01T00:00:00"}}
+    schema = SCHEMA | {"columns": [spec | limits.get(spec["name"], {}) for spec in SCHEMA["columns"]]}
     frame, folder = flights(), tmp_path / "m"
     y = (frame["distance"] > 2000).to_numpy().astype(int)
     pipeline = fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0)
     write_bundle(folder, name="late", pipeline=pipeline, schema=schema, golden_frame=frame.head(20), reference={})
     frame.loc[:1, "distance"] = [-3.0, 7000.0]
+    frame.loc[2, "scheduled"] = pd.Timestamp("2012-12-31 23:59")
     scored = predict_file(folder, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
-    assert scored.rejected == 2
+    assert scored.rejected == 3
+    with pytest.raises(DataError, match=r"'distance': '-3.0' in row 1, expected at least 0 by the contract"):
+        load_model(folder).predict(frame)
     told = pd.read_parquet(scored.rejects)["rejected_for"].tolist()
     assert told == [
-        "distance: '-3.0' is below 0, the limit of the contract",
-        "distance: '7000.0' is above 6000, the limit of the contract",
+        "distance: '-3.0', expected at least 0 by the contract",
+        "distance: '7000.0', expected at most 6000 by the contract",
+        "scheduled: '2012-12-31 23:59:00', expected at least 2013-01-01 00:00:00 by the contract",
     ]
 
 
@@ -340,7 +350,7 @@ BAD_TEXT = {
     "no number anywhere": (HEAD + "far,EWR,2013-01-01,true\n" * 2, "'distance': .* such as 'far'"),
     "no date anywhere": (HEAD + "733,EWR,soon,true\n" * 2, "'scheduled': .*expected a date or time"),
     "no truth anywhere": (HEAD + "733,EWR,2013-01-01,maybe\n" * 2, "'holiday': .*expected true or false"),
-    "no value anywhere": (HEAD + "733,EWR,2013-01-01,\n" * 2, "'holiday': 2 missing values, the first in row 1"),
+    "no value anywhere": (HEAD + "733,EWR,2013-01-01,\n" * 2, "'holiday': no value in 2 rows, the first in row 1"),
     "short row": (HEAD + GOOD * 2 + "733,EWR\n", "line 4: 2 fields where the other rows have 4"),
     "header alone": (HEAD, "has a header and no rows"),
     "nothing": ("", "is empty"),

@@ -118,7 +118,7 @@ def test_a_wrong_type_is_named(values: Any, type_: str, message: str) -> None:
 
 def test_a_missing_value_needs_a_nullable_column() -> None:
     """Where training had no gap, a gap is refused with the first row that has one."""
-    with pytest.raises(SchemaError, match="2 missing values, the first in row 2"):
+    with pytest.raises(SchemaError, match="no value in 2 rows, the first in row 2"):
         features_of([1.0, None, None], "float", nullable=False)
 
 

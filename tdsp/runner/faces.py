@@ -115,7 +115,10 @@ def _answer(served: Served) -> dict[str, Any]:
 def _property(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What JSON holds in a column."""
     kinds = [_JSON_TYPES[spec["type"]], *(["null"] if spec.get("nullable", True) else [])]
-    return {"type": kinds} | ({"format": "date-time"} if spec["type"] == "timestamp" else {})
+    limits = {"minimum": spec.get("least"), "maximum": spec.get("most")} if spec["type"] == "float" else {}
+    about = {name: limit for name, limit in limits.items() if limit is not None}
+    about |= {"enum": [*spec["levels"], *([None] if len(kinds) > 1 else [])]} if spec.get("closed") else {}
+    return {"type": kinds} | ({"format": "date-time"} if spec["type"] == "timestamp" else about)
 
 
 def _bodies(served: Served) -> dict[str, Any]:

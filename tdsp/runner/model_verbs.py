@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tdsp.core import BundleError, find_root, find_run
+from tdsp.core import BundleError, alone, find_root, find_run
 from tdsp.display import format_date
 from tdsp.runner.console import say, say_json, say_table, warn
 
@@ -36,7 +36,7 @@ def track(
 
     outputs = out or find_root() / "outputs"
     folders = [find_run(name, outputs) for name in names or []]
-    with tracking.alone(outputs):
+    with alone(outputs):
         done = [tracking.send(folder, outputs) for folder in folders]
     done += tracking.send_waiting(outputs) if pending else []
     for tracked in [tracked for tracked in done if not tracked.error]:

@@ -172,6 +172,11 @@ def _add_faults(app: Any) -> None:
         body = error_body(message, error.status_code)
         return Response(body, error.status_code, error.headers, media_type="application/json")
 
+    @app.exception_handler(Exception)
+    async def fail(_: Request, __: Exception) -> Response:
+        body = error_body("The model could not answer; the log of the service says why.", 500)
+        return Response(body, 500, media_type="application/json")
+
     @app.exception_handler(ConnectionResetError)
     async def gone(_: Request, __: ConnectionResetError) -> Response:
         return Response(status_code=400)  # nobody reads it

@@ -160,7 +160,9 @@ class Batcher:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> None:
-        """Ask the model for all that waits, as far as one batch goes."""
+        """Ask the model for all that waits and still has somebody to hear it, as far as one batch goes."""
+        while self._waiting and self._waiting[0][3].done():
+            self._waiting.popleft()
         if not self._waiting:
             self._busy = False
             return

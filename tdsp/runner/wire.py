@@ -179,6 +179,8 @@ class Reader:
         )
         self._least = np.array([[s.get("least", -np.inf)] for s in floats], dtype="float64")
         self._most = np.array([[s.get("most", np.inf)] for s in floats], dtype="float64")
+        times = [spec for spec in specs if spec["type"] == "timestamp"]
+        self._windows = [(i, *_window(s)) for i, s in enumerate(times) if "least" in s or "most" in s]
         numbers = input_names(schema).get("numbers", [])
         parts = [[name] for name in (*self._of["float"], *self._of["boolean"])]
         parts += [[n + suffix for suffix in (".days", ".month", ".weekday", ".hour")] for n in self._of["timestamp"]]
@@ -231,10 +233,11 @@ class Reader:
         except (OverflowError, ValueError):
             return None
         beyond = (floats < self._low) | (floats > self._high)
-        if not count or np.isinf(floats).any():
+        if not count or np.isinf(floats).any() or self._break_limits(floats, blocks.get("timestamp", ())):
             return None
-        self._require_bounds(floats)
         unknown = {name: n for name in self._levels if (n := self._unknown(name, columns[name]))}
+        if unknown.keys() & self._closed:
+            return None
         rows_beyond = zip(self._of["float"], beyond.sum(axis=1).tolist(), strict=True) if beyond.any() else ()
         warnings = self._warn(columns.keys(), unknown, {name: n for name, n in rows_beyond if n})
         return Rows(count, self._tensors(floats, blocks), floats, columns, warnings, _keys(columns.get(self.key)))
@@ -258,23 +261,14 @@ class Reader:
         levels = self._levels[name]
         return sum(cell is not None and cell not in levels for cell in cells)
 
-    def _require_bounds(self, floats: np.ndarray) -> None:
-        """Raise BadRequest for the first number beyond the limits of the contract."""
-        beyond = (floats < self._least) | (floats > self._most)
-        if not beyond.any():
-            return
-        at, row = (int(i) for i in np.argwhere(beyond)[0])
-        name, found = self._of["float"][at], f"{floats[at, row]:g} in row {row + 1}"
-        wanted = f"{self._least[at, 0]:g} to {self._most[at, 0]:g}"
-        field = {"column": name, "found": found, "expected": wanted, "row": row + 1}
-        raise BadRequest(f"column {name!r}: {found}; the contract allows {wanted}.", [field])
+    def _break_limits(self, floats: np.ndarray, times: Sequence[Sequence[Any]]) -> bool:
+        """Whether a number or a date lies beyond the contract; which one, the loader says."""
+        if ((floats < self._least) | (floats > self._most)).any():
+            return True
+        return any(cell and not low <= cell <= high for i, low, high in self._windows for cell in times[i])
 
     def _warn(self, columns: Set[str], unknown: Mapping[str, int], ranges: Mapping[str, int]) -> list[str]:
-        """What is unusual but no error. Raises BadRequest for a new level where the contract knows them all."""
-        for name in unknown.keys() & self._closed:
-            found, known = "a level outside the contract", _listed(sorted(self._levels[name]))
-            field = {"column": name, "found": found, "expected": known}
-            raise BadRequest(f"column {name!r}: a level that the contract does not allow; it knows {known}.", [field])
+        """What is unusual but no error."""
         extra = sorted(columns - self._known)
         told = [f"{name}: {n} with a level the model has never seen" for name, n in unknown.items()]
         told += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
@@ -293,7 +287,6 @@ class Reader:
             name: _sent(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
         }
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
-        self._require_bounds(floats)
         warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
         return Rows(len(frame), tensors_of(features, self.schema), floats, sent, warnings, _keys(keys))
 
@@ -316,6 +309,15 @@ def _bound(spec: Mapping[str, Any], end: str) -> float:
     """One end of a column's range; where either is unknown nothing is outside."""
     is_open = spec.get("min") is None or spec.get("max") is None
     return float({"min": -np.inf, "max": np.inf}[end] if is_open else spec[end])
+
+
+def _window(spec: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """The first and the last moment that the contract allows."""
+    first, last = spec.get("least"), spec.get("most")
+    return (
+        datetime.fromisoformat(first) if first else datetime.min,
+        datetime.fromisoformat(last) if last else datetime.max,
+    )
 
 
 def _require_unicode(columns: Columns, names: Sequence[str]) -> None:
