@@ -26,7 +26,8 @@ from tdsp.bundle import load_model
 from tdsp.core import BundleError, ParameterError
 from tdsp.registry import promote
 from tdsp.runner import cli
-from tdsp.runner.guard import is_loopback, require_token
+from tdsp.runner.guard import Limits, is_loopback, require_token
+from tdsp.runner.serve import Service, make_app
 from tdsp.runner.served import Batcher, PredictionLog, load_served
 
 ROOT = Path(__file__).parents[1]
@@ -427,6 +428,41 @@ def test_what_waits_together_is_asked_together(model: Path) -> None:
     failed = asyncio.run(ask_all(lambda _: 1 / 0))
     assert all(isinstance(error, ZeroDivisionError) for error in failed[:40])
     np.testing.assert_array_equal(failed[40], answers[40])
+
+
+def test_who_has_left_costs_the_model_nothing(model: Path) -> None:
+    """Of two requests that wait, the one whose client gave up is not asked."""
+    served, sizes = load_served(str(model)), []
+
+    async def ask_two() -> np.ndarray:
+        batcher = Batcher(sizes.append)
+        rows = served.reader.read_json(json.dumps({"instances": rows_of(3)}).encode())
+        left, stays = batcher.ask(served, rows), batcher.ask(served, rows)
+        left.cancel()
+        found = await stays
+        batcher.close()
+        return found
+
+    assert len(asyncio.run(ask_two())) == 3
+    assert sizes == [3]
+
+
+def test_a_model_that_fails_is_told_as_json(model: Path, tmp_path: Path) -> None:
+    """In MLflow's form of an error, not as a page of text; the service goes on."""
+    from dataclasses import replace
+
+    from starlette.testclient import TestClient
+
+    service = Service("m", load_served(str(model)), key="", outputs=tmp_path, limits=Limits())
+    sound = service.served
+    with TestClient(make_app(service), base_url="http://localhost", raise_server_exceptions=False) as client:
+        service.served = replace(sound, answer=lambda _: 1 / 0)
+        failed = client.post("/invocations", json={"instances": rows_of(2)})
+        service.served = sound
+        fine = client.post("/invocations", json={"instances": rows_of(2)})
+    assert (failed.status_code, failed.json()["error_code"]) == (500, "INTERNAL_ERROR")
+    assert "the log of the service says why" in failed.json()["message"]
+    assert fine.status_code == 200
 
 
 # promotion, tampering, stopping --------------------------------------------------------------------------------------

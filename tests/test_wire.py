@@ -132,7 +132,7 @@ def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
     reader = Reader(SCHEMA | {"columns": columns})
     late = {"admitted": "2014-01-01T00:00:00"}
     for body in (body_of(instances=[ROW, ROW | late]), body_of(instances=[ROW | {"urgent": None}, ROW | late])):
-        with pytest.raises(BadRequest, match="'admitted': .* in row 2, expected at most 2013-12-31 00:00:00"):
+        with pytest.raises(BadRequest, match=r"'admitted': .* in row 2, expected at most 2013-12-31 00:00:00"):
             reader.read_json(body)
 
 

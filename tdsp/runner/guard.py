@@ -174,7 +174,7 @@ async def read_body(request: Any, limit: int) -> bytes:
             body.clear()
         else:
             body.append(message["body"])
-        if not message["more_body"]:
+        if not message.get("more_body"):
             break
     if size > limit:
         raise too_long
