@@ -34,6 +34,7 @@ bench: $(READY)  ## seconds beside a plain script; seconds and memory of million
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_scale.py 1 10 50
 	$(BIN)/python tests/bench_scale.py postgresql
+	$(BIN)/python tests/bench_trust.py 1 10 50
 
 export: $(READY)  ## write tdsp/*.py from notebooks/lib
 	@$(BIN)/python -c "$$EXPORT" notebooks/lib/*.ipynb

@@ -67,7 +67,7 @@ def split_table(
     "Rows to learn from and rows to test on. Raises DataError when the columns do not allow such a split."
     if not 0 < share < 1:
         raise DataError(f"a share of {share} cannot be held out. Use a number between 0 and 1, such as 0.2.")
-    rule, column, why = _rule_of(df, kind, time_column, group_column, split_column)
+    rule, column, why = _rule_of([*df.columns], kind, time_column, group_column, split_column)
     rows = np.flatnonzero(df[target].notna())
     y = df[target].iloc[rows]
     labels = None if task == "regression" else as_labels(y)
@@ -104,10 +104,10 @@ def split_table(
     )
 
 
-def _rule_of(df: pd.DataFrame, kind: str, time: str, group: str, other: str) -> tuple[str, str, str]:
+def _rule_of(names: list[str], kind: str, time: str, group: str, other: str) -> tuple[str, str, str]:
     for column in filter(None, (time, group, other)):
-        if column not in df.columns:
-            raise DataError(f"no column {column!r} to split by.{did_you_mean(column, map(str, df.columns))}")
+        if column not in names:
+            raise DataError(f"no column {column!r} to split by.{did_you_mean(column, map(str, names))}")
     if kind == "auto":
         kind = "time" if time else "group" if group else "random"
     column = {"time": time, "group": group, "key": other, "given": other}.get(kind, "")
@@ -253,14 +253,17 @@ def _as_given(column: pd.Series, name: str) -> np.ndarray:
 def write_parts(
     path: Path,  # Parquet file of the modelling table
     *,
-    kind: str,  # key, given, time or order
-    column: str = "",  # what decides; not for order
     target: str,
+    kind: str = "auto",  # as for `split_table`; key, given, time and order are those that can be
+    time_column: str = "",
+    group_column: str = "",
+    split_column: str = "",
     share: float = 0.2,  # of the rows held out, 0 to 1
     folder: Path,
 ) -> dict[str, int]:
     "Write train.parquet and test.parquet with `row_id`; return their rows. Raises DataError for another kind."
     with open_scan(path) as scan:
+        rule, column, _ = _rule_of([*scan.names], kind, time_column, group_column, split_column)
         x, place = (scan.of(column), scan.kinds[scan.names.index(column)]) if column else ("row", "whole number")
         known = f"{scan.of(target)} IS NOT NULL"
         at = f"(SELECT quantile_disc(x, {1 - share!r}) FROM (SELECT {{}} AS x FROM t WHERE {known}))"
@@ -271,11 +274,14 @@ def write_parts(
             "time": f"{day} >= {at.format(day)}",
             "order": f"row >= {at.format('row')}",
         }
-        if kind not in tests:
-            raise DataError(f"a split by {kind} needs the whole table in memory. Use one of: {', '.join(tests)}.")
+        if rule not in tests:
+            raise DataError(
+                f"split: {rule} has to see all rows at once, and parts are written row by row. "
+                f"Use one of: {', '.join(tests)}."
+            )
         names = ", ".join(f'c{i} AS "{name.replace(chr(34), chr(34) * 2)}"' for i, name in enumerate(scan.names))
         rows = {}
-        for part, condition in (("train", f"NOT ({tests[kind]})"), ("test", tests[kind])):
+        for part, condition in (("train", f"NOT ({tests[rule]})"), ("test", tests[rule])):
             wanted = f"SELECT row AS {ROW}, {names} FROM t WHERE {known} AND {condition}"
             with replacing(folder / f"{part}.parquet") as temporary:
                 scan.connection.execute(

@@ -50,7 +50,7 @@ def step(name: str, path: Path) -> None:
     elif name == "report":
         assert profile_table(path, ids=["flight_id"]).rows
     else:
-        parts = write_parts(path, kind="key", column="flight_id", target="late", folder=path.parent)
+        parts = write_parts(path, kind="key", split_column="flight_id", target="late", folder=path.parent)
         assert abs(parts["test"] / sum(parts.values()) - 0.2) < 0.01
     seconds = time.perf_counter() - began
     status = Path("/proc/self/status").read_text()  # getrusage would count what the parent held when it forked

@@ -3,12 +3,14 @@
 import json
 import sqlite3
 
+import pandas as pd
 import pytest
 import yaml
 
 from tdsp.core import DataError, create_run, new_record
 from tdsp.runner import cli
 from tdsp.runner.preflight import load_plan, plan_run
+from tdsp.splits import split_table
 from tdsp.stages import modelling_table, readings_of
 
 
@@ -118,3 +120,18 @@ def test_the_table_can_become_the_newest_version_of_a_delta_table(growing, capsy
     assert rows == [60, 65]
     code, _, err = call(capsys, "ingest", growing, "--delta", growing)
     assert code == 2 and str(growing) in err and "Traceback" not in err
+
+
+def test_ingest_divides_a_table_of_any_size(growing, capsys):
+    """By a rule that looks at one row, with the rows of the run's own split; another rule is refused, and why."""
+    parts = growing.parents[1] / "parts"
+    code, out, err = call(capsys, "ingest", growing, "--parts", parts, "--set", "split=key", "--set", "split_column=id")
+    assert (code, err) == (0, "") and "rows to learn from" in out
+    table = load_plan(plan_run(growing)).frame
+    own = split_table(table, target="late", task="binary", kind="key", split_column="id")
+    assert pd.read_parquet(parts / "test.parquet")["row_id"].tolist() == own.test.tolist()
+    assert pd.read_parquet(parts / "train.parquet")["row_id"].tolist() == own.train.tolist()
+    code, out, err = call(capsys, "ingest", growing, "--parts", parts)
+    assert code == 2 and "split: random has to see all rows at once" in err and "Traceback" not in err
+    code, _, err = call(capsys, "ingest", growing, "--parts", parts, "--set", "split=key", "--set", "split_column=di")
+    assert code == 2 and "no column 'di' to split by" in err

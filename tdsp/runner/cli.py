@@ -188,6 +188,7 @@ def ingest(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml")],
     settings: Sets = None,
     delta: Annotated[str, typer.Option(metavar="URL", help="Delta table that gets a new version")] = "",
+    parts: Annotated[Path | None, typer.Option(metavar="FOLDER", help="gets train.parquet and test.parquet")] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -197,6 +198,7 @@ def ingest(
     """
     from tdsp.delta import publish
     from tdsp.draft import draft_contract
+    from tdsp.splits import write_parts
 
     plan = preflight.plan_run(file, settings=parse_settings(settings), out=out)
     preflight.require_writable(plan.outputs)
@@ -205,9 +207,14 @@ def ingest(
         raise ParameterError(f"{file} names no source. Give `sources`.")
     contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
     version = publish(table.path, delta, table.sha256) if delta else None
+    values = plan.resolved.values
+    named = {name: values[name] for name in ("target", "time_column", "group_column", "split_column")}
+    share = {"kind": values["split"], "share": values["holdout_share"]}
+    divided = write_parts(table.path, **named, **share, folder=parts) if parts else {}
     if as_json:
         kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
-        say_json({name: getattr(table, name) for name in kept} | {"path": str(table.path), "delta_version": version})
+        told = {"path": str(table.path), "delta_version": version, "parts": divided}
+        say_json({name: getattr(table, name) for name in kept} | told)
         return 0
     new = {name: f"{n:,}" for name, n in table.new_rows.items()}
     rows: list[tuple[str, ...]] = [
@@ -220,6 +227,8 @@ def ingest(
     say(f"table    {table.rows:,} rows, {len(table.columns)} columns, {made}: {shown_path(table.path)}")
     if delta:
         say(f"delta    version {version} of {delta}")
+    if parts:
+        say(f"parts    {divided['train']:,} rows to learn from, {divided['test']:,} to test on: {shown_path(parts)}")
     say(f"contract {shown_path(contract)}")
     say(f"Next: tdsp run {shlex.quote(str(file))}")
     return 0
