@@ -19,7 +19,7 @@ import pandas as pd
 
 from .clues import check_pairs, check_table, check_target, sorted_findings
 from .contract import Contract, Rules, bound_of, read_contract
-from .core import ParameterError, Run, find_root
+from .core import ParameterError, Run, evenly, find_root
 from .display import Shown, format_estimate
 from .findings import NOTE, SEVERE, WATCH, Case, Finding, found
 from .params import Parameters
@@ -148,10 +148,9 @@ def case_of(
 ) -> Case:
     "The training rows as the rules see them."
     out = {ROW, *p.drop, *p.forbidden}
-    step = np.unique(np.linspace(0, len(train) - 1, min(CASE_ROWS, len(train))).astype(int))
     return Case(
         columns=[c for c in facts.columns if c.name not in out],
-        frame=train.iloc[step].drop(columns=[name for name in out if name in train]),
+        frame=train.iloc[evenly(len(train), CASE_ROWS)].drop(columns=[name for name in out if name in train]),
         target=p.target,
         task=schema["task"],
         rows=facts.rows,

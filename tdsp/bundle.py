@@ -31,7 +31,7 @@ import pandas as pd
 
 from . import loader
 from .card import card_html, card_markdown
-from .core import BundleError, DataError, canonical_json, find_root, find_run, read_record, sha256_bytes
+from .core import BundleError, DataError, canonical_json, evenly, find_root, find_run, read_record, sha256_bytes
 from .onnx_export import OnnxForm
 
 # %% ../notebooks/lib/22_bundle.ipynb #ab23bb1a
@@ -128,9 +128,9 @@ def choose_golden(frame: pd.DataFrame, schema: Mapping[str, Any], rows: int = 10
     gaps = [np.flatnonzero(frame[spec["name"]].isna())[:3] for spec in schema["columns"]]
     target = schema["target"]
     order = np.argsort(frame[target].astype(str) if schema["task"] != "regression" else frame[target], kind="stable")
-    spread = np.asarray(order)[np.linspace(0, len(frame) - 1, min(rows, len(frame))).round().astype(int)]
-    chosen = dict.fromkeys(int(i) for i in np.concatenate([*gaps, spread]))
-    return frame.iloc[sorted(list(chosen)[:rows])].reset_index(drop=True)
+    chosen = [*gaps, np.asarray(order)[evenly(len(frame), rows)]]
+    positions = dict.fromkeys(int(i) for i in np.concatenate(chosen))
+    return frame.iloc[sorted(list(positions)[:rows])].reset_index(drop=True)
 
 
 def _arrow_column(values: pd.Series, kind: str) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from .core import ParameterError, did_you_mean
+from .core import ParameterError, did_you_mean, evenly
 from .display import BLUE, GREY, INK, described, drawing, format_percent
 from tdsp.stats import (
     METRICS,
@@ -248,7 +248,7 @@ def plot_ranges(
     y: np.ndarray, told: np.ndarray, ranges: Ranges, *, target: str, coverage: float, ax: "Axes | None" = None
 ) -> "Axes":
     "Sixty rows, smallest prediction first, with range and truth; the title gives the share held. Returns Axes."
-    at = np.argsort(told, kind="stable")[np.linspace(0, len(told) - 1, min(len(told), 60)).astype(int)]
+    at = np.argsort(told, kind="stable")[evenly(len(told), 60)]
     lower, upper = ranges.of(told[at])
     missed = (y[at] < lower) | (y[at] > upper)
     x = np.arange(len(at))

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
+from .core import evenly
 from .display import format_int, format_number, format_percent
 from .findings import NOTE, SEVERE, Case, Finding, found
 
@@ -92,7 +93,7 @@ SHIFTS = {"regression": (0.1, 3.0)}  # difference of the target that is told, an
 
 def check_pairs(case: Case) -> Iterator[Finding]:
     "What columns say about one another and about the target."
-    few = case.frame.iloc[np.unique(np.linspace(0, len(case.frame) - 1, PAIR_ROWS).astype(int))]
+    few = case.frame.iloc[evenly(len(case.frame), PAIR_ROWS)]
     yield from _copies(case, few)
     yield from _near_copies(case, few)
     yield from _products(case, few)

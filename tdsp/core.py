@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'PACKAGE', 'PACKAGES', 'SCHEMA_VERSION', 'TdspError', 'ParameterError', 'DataError', 'RunError',
            'BundleError', 'StageError', 'cell_position', 'did_you_mean', 'sha256_bytes', 'sha256_file', 'plain',
-           'canonical_json', 'replacing', 'write_atomic', 'alone', 'find_root', 'find_notebooks',
+           'canonical_json', 'replacing', 'write_atomic', 'alone', 'evenly', 'find_root', 'find_notebooks',
            'describe_environment', 'write_code', 'describe_process', 'is_alive', 'status_of', 'Rung', 'Headline',
            'utc_now', 'new_run_id', 'new_record', 'read_record', 'Run', 'seconds_since', 'forget', 'create_run',
            'list_runs', 'find_run']
@@ -171,6 +171,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def evenly(n: int, most: int) -> Any:
+    "At most `most` of the positions 0 to n - 1, evenly spread, so that every period is there; (n_chosen,)."
+    import numpy as np
+
+    return np.linspace(0, n - 1, min(n, most)).astype(int)
 
 # %% ../notebooks/lib/00_core.ipynb #a89d8cc6
 STAGES = (

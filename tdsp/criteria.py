@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
-from .core import ParameterError, did_you_mean
+from .core import ParameterError, did_you_mean, evenly
 from .display import BLUE, GREY, MUTED, described, drawing, estimate_text, format_number
 from .stats import Estimate, Metric, Units, estimate_of, gain_of, score_resamples
 
@@ -124,7 +124,7 @@ def monotone_share(predict: Callable[[pd.DataFrame], np.ndarray], X: pd.DataFram
     numeric = [
         name for name in map(str, X.columns) if pd.api.types.is_numeric_dtype(X[name]) and X[name].nunique() > 2
     ][:10]
-    rows, straight = X.iloc[np.linspace(0, len(X) - 1, min(len(X), 100)).astype(int)], list[bool]()
+    rows, straight = X.iloc[evenly(len(X), 100)], list[bool]()
     for name in numeric:
         grid = np.unique(X[name].quantile(np.linspace(0, 1, 8)).to_numpy(dtype=float))
         table = pd.concat([rows.assign(**{name: value}) for value in grid], ignore_index=True)

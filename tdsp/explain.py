@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .core import evenly
 from .display import BAND, BLUE, INK, cell_text, described, drawing, format_number, format_percent, style
 from .loader import feature_names
 from .stats import Metric, Units, estimate_of, freedom_of, gain_of, make_units, score_resamples
@@ -35,11 +36,6 @@ def _shuffled(X: pd.DataFrame, features: Sequence[str], rng: np.random.Generator
     "The table with these features shuffled together; X is left as it is."
     order = rng.permutation(len(X))
     return X.assign(**{name: X[name].to_numpy()[order] for name in features})
-
-
-def _spread_rows(n: int, max_rows: int) -> np.ndarray:
-    "At most `max_rows` positions, evenly spread, so that every period is represented."
-    return np.arange(n) if not 0 < max_rows < n else np.linspace(0, n - 1, max_rows).astype(int)
 
 # %% ../notebooks/lib/15_explain.ipynb #8c54befb
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +97,7 @@ def permutation_importance(
     random_state: int,
 ) -> pd.DataFrame:
     "A row a column, the most important first: column, importance (loss of score), low, high, repeat_1, ..."
-    at = _spread_rows(len(X), max_rows)
+    at = evenly(len(X), max_rows)
     part = X.iloc[at].reset_index(drop=True)
     rows = _Rows(predict, part, predict(part), np.asarray(y)[at], metric, units.part(at), random_state)
     columns = dict(groups) if groups is not None else {name: [name] for name in X.columns}
@@ -155,7 +151,7 @@ ALIKE = 0.8
 
 def alike_columns(X: pd.DataFrame, groups: Mapping[str, Sequence[str]], *, most: int = 200) -> dict[str, list[str]]:
     "Name of a group of alike columns -> their features; linked by a rank correlation above 0.8 between two features."
-    rows = X.iloc[_spread_rows(len(X), 5000)]
+    rows = X.iloc[evenly(len(X), 5000)]
     owner = {f: name for name, features in groups.items() for f in features if pd.api.types.is_numeric_dtype(X[f])}
     names = [f for f in owner if rows[f].nunique() > 1][:most]
     close = np.abs(rows[names].astype(float).corr(method="spearman").to_numpy()) > ALIKE
@@ -175,7 +171,7 @@ def partial_dependence(
     predict: Predict, X: pd.DataFrame, features: Sequence[str], *, max_rows: int = 300
 ) -> pd.DataFrame:
     "A row a feature and value: feature, value (number or text), mean, low, high, and the class (its code) of several."
-    rows = X.iloc[_spread_rows(len(X), max_rows)]
+    rows = X.iloc[evenly(len(X), max_rows)]
     found = []
     for name in features:
         grid = _grid(X[name])
@@ -270,7 +266,7 @@ def contributions(
     exact = _tree_contributions(pipeline, rows, groups, of, task)
     if exact is not None:
         return Contributions(exact, None, scale)
-    others = others.iloc[_spread_rows(len(others), 100)]
+    others = others.iloc[evenly(len(others), 100)]
     rng = np.random.default_rng(random_state)
     parts = [_exchanged(rows.iloc[[i]], others, groups, rng, 0 if additive else n_orders) for i in range(len(rows))]
     told = predict(pd.concat([table for table, _, _ in parts], ignore_index=True))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from .core import ParameterError
+from .core import ParameterError, evenly
 from .stats import ranked
 
 # %% ../notebooks/lib/07_folds.ipynb #fde6c400
@@ -39,7 +39,7 @@ def _sample(y: np.ndarray, by: np.ndarray | None, kind: str, max_rows: int, rng:
         return np.arange(n)
     if kind == "time" and by is not None:
         in_time = np.argsort(by, kind="stable")
-        return np.sort(in_time[np.linspace(0, n - 1, max_rows).astype(int)])
+        return np.sort(in_time[evenly(n, max_rows)])
     if kind == "group" and by is not None:
         order = rng.permutation(by.max() + 1)
         filled = np.cumsum(np.bincount(by)[order]) <= max_rows

@@ -48,7 +48,7 @@ from tdsp.certainty import (
     sharpen,
     with_power,
 )
-from .core import DataError, Run, StageError, did_you_mean, find_root, list_runs, read_record, write_atomic
+from .core import DataError, Run, StageError, did_you_mean, evenly, find_root, list_runs, read_record, write_atomic
 from .criteria import Contender, Ground, Ranking, measure, plot_pareto, rank, require_weights
 from .display import format_estimate, format_number, gate_row, show
 from .evaluate import ROLES, Scores, comparison_table, plot_candidates, score_test
@@ -247,7 +247,7 @@ def ground_of(study: Study) -> Ground:
         wanted = max((len(learn) + len(score)) // 3 - len(score), 0)
         score, learn = np.sort(np.concatenate([score, learn[:wanted]])), learn[wanted:]
     learn = learn[:MOST_ROWS]
-    score = score[np.linspace(0, len(score) - 1, min(len(score), MOST_ROWS)).astype(int)]
+    score = score[evenly(len(score), MOST_ROWS)]
 
     def ask(model: Any, X: pd.DataFrame) -> np.ndarray:
         return study.ask(model, X, n_seen=len(learn))
@@ -663,7 +663,7 @@ def _behaviour(study: Study, model: Any) -> list[Gate]:
         return study.ask(model, as_features(table, study.schema))
 
     def spread(n: int) -> pd.DataFrame:
-        return study.train.iloc[np.linspace(0, len(study.train) - 1, min(len(study.train), n)).astype(int)]
+        return study.train.iloc[evenly(len(study.train), n)]
 
     kinds = {column["name"]: column["type"] in ("float", "boolean") for column in study.schema["columns"]}
     text = [column["name"] for column in study.schema["columns"] if column["type"] == "string"]

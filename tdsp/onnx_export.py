@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .core import evenly
 from .loader import as_features, predict_frame
 from .onnx_graph import NotConvertible, input_names
 from .onnx_models import onnx_bytes
@@ -76,7 +77,7 @@ def awkward_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame
 def comparison_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of a proof: at most 20,000 of the table, evenly taken, each column drawn anew up to 2,000, the edges."""
     names = [spec["name"] for spec in schema["columns"]]
-    real = frame[names].iloc[np.linspace(0, len(frame) - 1, min(len(frame), MOST_ROWS)).astype(int)]
+    real = frame[names].iloc[evenly(len(frame), MOST_ROWS)]
     rng = np.random.default_rng(0)
     wanted = max(LEAST_ROWS - len(real), 0)
     mixed = pd.DataFrame({name: real[name].iloc[rng.integers(0, len(real), wanted)].array for name in names})

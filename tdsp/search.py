@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats as distributions
 
 from .candidates import BASELINE, ENSEMBLE, FAMILIES, Family, require_candidates
-from .core import StageError
+from .core import StageError, evenly
 from .fitting import Candidate, columns_of, cores, few_threads, quiet
 from .folds import Folds
 from .stats import Metric
@@ -147,7 +147,7 @@ def _weights_on(
 ) -> np.ndarray:
     "Weights of the average with the least loss on these folds."
     metric, y = question.metric, np.concatenate([question.y[question.cv.pairs[i][1]] for i in folds])
-    some = np.unique(np.linspace(0, len(y) - 1, min(len(y), most)).astype(int))
+    some = evenly(len(y), most)
     whole = [np.concatenate([told[name][i] for i in folds])[some] for name in names]
     return greedy_weights(lambda mixed: -signed(metric.function(y[some], mixed), metric), whole)
 
@@ -266,7 +266,7 @@ class _Search:
     def rung(self, trial: Trial, kind: str, n_rows: int) -> float:
         "The gain of a trial on the last fold, learned from this many of its rows; -inf where it fails."
         fit, score = self.question.cv.pairs[-1]
-        some = fit[np.unique(np.linspace(0, len(fit) - 1, n_rows).astype(int))]
+        some = fit[evenly(len(fit), n_rows)]
         try:
             told = fit_fold(self.question, trial, self.question.prepared(kind, some, score), self.limit).told
         except Exception:  # a trial that fails on few rows says why on all of them, or is stopped here
