@@ -310,6 +310,7 @@ def _draw_extra_trees(trial: Any) -> dict[str, Any]:
 
 def _draw_mlp(trial: Any) -> dict[str, Any]:
     return {
+        "columns_as": trial.suggest_categorical("mlp_columns", ["ranks", "linear"]),
         "width": trial.suggest_int("width", 16, 256, log=True),
         "layers": trial.suggest_int("layers", 1, 3),
         "decay": trial.suggest_float("decay", 1e-6, 1e-1, log=True),
@@ -349,7 +350,7 @@ FAMILIES: dict[str, Family] = {
             draw=_draw_mlp,
             most_cells=2e7,
             most_columns=2000,
-            fixed=({}, {"layers": 1, "decay": 1e-2}),
+            fixed=({}, {"columns_as": "linear", "width": 256, "decay": 1e-2, "step": 1e-3}),
         ),
     )
 }

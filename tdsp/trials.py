@@ -98,7 +98,7 @@ class Limit:
 
     def of_one_fit(self) -> float:
         "The moment at which a fit that begins now has to stop."
-        return time.monotonic() + self.left * min(0.5, 0.5 * self.cores / self.n_folds + 0.1)
+        return time.monotonic() + self.left * min(1 / 3, 0.5 * self.cores / self.n_folds + 0.1)
 
     def together(self, seconds: Sequence[float]) -> float:
         "Seconds that fits take side by side on this machine, from the CPU seconds of each."
