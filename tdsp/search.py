@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from .candidates import BASELINE, ENSEMBLE, FAMILIES, Family, require_candidates
+from .candidates import BASELINE, ENSEMBLE, FAMILIES, USUAL_WIDTH, Family, require_candidates
 from .core import StageError, evenly
 from .fitting import Candidate, columns_of, cores, few_threads, quiet
 from .folds import Folds
@@ -52,14 +52,14 @@ def plan(families: Sequence[str], *, skewed: bool, warm: Iterable[Mapping[str, A
 LEAST_ROWS = {"mlp": 200, "hist_gb": 60}
 
 
-def _unsuited(question: Question, family: Family, kind: str) -> str:
+def _unsuited(question: Question, family: Family, settings: Mapping[str, Any]) -> str:
     "Why this family is not tried on these rows; empty when it is."
-    task = question.rows("tree", 0).task
+    task, kind, width = question.rows("tree", 0).task, columns_of(family, settings), settings.get("width", USUAL_WIDTH)
     if task.n_rows < LEAST_ROWS.get(family.name, 0):
         return f"not tried: {task.n_rows:,} rows are too few for it"
     if kind == "splines" and len(task.numbers) > 200:
         return f"not tried: {len(task.numbers):,} numbers are too many for splines"
-    if task.n_rows * task.n_encoded > family.most_cells or task.n_encoded > family.most_columns:
+    if task.n_rows * task.n_encoded * width / USUAL_WIDTH > family.most_cells or task.n_encoded > family.most_columns:
         return f"not tried: {task.n_rows:,} rows with {task.n_encoded:,} encoded columns would take too long"
     return ""
 
@@ -230,7 +230,7 @@ class _Search:
         for family, settings in batch:
             trial = Trial(self.name(family), FAMILIES[family], settings)
             kind = columns_of(trial.family, settings)
-            why = _unsuited(self.question, trial.family, kind) or self.too_slow(trial, kind)
+            why = _unsuited(self.question, trial.family, settings) or self.too_slow(trial, kind)
             submit = [] if why else range(self.question.cv.n_folds)
             started.append((trial, why, [self.pool.submit(self.one, trial, kind, i) for i in submit]))
         return started
