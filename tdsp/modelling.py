@@ -65,7 +65,7 @@ from tdsp.explain import (
 from .fitting import Candidate, fit_final, parts_of, predict, refit
 from .folds import Folds
 from .ingest import load_table
-from .loader import as_features
+from .loader import as_features, without_limits
 from .models import Choice, HeldOut, excluded_of, fit_held_out
 from .params import Parameters
 from .prepare import Target
@@ -659,8 +659,10 @@ def _stability(study: Study, name: str, half_width: float, seeds: int = 3) -> Ga
 def _behaviour(study: Study, model: Any) -> list[Gate]:
     "Gates on what the packaged way of predicting does with training rows, as given and changed."
 
+    tried = without_limits(study.schema)
+
     def of_table(table: pd.DataFrame) -> np.ndarray:
-        return study.ask(model, as_features(table, study.schema))
+        return study.ask(model, as_features(table, tried))
 
     def spread(n: int) -> pd.DataFrame:
         return study.train.iloc[evenly(len(study.train), n)]

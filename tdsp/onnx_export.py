@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .core import evenly
-from .loader import as_features, predict_frame
+from .loader import as_features, predict_frame, without_limits
 from .onnx_graph import NotConvertible, input_names
 from .onnx_models import onnx_bytes
 
@@ -134,6 +134,7 @@ def compare_forms(model: bytes, pipeline: Any, frame: pd.DataFrame, schema: Mapp
 
 def onnx_form(pipeline: Any, schema: Mapping[str, Any], frame: pd.DataFrame) -> OnnxForm:
     """The proved ONNX form of a fitted pipeline, or the reason for none; `frame` holds raw rows, best the test part."""
+    schema = without_limits(schema)
     try:
         model = onnx_bytes(pipeline, schema)
         if len(model) > MOST_BYTES:

@@ -85,6 +85,19 @@ def test_what_is_true_of_these_flights_passes(stage):
     assert set(stage["tests"].left_out) == {"monotone"}
 
 
+def test_what_is_tried_need_not_keep_the_contract(stage, monkeypatch):
+    """Unseen levels and shifted numbers are asked of the model although the contract would refuse such rows."""
+    study = stage["study"]
+    columns = [
+        spec | ({"closed": True} if spec["type"] == "string" else {"least": spec["min"], "most": spec["max"]})
+        for spec in study.schema["columns"]
+        if spec["type"] in ("string", "float")
+    ]
+    monkeypatch.setitem(study.__dict__, "schema", study.schema | {"columns": columns})
+    gates = modelling._behaviour(study, stage["fitted"]["winner"])
+    assert [gate.answer for gate in gates] == ["go"] * 3
+
+
 def test_a_weak_slice_is_found_in_words_without_being_condemned(stage):
     """LGA, where nothing can be predicted, is among the slices; it is not provably worse than a guess."""
     assert stage["tests"].slices["slice"].str.contains("origin is LGA").any()

@@ -169,6 +169,18 @@ def test_splines_answer_alike_where_one_value_is_most_of_a_column() -> None:
     assert form.max_difference < 1e-10
 
 
+def test_rows_of_a_proof_need_not_keep_the_contract() -> None:
+    """Limits and closed levels hold for rows that come; the proof looks at what lies beyond them, too."""
+    frame, schema, y = table("binary", 400)
+    closed = {
+        "ward": {"closed": True, "levels": ["north", "<b>south</b>", "öst"]},
+        "dose": {"least": 0.0, "most": 300.0},
+    }
+    schema = schema | {"columns": [spec | closed.get(spec["name"], {}) for spec in schema["columns"]]}
+    form = onnx_form(fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0), schema, frame)
+    assert form.model, form.reason
+
+
 def test_a_value_beside_a_threshold_takes_the_same_branch() -> None:
     """Thresholds are not rounded: values one step of a double apart are told apart, where floats would not."""
     x = np.repeat(1 + np.arange(60) * 1e-9, 10)
