@@ -65,7 +65,7 @@ from tdsp.explain import (
 from .fitting import Candidate, fit_final, parts_of, predict, refit
 from .folds import Folds
 from .ingest import load_table
-from .loader import as_features, without_limits
+from .loader import SchemaError, as_features, without_limits
 from .models import Choice, HeldOut, excluded_of, fit_held_out
 from .params import Parameters
 from .prepare import Target
@@ -455,7 +455,11 @@ def _score_labelled(study: Study, fitted: Mapping[str, Any]) -> Scores | None:
     root, wanted = find_root(), [*(column["name"] for column in study.schema["columns"]), study.outcome.name]
     table = labelled_table(study.p.as_dict(), wanted, root=root, lake=lake_of(study.run, root))
     table = table[table[study.outcome.name].notna()].reset_index(drop=True)
-    X = as_features(table, study.schema)
+    try:
+        X = as_features(table, study.schema)
+    except SchemaError as error:
+        what = f"labelled_test: {study.p.labelled_test} does not fit the model: {error}."
+        raise DataError(f"{what} Correct it, or the contract.") from error
     told = {role: study.ask(model, X) for role, model in fitted.items()}
     by = units_of(table, study.split) if study.split.column in table else None
     return score_test(

@@ -141,6 +141,9 @@ def test_a_labelled_table_is_scored_beside_the_test_part(tmp_path):
     flights(300, seed=5).drop(columns="gust").to_csv(tmp_path / "labelled.csv", index=False)
     with pytest.raises(DataError, match="has no column 'gust'"):
         run_cells(tmp_path / "again", flights(600), before="certainty_of", **settings)
+    flights(300, seed=5).assign(gust="strong").to_csv(tmp_path / "labelled.csv", index=False)
+    with pytest.raises(DataError, match=r"labelled.csv does not fit the model: column 'gust': .* expected a number"):
+        run_cells(tmp_path / "odd", flights(600), before="certainty_of", **settings)
 
 
 @pytest.mark.parametrize(
