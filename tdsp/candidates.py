@@ -173,6 +173,14 @@ COLUMNS: dict[str, Callable[[Task], ColumnTransformer]] = {
 Settings = Mapping[str, Any]
 
 
+def _ways(task: Task, settings: Settings) -> list[int] | None:
+    "For each of `tree_columns`: 1 where the prediction may only go up with it, -1 down, 0 as it likes; None: all may."
+    if not (demanded := settings.get("monotone")):
+        return None
+    ways = [{"up": 1, "down": -1}.get(demanded.get(name, ""), 0) for name in task.numbers]
+    return [0] * (len(task.text) + len(task.many)) + ways + [0] * (PROSE_COLUMNS * len(task.prose))
+
+
 def dummy_model(task: Task, settings: Settings) -> Any:
     "The baseline: the prior of the classes, or the mean."
     return DummyRegressor() if task.kind == "regression" else DummyClassifier(strategy="prior")
@@ -193,7 +201,12 @@ def tree_model(task: Task, settings: Settings) -> Any:
     "A decision tree of at most four questions in a row."
     kind = DecisionTreeRegressor if task.kind == "regression" else DecisionTreeClassifier
     leaf = max(5, task.n_rows // 100)
-    return kind(max_depth=settings.get("depth", 4), min_samples_leaf=leaf, random_state=task.random_state)
+    return kind(
+        max_depth=settings.get("depth", 4),
+        min_samples_leaf=leaf,
+        monotonic_cst=_ways(task, settings),
+        random_state=task.random_state,
+    )
 
 
 def extra_trees_model(task: Task, settings: Settings) -> Any:
@@ -204,6 +217,7 @@ def extra_trees_model(task: Task, settings: Settings) -> Any:
         n_estimators=100,
         min_samples_leaf=max(settings.get("leaf", leaf), task.n_rows // 8000),
         max_features=settings.get("columns", usual),
+        monotonic_cst=_ways(task, settings),
         n_jobs=1,
         random_state=task.random_state,
     )
@@ -215,6 +229,7 @@ def hist_gb_model(task: Task, settings: Settings) -> Any:
     return kind(
         max_bins=255 if task.n_rows >= 1500 or task.n_levels > 60 else 63,  # three times faster with 13 classes
         categorical_features=list(range(len(task.text))) or None,
+        monotonic_cst=_ways(task, settings),
         early_stopping=False,
         learning_rate=0.05 + 0.05 * task.size,
         max_leaf_nodes=int(np.clip(task.n_rows // 50, 8, 31)),
@@ -242,7 +257,8 @@ def lightgbm_model(task: Task, settings: Settings) -> Any:
         "colsample_bytree": 0.8,
         "subsample": 0.8,
     }
-    own |= settings
+    own |= {name: value for name, value in settings.items() if name != "monotone"}
+    own |= {"monotone_constraints": ways} if (ways := _ways(task, settings)) else {}
     own["num_leaves"] = int(np.clip(task.n_rows // 25, 8, own["num_leaves"]))
     own["min_child_samples"] = int(np.clip(task.n_rows // 50, 5, own["min_child_samples"]))
     own["reg_lambda"] = own.get("reg_lambda", 0.0) + 5 * (1 - task.size)
@@ -282,6 +298,7 @@ class Family:
     name: str
     build: Callable[[Task, Settings], Any]
     columns: str = ""  # key of COLUMNS; a setting `columns_as` stands over it
+    holds: bool = False  # can be held to go one way along a column
     stops: bool = False  # takes steps until rows it has not learned from say stop
     fixed: tuple[dict[str, Any], ...] = ({},)
     draw: Callable[[Any], dict[str, Any]] | None = None  # optuna trial -> settings
@@ -341,10 +358,12 @@ FAMILIES: dict[str, Family] = {
             draw=_draw_linear,
             most_cells=2e8,
         ),
-        Family("tree", tree_model, "tree"),
-        Family("extra_trees", extra_trees_model, "tree", draw=_draw_extra_trees, fixed=({}, {"columns": 0.5})),
-        Family("hist_gb", hist_gb_model, "tree", most_columns=2000),
-        Family("lightgbm", lightgbm_model, "tree", stops=True, fixed=_SHAPES, draw=_draw_lightgbm),
+        Family("tree", tree_model, "tree", holds=True),
+        Family(
+            "extra_trees", extra_trees_model, "tree", holds=True, draw=_draw_extra_trees, fixed=({}, {"columns": 0.5})
+        ),
+        Family("hist_gb", hist_gb_model, "tree", holds=True, most_columns=2000),
+        Family("lightgbm", lightgbm_model, "tree", holds=True, stops=True, fixed=_SHAPES, draw=_draw_lightgbm),
         Family(
             "mlp",
             mlp_model,

@@ -187,6 +187,7 @@ def search_candidates(
         cv=folds,
         metric=metric,
         classes=outcome.classes,
+        monotone=p.monotone,
         trials=p.search_trials,
         budget_seconds=p.budget_seconds,
         random_state=p.random_state,

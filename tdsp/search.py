@@ -55,6 +55,8 @@ LEAST_ROWS = {"mlp": 200, "hist_gb": 60}
 def _unsuited(question: Question, family: Family, settings: Mapping[str, Any]) -> str:
     "Why this family is not tried on these rows; empty when it is."
     task, kind, width = question.rows("tree", 0).task, columns_of(family, settings), settings.get("width", USUAL_WIDTH)
+    if question.monotone and not family.holds and family.name != BASELINE:
+        return f"not tried: it cannot be held to go one way with {', '.join(question.monotone)}"
     if task.n_rows < LEAST_ROWS.get(family.name, 0):
         return f"not tried: {task.n_rows:,} rows are too few for it"
     if kind == "splines" and len(task.numbers) > 200:
@@ -227,13 +229,19 @@ class _Search:
     def start(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Started]:
         "Put every trial of the batch on all folds in the queue."
         started = []
-        for family, settings in batch:
+        for family, wanted in batch:
+            settings = {name: value for name, value in wanted.items() if name != "monotone"} | self.held(family)
             trial = Trial(self.name(family), FAMILIES[family], settings)
             kind = columns_of(trial.family, settings)
             why = _unsuited(self.question, trial.family, settings) or self.too_slow(trial, kind)
             submit = [] if why else range(self.question.cv.n_folds)
             started.append((trial, why, [self.pool.submit(self.one, trial, kind, i) for i in submit]))
         return started
+
+    def held(self, family: str) -> dict[str, Any]:
+        "The setting that holds this family to the ways that are demanded."
+        demanded = self.question.monotone and FAMILIES[family].holds
+        return {"monotone": dict(self.question.monotone)} if demanded else {}
 
     def finish(self, started: Sequence[Started]) -> list[Candidate]:
         "The results, in the order of the batch; time is put aside to fit the best once more."
@@ -323,6 +331,7 @@ def search(
     cv: Folds,
     metric: Metric,
     classes: Sequence[str] = (),  # names of the classes; empty for regression
+    monotone: Mapping[str, str] | None = None,  # column -> up or down: what the prediction may only do along it
     trials: int = 16,  # settings tried, the baseline not counted
     budget_seconds: float = 0,  # instead of trials, final fit included; 0 counts trials
     random_state: int,
@@ -331,7 +340,8 @@ def search(
 ) -> list[Candidate]:
     "Every trial on the same folds, the baseline first; raises `StageError` when only the baseline could be scored."
     wanted, y = require_candidates(names), np.asarray(y)
-    question = Question(X, y, task, cv, metric, max(len(classes), 2), random_state)
+    held = dict(monotone or {}) if task != "multiclass" else {}  # of several classes, each would have a way of its own
+    question = Question(X, y, task, cv, metric, max(len(classes), 2), random_state, held)
     limit = Limit(budget_seconds, cv.n_folds, cores())
     with quiet(1), ThreadPoolExecutor(limit.cores, initializer=few_threads) as pool:
         state = _Search(question, limit, pool, progress)

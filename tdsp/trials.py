@@ -39,6 +39,7 @@ class Question:
     metric: Metric
     n_classes: int
     random_state: int
+    monotone: Mapping[str, str] = field(default_factory=dict)  # column -> up or down
     _kept: dict[tuple[str, int], Rows] = field(default_factory=dict)
     _locks: dict[tuple[str, int], Any] = field(default_factory=lambda: defaultdict(threading.Lock))
 

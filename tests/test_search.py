@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.dummy import DummyRegressor
 from tables import CLASSES, NAN, mixed_table, target_of
 
+from tdsp.behaviour import wrong_way
 from tdsp.candidates import ENSEMBLE, FAMILIES
 from tdsp.core import StageError
 from tdsp.fitting import fit_final, predict
@@ -198,3 +200,22 @@ def test_a_search_gives_the_same_bytes_wherever_it_runs():
         started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
     one, two = (process.communicate()[0].splitlines() for process in started)
     assert len(one) >= 18 and one[-1].startswith("ensemble ") and one == two
+
+
+@pytest.mark.parametrize("task", ["regression", "binary"])
+def test_a_demanded_way_is_kept_by_every_family_that_can(task):
+    """The target falls with `wind`; held to go up, no candidate falls along it, and a network says why."""
+    rng = np.random.default_rng(3)
+    X = pd.DataFrame(
+        {"wind": rng.normal(size=700), "gust": rng.normal(size=700), "origin": rng.choice(["JFK", "LGA"], 700)}
+    )
+    raw = 2 * X["gust"].to_numpy() - X["wind"].to_numpy() + rng.normal(size=700)
+    y, metric = (raw, "rmse") if task == "regression" else ((raw > 0).astype(int), "roc_auc")
+    names = ["tree", "extra_trees", "hist_gb", "lightgbm", "mlp", "ensemble"]
+    found = searched(names, X, y, task, metric=metric, monotone={"wind": "up"}, trials=6)
+    made = [c for c in found[1:] if not c.error]
+    assert {c.family for c in made} >= {"tree", "extra_trees", "hist_gb", "lightgbm"}
+    assert all("cannot be held" in c.error for c in found if c.family == "mlp")
+    for c in made:
+        fitted = fit_final(c, X, y, task=task, random_state=0)
+        assert wrong_way(partial(predict, fitted, task=task), X.head(200), "wind", "up")[0] == 0, c.name
