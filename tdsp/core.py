@@ -174,10 +174,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def evenly(n: int, most: int) -> Any:
-    "At most `most` of the positions 0 to n - 1, evenly spread, so that every period is there; (n_chosen,)."
+    "At most `most` (0: all) of the positions 0 to n - 1, evenly spread, so that every period is there; (n_chosen,)."
     import numpy as np
 
-    return np.linspace(0, n - 1, min(n, most)).astype(int)
+    return np.linspace(0, n - 1, min(n, most) if most > 0 else n).astype(int)
 
 # %% ../notebooks/lib/00_core.ipynb #a89d8cc6
 STAGES = (

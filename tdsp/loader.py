@@ -162,7 +162,7 @@ def broken_rules(values: pd.Series, spec: Mapping[str, Any]) -> Iterator[Rule]:
         numbers = _numbers(values)[""]
         yield np.isinf(numbers), "infinity", "a finite number or nothing"
         yield from _beyond(numbers, spec)
-    if spec["type"] == "timestamp" and ("least" in spec or "most" in spec):
+    if spec["type"] == "timestamp" and ("least" in spec or "most" in spec) and present.any():
         yield from _beyond(_moments(values).to_numpy(), spec)
 
 
@@ -170,8 +170,10 @@ def _beyond(cells: np.ndarray, spec: Mapping[str, Any]) -> Iterator[Rule]:
     """What lies below the least or above the most that the contract allows."""
     for end, is_beyond, words in (("least", np.less, "at least"), ("most", np.greater, "at most")):
         if end in spec:
-            limit, shown = spec[end], f"{spec[end]:g}" if spec["type"] == "float" else spec[end].replace("T", " ")
-            yield is_beyond(cells, np.asarray(limit, cells.dtype)), "", f"{words} {shown} by the contract"
+            is_number = spec["type"] == "float"
+            shown = f"{spec[end]:.12g}" if is_number else spec[end].replace("T", " ")
+            unit = "float64" if is_number else "datetime64[us]"  # nanoseconds do not reach the year 9999
+            yield is_beyond(cells.astype(unit), np.asarray(spec[end], unit)), "", f"{words} {shown} by the contract"
 
 
 def without_limits(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from scipy import stats as distributions
 
 from .candidates import BASELINE, ENSEMBLE, FAMILIES, USUAL_WIDTH, Family, require_candidates
 from .core import StageError, evenly
-from .fitting import Candidate, columns_of, cores, few_threads, quiet
+from .fitting import Candidate, columns_of, cores, few_threads, quiet, workers_of
 from .folds import Folds
 from .stats import Metric
 from .trials import Limit, Question, Told, Trial, fit_fold, gather, scored_candidate
@@ -221,22 +221,27 @@ class _Search:
         "All of the plan, each batch under way before the last one is awaited: no core idles while one fit is slow."
         started = self.start(plan[:BATCH])
         for at in range(BATCH, len(plan), BATCH):
-            following = self.start(plan[at : at + BATCH]) if self.limit.left > 0 else []
+            batch = plan[at : at + BATCH]
+            if any(self.untimed(family) for family, _ in batch):  # a timing would wait for all that is in the queue
+                self.finish(started)
+                started = []
+            following = self.start(batch) if self.limit.left > 0 else []
             self.finish(started)
             started = following
         self.finish(started)
 
     def start(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Started]:
         "Put every trial of the batch on all folds in the queue."
-        started = []
+        trials = []
         for family, wanted in batch:
             settings = {name: value for name, value in wanted.items() if name != "monotone"} | self.held(family)
             trial = Trial(self.name(family), FAMILIES[family], settings)
-            kind = columns_of(trial.family, settings)
-            why = _unsuited(self.question, trial.family, settings) or self.too_slow(trial, kind)
-            submit = [] if why else range(self.question.cv.n_folds)
-            started.append((trial, why, [self.pool.submit(self.one, trial, kind, i) for i in submit]))
-        return started
+            trials.append((trial, _unsuited(self.question, trial.family, settings) or self.too_slow(trial)))
+        return [(trial, why, [] if why else self.submit(trial)) for trial, why in trials]
+
+    def submit(self, trial: Trial) -> list["Future[Told]"]:
+        kind = columns_of(trial.family, trial.settings)
+        return [self.pool.submit(self.one, trial, kind, i) for i in range(self.question.cv.n_folds)]
 
     def held(self, family: str) -> dict[str, Any]:
         "The setting that holds this family to the ways that are demanded."
@@ -248,8 +253,6 @@ class _Search:
         found = [self.enter(trial, why, folds) for trial, why, folds in started]
         best = _ranked(self.found.values(), self.found[BASELINE], self.question.metric)[:4]
         final = [_final_seconds(self.question, self.found[name]) for name in best]
-        spent = sum(c.fit_seconds + c.predict_seconds for c in self.found.values())
-        self.limit.slowness = max(1.0, (time.monotonic() - self.limit.began) / max(spent, 1.0))
         most = min(self.limit.together(final), 0.3 * self.limit.seconds)
         self.limit.aside = max(self.limit.together(final[:1]), most)
         return found
@@ -275,9 +278,15 @@ class _Search:
         told = made.error or f"{label} {made.mean:.4g}" + (", the best so far" if best == [made.name] else "")
         self.progress(f"{len(self.found) - 1} {made.name}: {told}")
 
-    def too_slow(self, trial: Trial, kind: str) -> str:
-        "Where seconds are counted, a family that cannot be interrupted is first timed on few rows."
+    def untimed(self, family: str) -> bool:
+        "Whether a first trial of this family has to be timed on few rows: seconds count, and it cannot be interrupted."
         n = len(self.question.cv.pairs[0][0])
+        known = FAMILIES[family].stops or any(c.family == family and not c.error for c in self.found.values())
+        return bool(self.limit.seconds) and n >= 4 * RUNG_ROWS and family != BASELINE and not known
+
+    def too_slow(self, trial: Trial) -> str:
+        "Why a trial that cannot be interrupted is not begun; empty where the time allows it."
+        n, kind = len(self.question.cv.pairs[0][0]), columns_of(trial.family, trial.settings)
         if not self.limit.seconds or trial.family.stops or n < 4 * RUNG_ROWS or trial.family.name == BASELINE:
             return ""
         before = [c.fit_seconds for c in self.found.values() if c.family == trial.family.name and not c.error]
@@ -342,7 +351,7 @@ def search(
     wanted, y = require_candidates(names), np.asarray(y)
     held = dict(monotone or {}) if task != "multiclass" else {}  # of several classes, each would have a way of its own
     question = Question(X, y, task, cv, metric, max(len(classes), 2), random_state, held)
-    limit = Limit(budget_seconds, cv.n_folds, cores())
+    limit = Limit(budget_seconds, cv.n_folds, cores(), workers_of(*X.shape))
     with quiet(1), ThreadPoolExecutor(limit.cores, initializer=few_threads) as pool:
         state = _Search(question, limit, pool, progress)
         state.follow([(BASELINE, {})])

@@ -71,9 +71,9 @@ def _cells_of(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np
 
 def _knows_rules(values: pd.Series, spec: Mapping[str, Any]) -> bool:
     """Whether the column is of its kind: of another one, the model's own check refuses the whole table."""
-    if spec["type"] in ("timestamp", "boolean"):
-        return _is_kind(values, spec["type"])
-    return spec["type"] == "string" or pd.api.types.is_numeric_dtype(values)
+    if spec["type"] == "string" or values.isna().all():
+        return True
+    return pd.api.types.is_numeric_dtype(values) if spec["type"] == "float" else _is_kind(values, spec["type"])
 
 
 def _faults(before: pd.Series, spec: Mapping[str, Any], values: pd.Series, odd: np.ndarray) -> dict[int, str]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pandas.api import types as dtypes
 
 from .core import DataError, did_you_mean, replacing, sha256_bytes
-from .scan import open_scan, quoted
+from .scan import Scan, open_scan, quoted
 
 # %% ../notebooks/lib/12_splits.ipynb #796cf8a5
 def as_labels(y: pd.Series) -> pd.Series:
@@ -264,31 +264,68 @@ def write_parts(
     "Write train.parquet and test.parquet with `row_id`; return their rows. Raises DataError for another kind."
     with open_scan(path) as scan:
         rule, column, _ = _rule_of([*scan.names], kind, time_column, group_column, split_column)
-        x, place = (scan.of(column), scan.kinds[scan.names.index(column)]) if column else ("row", "whole number")
         known = f"{scan.of(target)} IS NOT NULL"
-        at = f"(SELECT quantile_disc(x, {1 - share!r}) FROM (SELECT {{}} AS x FROM t WHERE {known}))"
-        day = f"date_trunc('day', {x})" if place == "date" else x
-        tests = {
-            "key": f"{key_sql(place, x)} < {share!r}",
-            "given": f"{x}::INT = 1",
-            "time": f"{day} >= {at.format(day)}",
-            "order": f"row >= {at.format('row')}",
+        is_test = _test_sql(scan, rule, column, known, share)
+        _require_parts(scan, rule, column, known, is_test)
+        folder.mkdir(parents=True, exist_ok=True)
+        return {
+            part: _write_part(scan, f"{known} AND {condition}", folder / f"{part}.parquet")
+            for part, condition in (("train", f"NOT ({is_test})"), ("test", is_test))
         }
-        if rule not in tests:
-            raise DataError(
-                f"split: {rule} has to see all rows at once, and parts are written row by row. "
-                f"Use one of: {', '.join(tests)}."
-            )
-        names = ", ".join(f'c{i} AS "{name.replace(chr(34), chr(34) * 2)}"' for i, name in enumerate(scan.names))
-        rows = {}
-        for part, condition in (("train", f"NOT ({tests[rule]})"), ("test", tests[rule])):
-            wanted = f"SELECT row AS {ROW}, {names} FROM t WHERE {known} AND {condition}"
-            with replacing(folder / f"{part}.parquet") as temporary:
-                scan.connection.execute(
-                    f"COPY ({wanted}) TO {quoted(str(temporary))} (FORMAT parquet, COMPRESSION zstd)"
-                )
-                rows[part] = pq.ParquetFile(temporary).metadata.num_rows
-        return rows
+
+
+def _test_sql(scan: Scan, rule: str, column: str, known: str, share: float) -> str:
+    "The condition that a row of the test part fulfils; NULL where a row cannot be told."
+    x, kind = (scan.of(column), scan.kinds[scan.names.index(column)]) if column else ("row", "whole number")
+    if rule == "key":
+        return f"{key_sql(kind, x)} < {share!r}"
+    if rule == "given":
+        text = f"{x}::BIGINT::VARCHAR" if kind == "number" else f"lower({x}::VARCHAR)"
+        test, train = (f"{text} IN {words}" for words in (("1", "true", "test"), ("0", "false", "train")))
+        return f"CASE WHEN {test} THEN true WHEN {train} THEN false END"
+    if rule in ("time", "order"):
+        return _later_sql(scan, x, kind, known, share)
+    raise DataError(
+        f"split: {rule} has to see all rows at once, and parts are written row by row. "
+        "Use one of: key, given, time, order."
+    )
+
+
+def _later_sql(scan: Scan, x: str, kind: str, known: str, share: float) -> str:
+    "The condition of the latest rows: those of whole days, where there are many."
+    x = f"try_cast({x} AS TIMESTAMP)" if kind == "text" else x
+    day = f"date_trunc('day', {x})"
+    if kind in ("text", "date") and scan.ask(f"SELECT count(DISTINCT {day}) FROM t WHERE {known}")[0][0] >= MANY_DAYS:
+        x = day
+    n = scan.ask(f"SELECT count({x}) FROM t WHERE {known}")[0][0]
+    place = (int((1 - share) * n) + 0.5) / max(n, 1)
+    cut, first = scan.ask(f"SELECT quantile_disc({x}, {place!r}), min({x}) FROM t WHERE {known}")[0]
+    sign = ">" if cut == first else ">="
+    return f"{x} {sign} {quoted(str(cut))}"
+
+
+def _require_parts(scan: Scan, rule: str, column: str, known: str, is_test: str) -> None:
+    "Raise DataError where a row cannot be told, or a part would have none."
+    rows, test, odd = scan.ask(
+        f"SELECT count(*), count(*) FILTER ({is_test}), min(row) FILTER (({is_test}) IS NULL) FROM t WHERE {known}"
+    )[0]
+    if odd is not None:
+        value = scan.ask(f"SELECT {scan.of(column)} FROM t WHERE row = {odd}")[0][0]
+        told = "nothing" if value is None else repr(value)
+        raise DataError(
+            f"split by {rule}: {column!r} holds {told} in row {odd + 1:,}. Correct it, or leave it out by SQL."
+        )
+    if test in (0, rows):
+        empty = "training" if test else "test"
+        raise DataError(f"split by {rule}: the {empty} part has no row with a target. Change split or its column.")
+
+
+def _write_part(scan: Scan, condition: str, path: Path) -> int:
+    names = ", ".join(f'c{i} AS "{name.replace(chr(34), chr(34) * 2)}"' for i, name in enumerate(scan.names))
+    wanted = f"SELECT row AS {ROW}, {names} FROM t WHERE {condition}"
+    with replacing(path) as temporary:
+        scan.connection.execute(f"COPY ({wanted}) TO {quoted(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
+        return int(pq.ParquetFile(temporary).metadata.num_rows)
 
 # %% ../notebooks/lib/12_splits.ipynb #26fdd03b
 def units_of(df: pd.DataFrame, split: Split) -> np.ndarray | None:

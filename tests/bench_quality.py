@@ -193,6 +193,7 @@ def loss_of(task: str, y: np.ndarray, told: np.ndarray, w: np.ndarray | None = N
     if task == "binary":
         return 1 - roc_auc_score(y, told, sample_weight=w)
     if task == "multiclass":
+        told = told / told.sum(axis=1, keepdims=True)  # some tools answer in single precision
         return log_loss(y, told, sample_weight=w, labels=np.arange(told.shape[1]))
     return mean_squared_error(y, told, sample_weight=w) ** 0.5
 

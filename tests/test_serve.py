@@ -431,20 +431,20 @@ def test_what_waits_together_is_asked_together(model: Path) -> None:
 
 
 def test_who_has_left_costs_the_model_nothing(model: Path) -> None:
-    """Of two requests that wait, the one whose client gave up is not asked."""
+    """Of three requests that wait, the one whose client gave up is not asked."""
     served, sizes = load_served(str(model)), []
 
-    async def ask_two() -> np.ndarray:
+    async def ask_three() -> np.ndarray:
         batcher = Batcher(sizes.append)
         rows = served.reader.read_json(json.dumps({"instances": rows_of(3)}).encode())
-        left, stays = batcher.ask(served, rows), batcher.ask(served, rows)
+        first, left, last = (batcher.ask(served, rows) for _ in range(3))
         left.cancel()
-        found = await stays
+        found = np.concatenate(await asyncio.gather(first, last))
         batcher.close()
         return found
 
-    assert len(asyncio.run(ask_two())) == 3
-    assert sizes == [3]
+    assert len(asyncio.run(ask_three())) == 6
+    assert sizes == [6]
 
 
 def test_a_model_that_fails_is_told_as_json(model: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdsp.core import DataError
-from tdsp.splits import Split, find_seen, split_table, units_of
+from tdsp.splits import Split, find_seen, split_table, units_of, write_parts
 
 
 def table(n=400, **columns):
@@ -108,3 +108,56 @@ def test_a_short_test_part_of_a_split_between_days_has_days_for_its_units():
         train=none, test=none, kind="time", column="at", why="", dropped=0, test_sha256="", cut="2024-03-01 12:00:00"
     )
     assert len(np.unique(units_of(hours, by_hour))) == 192
+
+
+DAYS = pd.date_range("2013-01-01", periods=40)
+PARTED = {
+    "order": ({}, {"kind": "order"}),
+    "many days": ({"when": DAYS.repeat(10)}, {"kind": "time", "time_column": "when"}),
+    "days as text": ({"when": DAYS.repeat(10).strftime("%Y-%m-%d")}, {"kind": "time", "time_column": "when"}),
+    "hours of two days": (
+        {"when": pd.date_range("2013-01-01", periods=400, freq="7min")}, {"kind": "time", "time_column": "when"},
+    ),
+    "numbers": ({"when": np.arange(400) // 7}, {"kind": "time", "time_column": "when"}),
+    "mostly the first": ({"when": np.r_[np.zeros(390), np.ones(10)]}, {"kind": "time", "time_column": "when"}),
+    "key": ({"id": np.arange(400) // 2}, {"kind": "key", "split_column": "id"}),
+    "given as words": ({"part": ["train", "train", "Test", "Test"] * 100}, {"kind": "given", "split_column": "part"}),
+    "given with decimals": ({"part": [0.0, 0.0, 1.0, 1.0] * 100}, {"kind": "given", "split_column": "part"}),
+    "given as truth": ({"part": [False, False, True, True] * 100}, {"kind": "given", "split_column": "part"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTED)
+def test_parts_that_are_written_row_by_row_are_those_of_the_split(tmp_path, name):
+    """Every rule that looks at one row, and rows without a target left out."""
+    columns, options = PARTED[name]
+    df = table(**columns)
+    df.loc[::50, "y"] = None
+    df.to_parquet(tmp_path / "t.parquet")
+    expected = split(df, **options)
+    rows = write_parts(tmp_path / "t.parquet", target="y", folder=tmp_path / "new", **options)
+    for part, positions in (("train", expected.train), ("test", expected.test)):
+        assert pd.read_parquet(tmp_path / "new" / f"{part}.parquet")["row_id"].tolist() == positions.tolist()
+        assert rows[part] == len(positions)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"when": ["2013-01-01"] * 400}, {"kind": "time", "time_column": "when"}, "the test part has no row"),
+        (
+            {"when": ["soon", *["2013-01-01"] * 399]},
+            {"kind": "time", "time_column": "when"},
+            "'when' holds 'soon' in row 1",
+        ),
+        ({"id": [None, *range(399)]}, {"kind": "key", "split_column": "id"}, "'id' holds nothing in row 1"),
+        ({"part": [2, *[0, 1] * 199, 1]}, {"kind": "given", "split_column": "part"}, "'part' holds 2 in row 1"),
+        ({"part": [0] * 400}, {"kind": "given", "split_column": "part"}, "the test part has no row"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused_before_anything_is_written(tmp_path, columns, options, message):
+    """A row that no rule can place is named, and an empty part too."""
+    table(**columns).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=message):
+        write_parts(tmp_path / "t.parquet", target="y", folder=tmp_path / "new", **options)
+    assert not (tmp_path / "new").exists()

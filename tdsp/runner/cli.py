@@ -206,11 +206,11 @@ def ingest(
     if table is None:
         raise ParameterError(f"{file} names no source. Give `sources`.")
     contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
-    version = publish(table.path, delta, table.sha256) if delta else None
     values = plan.resolved.values
     named = {name: values[name] for name in ("target", "time_column", "group_column", "split_column")}
     share = {"kind": values["split"], "share": values["holdout_share"]}
     divided = write_parts(table.path, **named, **share, folder=parts) if parts else {}
+    version = publish(table.path, delta, table.sha256) if delta else None
     if as_json:
         kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
         told = {"path": str(table.path), "delta_version": version, "parts": divided}

@@ -161,8 +161,7 @@ class Batcher:
 
     def _next(self) -> None:
         """Ask the model for all that waits and still has somebody to hear it, as far as one batch goes."""
-        while self._waiting and self._waiting[0][3].done():
-            self._waiting.popleft()
+        self._waiting = deque(one for one in self._waiting if not one[3].done())
         if not self._waiting:
             self._busy = False
             return
