@@ -440,14 +440,15 @@ class LoadedModel:
         """The model card, in Markdown."""
         return str(self.inner.card)
 
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Probabilities or predictions, a row per row. Raises DataError naming every column that does not fit."""
+    def predict(self, frame: pd.DataFrame, where: str = "The table") -> pd.DataFrame:
+        """Probabilities or predictions, a row per row. Raises DataError naming every column of it that does not fit."""
         try:
             return pd.DataFrame(self.inner.predict(frame))
         except ValueError as error:
             if not hasattr(error, "problems"):
                 raise
-            raise DataError(f"The data do not fit the model: {error}.") from error
+            hint = "Correct the data, or train with data like these."
+            raise DataError(f"{where} does not fit the model: {error}. {hint}") from error
 
     def notes(self, frame: pd.DataFrame) -> dict[str, Any]:
         """Extra columns, unknown levels, values out of the training range."""
