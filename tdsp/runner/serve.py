@@ -143,17 +143,29 @@ def make_app(service: Service, token: str = "") -> Any:
 
     app = FastAPI(title="tdsp serve", lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_faults(app)
-    _add_predictions(app, service)
     _add_facts(app, service)
     _add_form(app, service)
     app.openapi = lambda: describe(app.routes, service.served)  # type: ignore[method-assign]
-    return Guard(app, service.limits, token, service.metrics.observe)
+    return Guard(_with_predictions(app, service), service.limits, token, service.metrics.observe)
 
 
 def _tell(content: Any) -> Any:
     from fastapi.responses import Response
 
     return Response(json.dumps(content), media_type="application/json")
+
+
+def _refused(error: BadRequest) -> Any:
+    from fastapi.responses import Response
+
+    return Response(error_body(str(error), error.status, error.fields), error.status, media_type="application/json")
+
+
+def _failed() -> Any:
+    from fastapi.responses import Response
+
+    body = error_body("The model could not answer; the log of the service says why.", 500)
+    return Response(body, 500, media_type="application/json")
 
 
 def _add_faults(app: Any) -> None:
@@ -164,7 +176,7 @@ def _add_faults(app: Any) -> None:
 
     @app.exception_handler(BadRequest)
     async def refuse(_: Request, error: BadRequest) -> Response:
-        return Response(error_body(str(error), error.status, error.fields), error.status, media_type="application/json")
+        return _refused(error)
 
     @app.exception_handler(HTTPException)
     async def explain(request: Request, error: HTTPException) -> Response:
@@ -174,18 +186,19 @@ def _add_faults(app: Any) -> None:
 
     @app.exception_handler(Exception)
     async def fail(_: Request, __: Exception) -> Response:
-        body = error_body("The model could not answer; the log of the service says why.", 500)
-        return Response(body, 500, media_type="application/json")
+        return _failed()
 
     @app.exception_handler(ConnectionResetError)
     async def gone(_: Request, __: ConnectionResetError) -> Response:
         return Response(status_code=400)  # nobody reads it
 
 
-def _add_predictions(app: Any, service: Service) -> None:
-    """MLflow's protocol."""
+def _with_predictions(app: Any, service: Service) -> Any:
+    """MLflow's protocol in front of all else: FastAPI's layers would cost as much as the model."""
+    from fastapi import Request
+    from fastapi.responses import Response
 
-    async def invocations(request: Any) -> Any:
+    async def invocations(request: Request) -> Response:
         kind, _, parameters = request.headers.get("content-type", "").partition(";")
         read = READERS.get(kind.strip().lower())
         charset = parameters.lower().replace('"', "").replace(" ", "")
@@ -200,8 +213,25 @@ def _add_predictions(app: Any, service: Service) -> None:
         told = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
         return _tell(told | ({"warnings": rows.warnings} if rows.warnings else {}))
 
-    # Starlette's own route: on the path that counts, FastAPI's search for parameters would cost as much as the model.
-    app.add_route("/invocations", invocations, methods=["POST"], include_in_schema=False)
+    async def answered(request: Request) -> Response:
+        try:
+            return await invocations(request)
+        except BadRequest as error:
+            return _refused(error)
+        except ConnectionResetError:
+            return Response(status_code=400)  # nobody reads it
+        except Exception:
+            logger.exception("%s could not answer %s", service.served.version, request.scope["request_id"])
+            return _failed()
+
+    async def front(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
+            await (await answered(Request(scope, receive)))(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    app.add_route("/invocations", answered, methods=["POST"], include_in_schema=False)  # tells other methods what to do
+    return front
 
 
 def _add_facts(app: Any, service: Service) -> None:
@@ -308,6 +338,7 @@ def serve(
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(limits.answer_seconds),
