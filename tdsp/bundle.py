@@ -30,7 +30,6 @@ import numpy as np
 import pandas as pd
 
 from . import loader
-from .card import card_html, card_markdown
 from .core import BundleError, DataError, canonical_json, evenly, find_root, find_run, read_record, sha256_bytes
 from .onnx_export import OnnxForm
 
@@ -325,6 +324,8 @@ def _files(
     onnx: OnnxForm,
 ) -> dict[str, bytes]:
     """Every file but bundle.json."""
+    from tdsp.card import card_html, card_markdown  # here: who only predicts shall not wait for it
+
     needs = requirements_of(pipeline)
     model, source = pickled(pipeline), Path(loader.__file__).read_bytes()
     values = _describe_model(pipeline, schema, model, needs) | {"onnx": onnx.sentence} | dict(card)
