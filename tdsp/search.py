@@ -222,7 +222,7 @@ class _Search:
         started = self.start(plan[:BATCH])
         for at in range(BATCH, len(plan), BATCH):
             batch = plan[at : at + BATCH]
-            if any(self.untimed(family) for family, _ in batch):  # a timing would wait for all that is in the queue
+            if any(self.untimed(family, settings) for family, settings in batch):  # a timing would wait for the queue
                 self.finish(started)
                 started = []
             following = self.start(batch) if self.limit.left > 0 else []
@@ -278,11 +278,13 @@ class _Search:
         told = made.error or f"{label} {made.mean:.4g}" + (", the best so far" if best == [made.name] else "")
         self.progress(f"{len(self.found) - 1} {made.name}: {told}")
 
-    def untimed(self, family: str) -> bool:
+    def untimed(self, family: str, settings: Mapping[str, Any]) -> bool:
         "Whether a first trial of this family has to be timed on few rows: seconds count, and it cannot be interrupted."
         n = len(self.question.cv.pairs[0][0])
         known = FAMILIES[family].stops or any(c.family == family and not c.error for c in self.found.values())
-        return bool(self.limit.seconds) and n >= 4 * RUNG_ROWS and family != BASELINE and not known
+        if not self.limit.seconds or n < 4 * RUNG_ROWS or family == BASELINE or known:
+            return False
+        return not _unsuited(self.question, FAMILIES[family], settings)
 
     def too_slow(self, trial: Trial) -> str:
         "Why a trial that cannot be interrupted is not begun; empty where the time allows it."

@@ -65,8 +65,7 @@ def split_table(
     random_state: int = 2013,
 ) -> Split:
     "Rows to learn from and rows to test on. Raises DataError when the columns do not allow such a split."
-    if not 0 < share < 1:
-        raise DataError(f"a share of {share} cannot be held out. Use a number between 0 and 1, such as 0.2.")
+    _require_share(share)
     rule, column, why = _rule_of([*df.columns], kind, time_column, group_column, split_column)
     rows = np.flatnonzero(df[target].notna())
     y = df[target].iloc[rows]
@@ -102,6 +101,11 @@ def split_table(
         why,
         rule,
     )
+
+
+def _require_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise DataError(f"a share of {share} cannot be held out. Use a number between 0 and 1, such as 0.2.")
 
 
 def _rule_of(names: list[str], kind: str, time: str, group: str, other: str) -> tuple[str, str, str]:
@@ -160,7 +164,10 @@ MANY_DAYS = 10
 
 
 def _parsed(times: pd.Series, column: str) -> pd.Series:
-    found = pd.to_datetime(times, format="ISO8601", errors="coerce")
+    try:
+        found = pd.to_datetime(times, format="ISO8601", errors="coerce")
+    except ValueError as error:  # moments of several time zones
+        raise DataError(f"time column {column!r} does not parse: {error}. Bring its moments to one by SQL.") from error
     wrong = times[found.isna() & times.notna()]
     if len(wrong):
         raise DataError(
@@ -251,7 +258,7 @@ def _as_given(column: pd.Series, name: str) -> np.ndarray:
 
 # %% ../notebooks/lib/12_splits.ipynb #8fa6ce9a
 def write_parts(
-    path: Path,  # Parquet file of the modelling table
+    path: Path,  # Parquet file of the modelling table, in the types that the lake keeps
     *,
     target: str,
     kind: str = "auto",  # as for `split_table`; key, given, time and order are those that can be
@@ -261,12 +268,14 @@ def write_parts(
     share: float = 0.2,  # of the rows held out, 0 to 1
     folder: Path,
 ) -> dict[str, int]:
-    "Write train.parquet and test.parquet with `row_id`; return their rows. Raises DataError for another kind."
+    "Write train.parquet and test.parquet with `row_id`; return their rows. Raises DataError as `split_table` does."
+    _require_share(share)
     with open_scan(path) as scan:
         rule, column, _ = _rule_of([*scan.names], kind, time_column, group_column, split_column)
         known = f"{scan.of(target)} IS NOT NULL"
         is_test = _test_sql(scan, rule, column, known, share)
         _require_parts(scan, rule, column, known, is_test)
+        _require_classes(scan, rule, target, known, is_test)
         folder.mkdir(parents=True, exist_ok=True)
         return {
             part: _write_part(scan, f"{known} AND {condition}", folder / f"{part}.parquet")
@@ -279,29 +288,47 @@ def _test_sql(scan: Scan, rule: str, column: str, known: str, share: float) -> s
     x, kind = (scan.of(column), scan.kinds[scan.names.index(column)]) if column else ("row", "whole number")
     if rule == "key":
         return f"{key_sql(kind, x)} < {share!r}"
+    if rule == "given" and kind in ("number", "whole number"):
+        return f"CASE WHEN {x} = 1 THEN true WHEN {x} = 0 THEN false END"
     if rule == "given":
-        text = f"{x}::BIGINT::VARCHAR" if kind == "number" else f"lower({x}::VARCHAR)"
-        test, train = (f"{text} IN {words}" for words in (("1", "true", "test"), ("0", "false", "train")))
+        test, train = (f"lower({x}::VARCHAR) IN {words}" for words in (("1", "true", "test"), ("0", "false", "train")))
         return f"CASE WHEN {test} THEN true WHEN {train} THEN false END"
-    if rule in ("time", "order"):
-        return _later_sql(scan, x, kind, known, share)
+    if rule == "order":
+        return f"{x} >= {_cut_sql(scan, x, known, share)[0]}"
+    if rule == "time":
+        return _later_sql(scan, _moment_sql(scan, x, column, known) if kind == "text" else x, kind, known, share)
     raise DataError(
         f"split: {rule} has to see all rows at once, and parts are written row by row. "
         "Use one of: key, given, time, order."
     )
 
 
+def _moment_sql(scan: Scan, x: str, column: str, known: str) -> str:
+    "A text as a moment, in the forms of ISO 8601 that pandas reads; NULL for any other. DataError for several zones."
+    zone = f"regexp_extract({x}, '[T ].*(Z|[+-]\\d\\d:?\\d\\d)$', 1)"
+    if scan.ask(f"SELECT count(DISTINCT {zone}) FROM t WHERE {known} AND {x} IS NOT NULL")[0][0] > 1:
+        raise DataError(f"time column {column!r} mixes time zones. Bring its moments to one by SQL.")
+    forms = ["%Y-%m", "%Y%m%d", "%Y-%m-%dT%H", "%Y-%m-%d %H"]
+    moment = f"coalesce(try_cast({x} AS TIMESTAMP), try_strptime({x}, {forms}))"
+    return f"CASE WHEN isfinite({moment}) THEN {moment} END"
+
+
 def _later_sql(scan: Scan, x: str, kind: str, known: str, share: float) -> str:
     "The condition of the latest rows: those of whole days, where there are many."
-    x = f"try_cast({x} AS TIMESTAMP)" if kind == "text" else x
     day = f"date_trunc('day', {x})"
     if kind in ("text", "date") and scan.ask(f"SELECT count(DISTINCT {day}) FROM t WHERE {known}")[0][0] >= MANY_DAYS:
         x = day
+    cut, first = _cut_sql(scan, x, known, share)
+    return f"{x} {'>' if cut == first else '>='} {cut}"
+
+
+def _cut_sql(scan: Scan, x: str, known: str, share: float) -> tuple[str, str]:
+    "The value from which on the last `share` of the rows begins, and the first value of all."
     n = scan.ask(f"SELECT count({x}) FROM t WHERE {known}")[0][0]
     place = (int((1 - share) * n) + 0.5) / max(n, 1)
-    cut, first = scan.ask(f"SELECT quantile_disc({x}, {place!r}), min({x}) FROM t WHERE {known}")[0]
-    sign = ">" if cut == first else ">="
-    return f"{x} {sign} {quoted(str(cut))}"
+    found = scan.ask(f"SELECT quantile_disc({x}, {place!r})::VARCHAR, min({x})::VARCHAR FROM t WHERE {known}")[0]
+    cut, first = ("NULL" if value is None else quoted(value) for value in found)
+    return cut, first
 
 
 def _require_parts(scan: Scan, rule: str, column: str, known: str, is_test: str) -> None:
@@ -318,6 +345,23 @@ def _require_parts(scan: Scan, rule: str, column: str, known: str, is_test: str)
     if test in (0, rows):
         empty = "training" if test else "test"
         raise DataError(f"split by {rule}: the {empty} part has no row with a target. Change split or its column.")
+
+
+def _require_classes(scan: Scan, rule: str, target: str, known: str, is_test: str) -> None:
+    "Raise DataError where training lacks a class of the target, or the test part has one only."
+    if scan.kinds[scan.names.index(target)] not in ("text", "true/false"):
+        return
+    counts = f"count(*) FILTER (NOT ({is_test})), count(*) FILTER ({is_test})"
+    y = scan.of(target)
+    classes = scan.ask(f"SELECT {y}::VARCHAR, {counts} FROM t WHERE {known} GROUP BY {y} ORDER BY {y}")
+    absent = [("training", name) for name, train, _ in classes if not train]
+    tested = [name for name, _, test in classes if test]
+    absent += [("test", name) for name, *_ in classes if len(tested) < 2 and name not in tested]
+    if absent:
+        part, name = absent[0]
+        raise DataError(
+            f"split by {rule}: the {part} part has no row of class {name!r}. Change split or holdout_share."
+        )
 
 
 def _write_part(scan: Scan, condition: str, path: Path) -> int:

@@ -118,6 +118,14 @@ PARTED = {
     "hours of two days": (
         {"when": pd.date_range("2013-01-01", periods=400, freq="7min")}, {"kind": "time", "time_column": "when"},
     ),
+    "months as text": (
+        {"when": [f"2013-{1 + i // 40:02}" for i in range(400)]}, {"kind": "time", "time_column": "when"},
+    ),
+    "days without signs": ({"when": DAYS.repeat(10).strftime("%Y%m%d")}, {"kind": "time", "time_column": "when"}),
+    "moments of one zone": (
+        {"when": [f"{day:%Y-%m-%d}T23:30:00+02:00" for day in DAYS.repeat(10)]},
+        {"kind": "time", "time_column": "when"},
+    ),
     "numbers": ({"when": np.arange(400) // 7}, {"kind": "time", "time_column": "when"}),
     "mostly the first": ({"when": np.r_[np.zeros(390), np.ones(10)]}, {"kind": "time", "time_column": "when"}),
     "key": ({"id": np.arange(400) // 2}, {"kind": "key", "split_column": "id"}),
@@ -150,6 +158,17 @@ def test_parts_that_are_written_row_by_row_are_those_of_the_split(tmp_path, name
             {"kind": "time", "time_column": "when"},
             "'when' holds 'soon' in row 1",
         ),
+        ({"when": ["soon"] * 400}, {"kind": "time", "time_column": "when"}, "'when' holds 'soon' in row 1"),
+        ({"when": ["infinity", *["2013-01-01"] * 399]}, {"kind": "time", "time_column": "when"}, "holds 'infinity'"),
+        (
+            {"when": ["2013-01-01T10:00+01:00", *["2013-01-01T10:00+02:00"] * 399]},
+            {"kind": "time", "time_column": "when"},
+            "mixes time zones",
+        ),
+        ({"part": [0.7, *[0.0, 1.0] * 199, 1]}, {"kind": "given", "split_column": "part"}, "holds 0.7 in row 1"),
+        ({"y": ["a"] * 390 + ["b"] * 10}, {"kind": "order"}, "the training part has no row of class 'b'"),
+        ({"y": ["a", "b"] * 100 + ["a"] * 200}, {"kind": "order"}, "the test part has no row of class 'b'"),
+        ({}, {"kind": "order", "share": 1.0}, "a share of 1.0 cannot be held out"),
         ({"id": [None, *range(399)]}, {"kind": "key", "split_column": "id"}, "'id' holds nothing in row 1"),
         ({"part": [2, *[0, 1] * 199, 1]}, {"kind": "given", "split_column": "part"}, "'part' holds 2 in row 1"),
         ({"part": [0] * 400}, {"kind": "given", "split_column": "part"}, "the test part has no row"),

@@ -196,6 +196,7 @@ def ingest(
 
     Run it as often as you like: what lies in the lake is not fetched again, and with a watermark only newer rows are.
     """
+    from tdsp.acquire import require_file_order
     from tdsp.delta import publish
     from tdsp.draft import draft_contract
     from tdsp.splits import write_parts
@@ -207,6 +208,7 @@ def ingest(
         raise ParameterError(f"{file} names no source. Give `sources`.")
     contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
     values = plan.resolved.values
+    require_file_order(values) if parts else None
     named = {name: values[name] for name in ("target", "time_column", "group_column", "split_column")}
     share = {"kind": values["split"], "share": values["holdout_share"]}
     divided = write_parts(table.path, **named, **share, folder=parts) if parts else {}
