@@ -280,16 +280,19 @@ class _Search:
 
     def untimed(self, family: str, settings: Mapping[str, Any]) -> bool:
         "Whether a first trial of this family has to be timed on few rows: seconds count, and it cannot be interrupted."
-        n = len(self.question.cv.pairs[0][0])
-        known = FAMILIES[family].stops or any(c.family == family and not c.error for c in self.found.values())
-        if not self.limit.seconds or n < 4 * RUNG_ROWS or family == BASELINE or known:
-            return False
-        return not _unsuited(self.question, FAMILIES[family], settings)
+        known = any(c.family == family and not c.error for c in self.found.values())
+        may_overrun = self.may_overrun(FAMILIES[family])
+        return may_overrun and not known and not _unsuited(self.question, FAMILIES[family], settings)
+
+    def may_overrun(self, family: Family) -> bool:
+        "Whether a fit could go on beyond the budget: seconds count, rows are many, and nothing interrupts it."
+        many = len(self.question.cv.pairs[0][0]) >= 4 * RUNG_ROWS
+        return bool(self.limit.seconds) and many and not family.stops and family.name != BASELINE
 
     def too_slow(self, trial: Trial) -> str:
         "Why a trial that cannot be interrupted is not begun; empty where the time allows it."
         n, kind = len(self.question.cv.pairs[0][0]), columns_of(trial.family, trial.settings)
-        if not self.limit.seconds or trial.family.stops or n < 4 * RUNG_ROWS or trial.family.name == BASELINE:
+        if not self.may_overrun(trial.family):
             return ""
         before = [c.fit_seconds for c in self.found.values() if c.family == trial.family.name and not c.error]
         seconds = max(before, default=0.0) / self.limit.cores

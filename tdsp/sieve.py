@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from . import text
 from .ingest import to_frame
-from .loader import broken_rules
+from .loader import _TYPES, broken_rules
 
 # %% ../notebooks/lib/25_sieve.ipynb #de4edfb8
 MANY = 300  # distinct odd values from which on a column is of another kind
@@ -56,9 +56,6 @@ def _numbers(values: pd.Series) -> tuple[pd.Series, np.ndarray]:
     return numbers, (values.notna() & numbers.isna()).to_numpy()
 
 # %% ../notebooks/lib/25_sieve.ipynb #b581f8cb
-_KINDS = {"float": "a number", "timestamp": "a date or time", "boolean": "true or false"}
-
-
 def _cells_of(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np.ndarray]:
     """The column in its kind, and the cells that are of another."""
     kind = spec["type"]
@@ -78,7 +75,7 @@ def _knows_rules(values: pd.Series, spec: Mapping[str, Any]) -> bool:
 
 def _faults(before: pd.Series, spec: Mapping[str, Any], values: pd.Series, odd: np.ndarray) -> dict[int, str]:
     """Position of each unfit row and the first thing that is wrong with it."""
-    rules = [(odd, "", _KINDS.get(spec["type"], ""))]
+    rules = [(odd, "", _TYPES[spec["type"]].words)]
     rules += broken_rules(values, spec) if _knows_rules(values, spec) else []
     found: dict[int, str] = {}
     for rows, held, expected in rules:

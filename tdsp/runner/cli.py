@@ -196,10 +196,8 @@ def ingest(
 
     Run it as often as you like: what lies in the lake is not fetched again, and with a watermark only newer rows are.
     """
-    from tdsp.acquire import require_file_order
     from tdsp.delta import publish
     from tdsp.draft import draft_contract
-    from tdsp.splits import write_parts
 
     plan = preflight.plan_run(file, settings=parse_settings(settings), out=out)
     preflight.require_writable(plan.outputs)
@@ -207,11 +205,7 @@ def ingest(
     if table is None:
         raise ParameterError(f"{file} names no source. Give `sources`.")
     contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
-    values = plan.resolved.values
-    require_file_order(values) if parts else None
-    named = {name: values[name] for name in ("target", "time_column", "group_column", "split_column")}
-    share = {"kind": values["split"], "share": values["holdout_share"]}
-    divided = write_parts(table.path, **named, **share, folder=parts) if parts else {}
+    divided = divide(table.path, plan.resolved.values, parts) if parts else {}
     version = publish(table.path, delta, table.sha256) if delta else None
     if as_json:
         kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
@@ -234,6 +228,14 @@ def ingest(
     say(f"contract {shown_path(contract)}")
     say(f"Next: tdsp run {shlex.quote(str(file))}")
     return 0
+
+
+def divide(path: Path, values: dict[str, Any], folder: Path) -> dict[str, int]:
+    """Write a table's training and test rows to the folder; return how many there are of each."""
+    from tdsp.acquire import split_options
+    from tdsp.splits import write_parts
+
+    return write_parts(path, folder=folder, **split_options(values))
 
 
 @app.command(epilog="Example: tdsp runs --project flights")
