@@ -40,6 +40,7 @@ class Contender:
     fit: Fit
     score: Estimate  # on rows out of fold
     whole: Callable[[], Any] | None = None  # what would be packaged, where that is more than one fit
+    allowance: float = 0.0  # added to the score beside those that owe theirs to having been chosen by the folds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,6 +266,7 @@ def measure(
             "score": c.score.value,
             "low": c.score.low,
             "high": c.score.high,
+            "allowance": c.allowance,
         }
         packaged = c.whole() if c.whole else models[c.name]
         rows[c.name] = about | explainability(ground, packaged) | bill | inference(packaged, ground)
@@ -308,7 +310,7 @@ def require_weights(weights: Mapping[str, float]) -> dict[str, float]:
 def utilities(table: pd.DataFrame, metric: Metric, baseline: float) -> pd.DataFrame:
     "Each criterion from 0 to 1 (best), a row a contender; what was not measured counts as 0."
     sign = 1 if metric.higher_is_better else -1
-    gain = sign * (table["score"] - baseline)
+    gain = sign * (table["score"] + table["allowance"] - baseline)
     best = gain.max() if gain.max() > 0 else np.nan
     found = {
         "performance": gain / best,
@@ -387,6 +389,16 @@ def _list(broken: Mapping[str, str]) -> str:
     return "; ".join(f"{name} {why}" for name, why in broken.items())
 
 
+def _why_not(best: "pd.Series[Any]", won: "pd.Series[Any]") -> str:
+    "Why the one with the best score does not go forward."
+    if best["excluded"]:
+        return f"which {best['excluded']}"
+    if won["allowance"]:
+        return f"which owes {format_number(abs(won['allowance']))} to being chosen by the folds that score it"
+    clear = f"({won['explainability']:.2f} against {best['explainability']:.2f})"
+    return f"but easier to explain {clear}" if won["explainability"] > best["explainability"] else "and cheaper"
+
+
 def _sentence(told: pd.DataFrame, rest: pd.DataFrame, metric: Metric) -> str:
     "Why the first one won and what it costs."
     won = rest.iloc[0]
@@ -397,9 +409,7 @@ def _sentence(told: pd.DataFrame, rest: pd.DataFrame, metric: Metric) -> str:
         text += f", the best of {len(told)}" if len(told) > 1 else ""
     else:
         lost = format_number(sign * (best["score"] - won["score"]))
-        text += f", {lost} behind {best['candidate']}" + (f", which {best['excluded']}" if best["excluded"] else
-                 f", but easier to explain ({won['explainability']:.2f} against {best['explainability']:.2f})"
-                 if won["explainability"] > best["explainability"] else ", and cheaper")  # fmt: skip
+        text += f", {lost} behind {best['candidate']}, {_why_not(best, won)}"
     clear = rest.iloc[int(rest["explainability"].argmax())]
     if clear["candidate"] != won["candidate"]:
         text += f"; it gives up {clear['explainability'] - won['explainability']:.2f} of explainability against "

@@ -240,6 +240,7 @@ class Candidate:
     steps: int = 0  # for a fit on all rows; 0 for models that take none
     fits: tuple[Fit, ...] = field(default=(), repr=False)  # of the folds, where they are to be averaged
     parts: tuple[tuple["Candidate", float], ...] = field(default=(), repr=False)  # of the ensemble, with weights
+    allowance: float = 0.0  # of the ensemble: what the best score beside it owes to having been chosen by these folds
 
     @property
     def mean(self) -> float:

@@ -265,9 +265,8 @@ def weigh(study: Study) -> Ranking:
     def contender(c: Candidate) -> Contender:
         kept = any(part.fits for part, _ in parts_of(c))  # then the fits of the folds are packaged together
         whole = partial(fit_final, c, study.X, study.y, task=study.outcome.task, random_state=study.seed)
-        return Contender(
-            c.name, c.family, partial(study.fit, c.name), study.fold_score(c.name), whole if kept else None
-        )
+        score, fit = study.fold_score(c.name), partial(study.fit, c.name)
+        return Contender(c.name, c.family, fit, score, whole if kept else None, c.allowance)
 
     if not best:
         excluded = "; ".join(f"{name}: {why}" for name, why in excluded_of(study.found, study.metric).items())
