@@ -102,7 +102,7 @@ class Proposals:
         self.study.tell(trial, loss) if loss is not None else self.study.tell(trial, state=self.pruned)
 
 # %% ../notebooks/lib/13_search.ipynb #1c179b4e
-ROUNDS, POOL, MOST_PARTS, BEGIN = 30, 14, 8, 2
+ROUNDS, POOL, MOST_PARTS, BEGIN = 30, 14, 4, 2  # more parts than four cost time in every prediction and gain nothing
 
 
 def greedy_weights(losses: Callable[[np.ndarray], float], predictions: Sequence[np.ndarray]) -> np.ndarray:
@@ -117,6 +117,7 @@ def greedy_weights(losses: Callable[[np.ndarray], float], predictions: Sequence[
         best = min(tried)
         counts[tried.index(best)] += 1
         total += predictions[tried.index(best)]
+    counts[np.argsort(-counts, kind="stable")[MOST_PARTS:]] = 0
     return counts / counts.sum()
 
 # %% ../notebooks/lib/13_search.ipynb #dbd6f1ed
@@ -189,10 +190,10 @@ def _flattery(question: Question, ranked: Sequence[Candidate]) -> float:
 
 
 def _affordable(weights: np.ndarray, seconds: Sequence[float], limit: Limit) -> np.ndarray:
-    "The weights of the largest parts, as many as may be and as the time allows to fit."
+    "The weights of the largest parts, as many as the time allows to fit."
     kept: list[int] = []
-    for i in np.argsort(-weights, kind="stable")[:MOST_PARTS]:
-        if weights[i] >= 0.03 and limit.together([seconds[k] for k in (*kept, i)]) <= limit.rest:
+    for i in np.argsort(-weights, kind="stable"):
+        if weights[i] > 0 and limit.together([seconds[k] for k in (*kept, i)]) <= limit.rest:
             kept.append(i)
     chosen = np.where(np.isin(np.arange(len(weights)), kept), weights, 0.0)
     return np.asarray(chosen / max(chosen.sum(), 1e-12))

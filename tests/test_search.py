@@ -180,14 +180,15 @@ def test_greedy_weights_average_errors_away():
 
 def test_what_the_best_of_many_owes_to_its_folds_is_found_by_choosing_elsewhere():
     """Each fold scores the candidate that the other folds would have chosen; the average is allowed what that loses."""
-    X, y = curved(300)
+    X, y = curved(200)
     found = searched(["linear", "lightgbm", "extra_trees", ENSEMBLE], X, y, "regression", metric="rmse", n_folds=5,
                      trials=14)  # fmt: skip
     alone, mixed = [c for c in found[1:] if not c.error and not c.parts], found[-1]
-    scores = np.array([c.fold_scores for c in alone])
-    elsewhere = [scores[np.delete(scores, i, axis=1).mean(axis=1).argmin(), i] for i in range(5)]
+    scores = np.array([c.fold_scores for c in alone])  # three rounds of five folds: a round scores every row once
+    others = [[j for j in range(15) if j // 5 == i // 5 and j != i] for i in range(15)]
+    elsewhere = [scores[scores[:, other].mean(axis=1).argmin(), i] for i, other in enumerate(others)]
     lost = scores.mean(axis=1).min() - np.mean(elsewhere)
-    assert mixed.name == ENSEMBLE and mixed.allowance == pytest.approx(min(lost, 0.0))
+    assert mixed.name == ENSEMBLE and mixed.allowance == pytest.approx(lost) and lost < -0.01
 
 
 @pytest.mark.parametrize("kind", ["random", "time"])
