@@ -112,7 +112,7 @@ def greedy_weights(losses: Callable[[np.ndarray], float], predictions: Sequence[
     best = losses(total / counts.sum())
     for _ in range(ROUNDS):
         tried = [losses((total + told) / (counts.sum() + 1)) for told in predictions]
-        if min(tried) >= best - 1e-9 * abs(best):
+        if not min(tried) < best - 1e-9 * abs(best):  # also where no fold can be scored
             break
         best = min(tried)
         counts[tried.index(best)] += 1
