@@ -258,7 +258,8 @@ class _Search:
 
     def follow(self, plan: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         "All of the plan, each batch under way before the last one is awaited: no core idles while one fit is slow."
-        started = self.start(plan[:BATCH])
+        first = len(self.found) < 2  # begun in any case: without it nothing would say that the time was up
+        started = self.start(plan[:BATCH]) if first or self.limit.left > 0 else []
         for at in range(BATCH, len(plan), BATCH):
             batch = plan[at : at + BATCH]
             if any(self.untimed(family, settings) for family, settings in batch):  # a timing would wait for the queue
@@ -447,8 +448,8 @@ def _by_cost(state: _Search, plan: Sequence[tuple[str, dict]]) -> tuple[list[tup
     seconds: dict[str, float] = {}
     for c in state.found.values():
         seconds.setdefault(c.family, c.fit_seconds)
-    ordered = sorted(plan, key=lambda entry: seconds[entry[0]])
-    n = sum(seconds[name] <= seconds.get("lightgbm", math.inf) for name, _ in ordered)
+    ordered = sorted(plan, key=lambda entry: seconds.get(entry[0], math.inf))  # one that time ended before is dear
+    n = sum(seconds.get(name, math.inf) <= seconds.get("lightgbm", math.inf) for name, _ in ordered)
     return ordered[:n], ordered[n:]
 
 

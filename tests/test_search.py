@@ -97,6 +97,19 @@ def test_the_best_boosted_trees_are_tried_again_with_a_short_step():
         leaves | {"log_target": True}, leaves, short | {"log_target": True}]  # fmt: skip
 
 
+def test_a_clock_that_ends_before_every_family_was_met_ends_the_search():
+    """What was not begun is neither a fault nor a line of the table."""
+
+    def slow(lines):
+        lines.append(time.sleep(0.6))
+
+    X, lines = mixed_table(600), []
+    warm = [{"family": "lightgbm", "settings": {"num_leaves": n}} for n in (5, 6, 7)]
+    found = searched([*LEARNERS, ENSEMBLE], X, target_of(X, "binary"), budget_seconds=1, warm=warm,
+                     progress=lambda _: slow(lines))  # fmt: skip
+    assert found[1].mean > 0.5 and len({c.family for c in found}) < len(FAMILIES) and len(found) == len(lines)
+
+
 def test_a_clock_puts_cheap_families_first():
     """A network costs more than boosted trees: its second settings wait for all of theirs, the short step included."""
     X = mixed_table(1000)
