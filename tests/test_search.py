@@ -194,7 +194,7 @@ def test_greedy_weights_average_errors_away():
 def test_what_no_fold_can_score_is_averaged_from_the_two_best():
     """Without a score there is no reason for other weights, and no end to wait for."""
     told = [np.zeros(9), np.ones(9), np.ones(9)]
-    assert greedy_weights(lambda p: float("nan"), told).tolist() == [0.5, 0.5, 0.0]
+    assert greedy_weights(lambda _: float("nan"), told).tolist() == [0.5, 0.5, 0.0]
 
 
 def test_what_the_best_of_many_owes_to_its_folds_is_found_by_choosing_elsewhere():
