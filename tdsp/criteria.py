@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Fit', 'MOST_SHUFFLED', 'CRITERIA', 'Contender', 'Ground', 'follow', 'fidelity', 'monotone_share', 'explainability',
-           'training', 'inference', 'learning_curve', 'columns_needed', 'measure', 'require_weights', 'utilities',
-           'excluded_by', 'Ranking', 'rank', 'short_table', 'plot_pareto']
+           'training', 'inference', 'learning_curve', 'columns_needed', 'measure', 'require_weights', 'fair_score',
+           'utilities', 'excluded_by', 'Ranking', 'rank', 'short_table', 'plot_pareto']
 
 # %% ../notebooks/lib/13_criteria.ipynb #3d0fcb50
 import pickle
@@ -40,7 +40,7 @@ class Contender:
     fit: Fit
     score: Estimate  # on rows out of fold
     whole: Callable[[], Any] | None = None  # what would be packaged, where that is more than one fit
-    allowance: float = 0.0  # added to the score beside those that owe theirs to having been chosen by the folds
+    allowance: float = 0.0  # what the score owes to the folds having chosen this one of its family
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,9 +227,8 @@ def _ranked_columns(contender: Contender, ground: Ground) -> list[str]:
         table = rows.assign(**{name: rows[name].to_numpy()[order]})
         return ground.metric.function(y, ground.predict(fitted, table))
 
-    sign = 1 if ground.metric.higher_is_better else -1
     return sorted(
-        names, key=lambda name: sign * np.nan_to_num(score(name))
+        names, key=lambda name: ground.metric.sign * np.nan_to_num(score(name))
     )  # shuffled, the best column leaves the worst
 
 
@@ -307,10 +306,14 @@ def require_weights(weights: Mapping[str, float]) -> dict[str, float]:
     return {name: float(weights.get(name, 0.0)) for name in CRITERIA}
 
 
+def fair_score(table: Any) -> Any:
+    "The score of contenders (a table or a row of one) without what it owes to having been chosen by its folds."
+    return table["score"] - table["allowance"]
+
+
 def utilities(table: pd.DataFrame, metric: Metric, baseline: float) -> pd.DataFrame:
     "Each criterion from 0 to 1 (best), a row a contender; what was not measured counts as 0."
-    sign = 1 if metric.higher_is_better else -1
-    gain = sign * (table["score"] + table["allowance"] - baseline)
+    gain = metric.sign * (fair_score(table) - baseline)
     best = gain.max() if gain.max() > 0 else np.nan
     found = {
         "performance": gain / best,
@@ -389,12 +392,12 @@ def _list(broken: Mapping[str, str]) -> str:
     return "; ".join(f"{name} {why}" for name, why in broken.items())
 
 
-def _why_not(best: "pd.Series[Any]", won: "pd.Series[Any]") -> str:
+def _why_not(best: "pd.Series[Any]", won: "pd.Series[Any]", metric: Metric) -> str:
     "Why the one with the best score does not go forward."
     if best["excluded"]:
         return f"which {best['excluded']}"
-    if won["allowance"]:
-        return f"which owes {format_number(abs(won['allowance']))} to being chosen by the folds that score it"
+    if metric.sign * (fair_score(won) - fair_score(best)) > 0:
+        return f"which owes {format_number(abs(best['allowance']))} to being chosen by the folds that score it"
     clear = f"({won['explainability']:.2f} against {best['explainability']:.2f})"
     return f"but easier to explain {clear}" if won["explainability"] > best["explainability"] else "and cheaper"
 
@@ -402,14 +405,13 @@ def _why_not(best: "pd.Series[Any]", won: "pd.Series[Any]") -> str:
 def _sentence(told: pd.DataFrame, rest: pd.DataFrame, metric: Metric) -> str:
     "Why the first one won and what it costs."
     won = rest.iloc[0]
-    sign = 1 if metric.higher_is_better else -1
-    best = told.iloc[int((sign * told["score"]).argmax())]
+    best = told.iloc[int((metric.sign * told["score"]).argmax())]
     text = f"{won['candidate']} goes forward with {metric.label} {won['score']:.4g} over the folds"
     if best["candidate"] == won["candidate"]:
         text += f", the best of {len(told)}" if len(told) > 1 else ""
     else:
-        lost = format_number(sign * (best["score"] - won["score"]))
-        text += f", {lost} behind {best['candidate']}, {_why_not(best, won)}"
+        lost = format_number(metric.sign * (best["score"] - won["score"]))
+        text += f", {lost} behind {best['candidate']}, {_why_not(best, won, metric)}"
     clear = rest.iloc[int(rest["explainability"].argmax())]
     if clear["candidate"] != won["candidate"]:
         text += f"; it gives up {clear['explainability'] - won['explainability']:.2f} of explainability against "
@@ -419,7 +421,7 @@ def _sentence(told: pd.DataFrame, rest: pd.DataFrame, metric: Metric) -> str:
 # %% ../notebooks/lib/13_criteria.ipynb #dcc3c942
 def plot_pareto(ranking: Ranking, metric: Metric, *, ax: "Axes | None" = None) -> "Axes":
     "Score with its interval against explainability, the front drawn; the title names what goes forward. Returns Axes."
-    table, sign = ranking.table, 1 if metric.higher_is_better else -1
+    table, sign = ranking.table, metric.sign
     ordered = table.sort_values("explainability", ascending=False, kind="stable")
     front = ordered[(sign * ordered["score"]).cummax() == sign * ordered["score"]]
     won = ranking.names[0] if ranking.names else ""

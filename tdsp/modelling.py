@@ -227,7 +227,7 @@ MOST_ROWS, SEED_ROWS, FEW_ROWS, LEAST_SECONDS, MOST_SECONDS = 10_000, 5000, 1000
 
 def _ahead(study: Study, c: Candidate) -> float:
     "By how much a candidate's mean over the folds is better than the baseline's."
-    return (c.mean - study.found[0].mean) * (1 if study.metric.higher_is_better else -1)
+    return (c.mean - study.found[0].mean) * study.metric.sign
 
 
 def best_of_families(study: Study) -> list[Candidate]:

@@ -33,8 +33,7 @@ class Choice:
 
 def _lead(best: Candidate, other: Candidate, metric: Metric) -> tuple[float, float]:
     "By how much `best` is ahead over the common folds (positive: better), and the standard error of that."
-    sign = 1 if metric.higher_is_better else -1
-    ahead = sign * (np.array(best.fold_scores) - np.array(other.fold_scores))
+    ahead = metric.sign * (np.array(best.fold_scores) - np.array(other.fold_scores))
     ahead = ahead[~np.isnan(ahead)]
     error = float(ahead.std(ddof=1) / math.sqrt(len(ahead))) if len(ahead) > 1 else 0.0
     return float(ahead.mean()), error
@@ -84,9 +83,8 @@ def fit_held_out(
 # %% ../notebooks/lib/13_models.ipynb #0f6f308b
 def candidates_table(candidates: Sequence[Candidate], metric: Metric) -> pd.DataFrame:
     "One row a candidate, best first: mean and its error, seconds of fitting and predicting, settings, a note."
-    sign = -1 if metric.higher_is_better else 1
     excluded = excluded_of(candidates, metric)
-    ranked = sorted(candidates, key=lambda c: (c.error is not None, sign * c.mean if not c.error else 0.0))
+    ranked = sorted(candidates, key=lambda c: (c.error is not None, -metric.sign * c.mean if not c.error else 0.0))
     rows = [
         {
             "candidate": c.name,

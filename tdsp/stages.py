@@ -228,8 +228,8 @@ def baseline_gate(scores: Scores) -> Gate:
     "The gate on being better than the baseline: the whole interval of the paired difference has to be above 0."
     found, winner, base = scores.ahead["baseline"], scores.estimate, scores.roles["baseline"]
     if not found.low < found.high and winner.low < winner.high and base.value != winner.value:
-        sign = 1 if scores.metric.higher_is_better else -1  # a constant guess scores the same in every resample
-        low, high = sorted(sign * (bound - base.value) for bound in (winner.low, winner.high))
+        # a constant guess scores the same in every resample
+        low, high = sorted(scores.metric.sign * (bound - base.value) for bound in (winner.low, winner.high))
         found = replace(found, low=low, high=high)
     return gate(f"{scores.metric.label} gained over the baseline", found, 0.0, rule=">")
 

@@ -236,6 +236,11 @@ class Metric:
         "The rule of a gate on this metric."
         return ">=" if self.higher_is_better else "<="
 
+    @property
+    def sign(self) -> int:
+        "1 where higher is better, -1 where lower is: times the score it is a gain."
+        return 1 if self.higher_is_better else -1
+
     def scorer(self, y_true: Any, y_pred: Any) -> Scorer:
         "A function of the row weights; always NaN when a target or a prediction is NaN or there is no row."
         y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
@@ -488,7 +493,7 @@ def bootstrap(
 # %% ../notebooks/lib/02_stats.ipynb #27e69706
 def gain_of(a: np.ndarray, b: np.ndarray, metric: Metric) -> np.ndarray:
     "By how much the scores `a` are better than `b`; positive means better."
-    return (a - b) if metric.higher_is_better else (b - a)
+    return metric.sign * (a - b)
 
 
 def paired_difference(

@@ -113,7 +113,7 @@ def ours(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split:
                    cv=cv, metric=metric, classes=classes, **budget, random_state=seed,
                    progress=lambda line: print("   ", line, flush=True))  # fmt: skip
     scored = [c for c in found if not c.error]
-    best = (max if metric.higher_is_better else min)(scored, key=lambda c: c.mean + c.allowance)
+    best = (max if metric.higher_is_better else min)(scored, key=lambda c: c.mean - c.allowance)
     pipeline = fit_final(best, features, y, task=task, random_state=seed)
     spent = time.monotonic() - began
     told = predict(pipeline, as_features(X_test, schema), task=task, n_classes=max(len(classes), 2))

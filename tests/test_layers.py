@@ -15,7 +15,7 @@ ROWS = {
     "core": "core",
     "params": "params charter",
     "stats": "stats loader display text scan splits profile findings formats sources lake lineage"
-    " candidates folds fitting trials",
+    " candidates folds fitting trials averaging",
     "middle": "goal ingest delta traps clues quality portraits prepare models search criteria evaluate"
     " certainty explain slices behaviour monitor contract",
     "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
