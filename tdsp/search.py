@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['SKEWED', 'LEAST_ROWS', 'BATCH', 'FAR_BEHIND', 'RUNG_ROWS', 'Started', 'Proposed', 'is_skewed', 'plan', 'Proposals',
-           'shortened', 'search', 'settings_found']
+           'shortened', 'overlapped', 'search', 'settings_found']
 
 # %% ../notebooks/lib/13_search.ipynb #5609bb6b
 import math
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -196,6 +196,17 @@ Started = tuple[Trial, str, list["Future[Told]"]]  # a trial, why it is not trie
 Proposed = tuple[list[Any], list[int], list[Started]]  # what was asked of Optuna, which of it goes on, and that
 
 
+def overlapped(begun: Iterable[Any], end: Callable[[Any], object]) -> None:
+    "Ends each when the next one is under way: no core idles while one fit is slow."
+    last: list[Any] = []
+    for one in begun:
+        for before in last:
+            end(before)
+        last = [one]
+    for before in last:
+        end(before)
+
+
 class _Search:
     "The state of one search: what was found, what each fold was told, the clock."
 
@@ -211,18 +222,18 @@ class _Search:
         return family if self.numbers[family] == 1 else f"{family} {self.numbers[family]}"
 
     def follow(self, plan: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        "All of the plan, each batch under way before the last one is awaited: no core idles while one fit is slow."
+        "All of the plan, while time lasts."
+        overlapped(self.batches(plan), self.finish)
+
+    def batches(self, plan: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[list[Started]]:
         first = len(self.found) < 2  # begun in any case: without it nothing would say that the time was up
-        started = self.start(plan[:BATCH]) if first or self.limit.left > 0 else []
-        for at in range(BATCH, len(plan), BATCH):
+        for at in range(0, len(plan), BATCH):
             batch = plan[at : at + BATCH]
-            if any(self.untimed(family, settings) for family, settings in batch):  # a timing would wait for the queue
-                self.finish(started)
-                started = []
-            following = self.start(batch) if self.limit.left > 0 else []
-            self.finish(started)
-            started = following
-        self.finish(started)
+            if any(self.untimed(family, settings) for family, settings in batch):
+                yield []  # ends what is under way: a timing would wait for the queue
+            if not (first and at == 0) and self.limit.left <= 0:
+                return
+            yield self.start(batch)
 
     def start(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Started]:
         "Put every trial of the batch on all folds in the queue."
@@ -324,10 +335,9 @@ class _Search:
             going = [asked[i] for i in sorted(np.argsort(-np.array(gains), kind="stable")[: (n + 1) // 2])]
         return [trial for trial, *_ in asked], [trial.number for trial, *_ in going], self.start([g[1:] for g in going])
 
-    def learn(
-        self, proposals: Proposals, asked: Sequence[Any], going: Sequence[int], started: Sequence[Started]
-    ) -> None:
+    def learn(self, proposals: Proposals, proposed: Proposed) -> None:
         "Tell the results of a batch in the order it was asked."
+        asked, going, started = proposed
         results = dict(zip(going, self.finish(started), strict=True))
         for trial in asked:
             found = results.get(trial.number)
@@ -381,17 +391,19 @@ def _try_all(
 
 
 def _propose_all(state: _Search, wanted: Sequence[str], left: int, skewed: bool) -> None:
-    "So many proposals, each batch under way before the last one is awaited."
+    "So many proposals, while time lasts."
     if left <= 0:
         return
-    proposals, under_way = Proposals(state.question.random_state, skewed), list[Proposed]()
-    while left > 0 and state.limit.left > 0 and (families := _in_reach(state, wanted)):
-        under_way.append(state.propose(proposals, families, min(BATCH, left)))
-        left -= BATCH
-        if len(under_way) > 1:
-            state.learn(proposals, *under_way.pop(0))
-    for proposed in under_way:
-        state.learn(proposals, *proposed)
+    proposals = Proposals(state.question.random_state, skewed)
+
+    def batches() -> Iterator[Proposed]:
+        for at in range(0, left, BATCH):
+            families = _in_reach(state, wanted)
+            if state.limit.left <= 0 or not families:
+                return
+            yield state.propose(proposals, families, min(BATCH, left - at))
+
+    overlapped(batches(), partial(state.learn, proposals))
 
 
 def _by_cost(
