@@ -17,7 +17,7 @@ from .stats import Metric
 
 # %% ../notebooks/lib/07_averaging.ipynb #91aa9e85
 ROUNDS, BEGIN = 30, 2
-MOST_PARTS = 5  # more cost time in every prediction and gain nothing: on eight tables eight parts are as good as five
+MOST_PARTS = 4  # each costs time in every prediction; a fifth changed the loss on eight tables by 0.6 % at most
 
 
 def greedy_weights(loss: Callable[[np.ndarray], float], predictions: Sequence[np.ndarray]) -> np.ndarray:
