@@ -53,7 +53,8 @@ class _Rows:
     def losses(self, features: Sequence[str], stream: int, repeats: int, resamples: int) -> np.ndarray:
         "Loss of score with these features shuffled, (1 + resamples, repeats)."
         rng = np.random.default_rng([self.random_state, stream])
-        told = [self.told, *(self.predict(_shuffled(self.X, features, rng)) for _ in range(repeats))]
+        shuffled = pd.concat([_shuffled(self.X, features, rng) for _ in range(repeats)])
+        told = [self.told, *np.split(self.predict(shuffled), repeats)]
         scorers = [self.metric.scorer(self.y, one) for one in told]
         found = score_resamples(scorers, len(self.y), self.units, n_resamples=resamples, random_state=self.random_state)
         return gain_of(found[:, :1], found[:, 1:], self.metric)
@@ -177,7 +178,7 @@ def partial_dependence(
         grid = _grid(X[name])
         if not grid:
             continue  # no value among the rows that were looked at
-        told = np.array([predict(rows.assign(**{name: value})) for value in grid]).reshape(len(grid), len(rows), -1)
+        told = predict(pd.concat([rows.assign(**{name: value}) for value in grid])).reshape(len(grid), len(rows), -1)
         k = int(np.ptp(told.mean(axis=1), axis=0).argmax())
         mean, spread = told[:, :, k].mean(axis=1), (told[:, :, k] - told[:, :, k].mean(axis=0)).std(axis=1)
         reach = 1.96 * spread / np.sqrt(len(rows))

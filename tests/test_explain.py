@@ -96,15 +96,15 @@ def test_a_time_is_one_column_of_four_features():
 
 
 def test_rows_are_limited_and_spread():
-    """At most `max_rows` rows are predicted, from the first to the last."""
+    """At most `max_rows` rows are predicted, as they are and all shuffles of a column at once."""
     seen = []
 
     def watch(X):
         seen.append(len(X))
         return chance(X)
 
-    importance(*trips(), predict=watch, max_rows=100)
-    assert set(seen) == {100}
+    importance(*trips(), predict=watch, max_rows=100, n_repeats=4)
+    assert set(seen) == {100, 400}
 
 
 def test_intervals_come_from_the_units():
