@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MOST_ROWS', 'SEED_ROWS', 'FEW_ROWS', 'LEAST_SECONDS', 'MOST_SECONDS', 'MOST_EXPLAINED', 'Study', 'search_candidates',
-           'best_before', 'setting_checks', 'best_of_families', 'ground_of', 'weigh', 'decide', 'more_rows',
-           'draw_choice', 'write_model_reports', 'Belief', 'believe', 'fit_chosen', 'open_test', 'runs_that_looked',
-           'accuracy_bounds', 'labelled_table', 'compare_parts', 'certainty_of', 'draw_ranges', 'Explained',
-           'explain_winner', 'draw_dependence', 'few_groups', 'tell_worst', 'Tested', 'drop_gate', 'prove']
+           'best_before', 'setting_checks', 'ground_of', 'weigh', 'decide', 'more_rows', 'draw_choice',
+           'write_model_reports', 'Belief', 'believe', 'fit_chosen', 'open_test', 'runs_that_looked', 'accuracy_bounds',
+           'labelled_table', 'compare_parts', 'certainty_of', 'draw_ranges', 'Explained', 'explain_winner',
+           'draw_dependence', 'few_groups', 'tell_worst', 'Tested', 'drop_gate', 'prove']
 
 # %% ../notebooks/lib/24_modelling.ipynb #1ac09ba4
 import math
@@ -66,7 +66,7 @@ from .fitting import Candidate, fit_final, parts_of, predict, refit
 from .folds import Folds
 from .ingest import load_table
 from .loader import SchemaError, as_features, without_limits
-from .models import Choice, HeldOut, excluded_of, fit_held_out
+from .models import Choice, HeldOut, best_first, best_of_families, excluded_of, fit_held_out
 from .params import Parameters
 from .prepare import Target
 from .search import search, settings_found
@@ -225,21 +225,6 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
 MOST_ROWS, SEED_ROWS, FEW_ROWS, LEAST_SECONDS, MOST_SECONDS = 10_000, 5000, 1000, 4.0, 30.0
 
 
-def _ahead(study: Study, c: Candidate) -> float:
-    "By how much a candidate's mean over the folds is better than the baseline's."
-    return (c.mean - study.found[0].mean) * study.metric.sign
-
-
-def best_of_families(study: Study) -> list[Candidate]:
-    "The best candidate of each family among those that are considered, the best of all first."
-    out = excluded_of(study.found, study.metric)
-    ranked = sorted((c for c in study.found[1:] if c.name not in out), key=lambda c: -_ahead(study, c))
-    best: dict[str, Candidate] = {}
-    for c in ranked:
-        best.setdefault(c.family, c)
-    return list(best.values())
-
-
 def ground_of(study: Study) -> Ground:
     "The rows of the last fold, at most 10,000 to learn from and as many to score; a third where folds are small."
     learn, score = study.folds.pairs[-1]
@@ -260,7 +245,7 @@ def ground_of(study: Study) -> Ground:
 def weigh(study: Study) -> Ranking:
     "The best candidate of each family by the six criteria; raises `StageError` when a constraint excludes all."
     require_weights(study.p.weights)
-    best = best_of_families(study)
+    best = best_of_families(study.found, study.metric)
 
     def contender(c: Candidate) -> Contender:
         kept = any(part.fits for part, _ in parts_of(c))  # then the fits of the folds are packaged together
@@ -289,8 +274,7 @@ def decide(study: Study, ranking: Ranking) -> Choice:
     "Winner, runner-up and baseline, entered in the record with the reason and a report for each candidate."
     names, excluded = ranking.names, excluded_of(study.found, study.metric)
     base = study.found[0].name
-    others = [c.name for c in sorted(study.found[1:], key=lambda c: -np.nan_to_num(_ahead(study, c), nan=-np.inf))
-              if c.name not in (*names[:1], *excluded)]  # fmt: skip
+    others = [c.name for c in best_first(study.found, study.metric) if c.name not in names[:1]]
     second = names[1] if len(names) > 1 else others[0] if others and names else None
     choice = Choice(names[0] if names else base, second, base, ranking.sentence, excluded)
     study.run.note(winner=choice.winner, runner_up=choice.runner_up, choice=choice.reason)
