@@ -7,8 +7,10 @@ __all__ = ['CAUSES', 'more_needed', 'Step', 'next_steps', 'open_gates', 'evidenc
            'failure_view', 'joined_lines', 'place_of', 'silent_words', 'what_to_do']
 
 # %% ../notebooks/lib/18_advice.ipynb #ac25aec8
+import json
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,9 +74,13 @@ def _accepted(record: Record) -> list[Step]:
 
 
 def _repeat(record: Record) -> list[Step]:
-    return (
-        [Step(f"repeat it with `tdsp run parameters/{record['project']}.yaml`.", "Analyst")] if record["fixed"] else []
-    )
+    if not record["fixed"]:
+        return []
+    given = {name: entry["value"] for name, entry in record["parameters"].items() if entry["origin"] == "given"}
+    texts = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
+    sets = [word for text in texts for word in ("--set", text)]
+    command = shlex.join(["tdsp", "run", f"parameters/{record['project']}.yaml", *sets])
+    return [Step(f"repeat it with `{command}`.", "Analyst")]
 
 
 def _rejected(record: Record) -> list[Step]:

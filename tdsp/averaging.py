@@ -114,4 +114,5 @@ class Pool:
         chosen = [self.ranked(names, self.elsewhere(i))[0] for i in range(len(self.blocks))]
         lost = [self.gains[best][i] - self.gains[name][i] for i, name in enumerate(chosen)]
         known = [one for one in lost if np.isfinite(one)]
-        return self.metric.sign * max(float(np.mean(known)), 0.0) if known else 0.0
+        owed = max(float(np.mean(known)), 0.0) if known else 0.0
+        return self.metric.sign * owed + 0.0  # no -0.0

@@ -53,7 +53,11 @@ SMALL_SHARE = 0.05  # of the gain over guessing: so much luck is no matter even 
 def stability_gate(scores: Sequence[float], half_width: float, gain: float, metric: Metric) -> Gate:
     "The gate on the standard deviation of scores over seeds; the limit is half the interval, or a share of the gain."
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
-    note = f"{len(scores)} seeds: {min(scores):.4g} to {max(scores):.4g}" if len(scores) else "No seed could be tried."
+    note = (
+        f"{len(scores)} seeds, each learning from a part of the rows: {min(scores):.4g} to {max(scores):.4g}"
+        if len(scores)
+        else "No seed could be tried."
+    )
     return exact_gate(
         f"{metric.label}, standard deviation over seeds", spread, max(half_width, SMALL_SHARE * gain), note=note
     )

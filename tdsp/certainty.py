@@ -20,6 +20,7 @@ from scipy import optimize
 
 from .core import ParameterError, did_you_mean, evenly
 from .display import BLUE, GREY, INK, described, drawing, format_percent
+from .fitting import quiet
 from tdsp.stats import (
     METRICS,
     Estimate,
@@ -98,7 +99,8 @@ def with_power(pipeline: Any, power: float, X: pd.DataFrame, y: np.ndarray) -> A
     from sklearn.frozen import FrozenEstimator
     from sklearn.pipeline import Pipeline
 
-    wrapped = CalibratedClassifierCV(FrozenEstimator(pipeline), method="temperature").fit(X, y)
+    with quiet(1):  # the folds that it makes of a class with few rows are of no use here
+        wrapped = CalibratedClassifierCV(FrozenEstimator(pipeline), method="temperature").fit(X, y)
     if len(wrapped.classes_) == 2 and hasattr(pipeline, "decision_function"):
         power /= 2  # scikit-learn takes the logits of two classes as (-x, x), which counts x twice
     for inner in wrapped.calibrated_classifiers_:

@@ -40,7 +40,7 @@ class Contender:
     fit: Fit
     score: Estimate  # on rows out of fold
     whole: Callable[[], Any] | None = None  # what would be packaged, where that is more than one fit
-    allowance: float = 0.0  # what the score owes to the folds having chosen this one of its family
+    allowance: float = 0.0  # what the score owes to the folds having chosen this one of many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,8 +203,8 @@ def learning_curve(contender: Contender, ground: Ground, model: Any) -> dict[str
     promised = max(last.value, 0.0) * ratio
     return {
         "last_doubling": last.value,
-        "doubling_low": last.low,
-        "doubling_high": last.high,
+        "last_doubling_low": last.low,
+        "last_doubling_high": last.high,
         "next_doubling": promised,
     }
 
@@ -384,7 +384,8 @@ def short_table(ranking: Ranking) -> pd.DataFrame:
         told |= {"explainability": f"{row['explainability']:.2f}"}
         told |= {"twice the rows": "–" if pd.isna(gain) else f"{'+' * (gain > 0)}{gain:.2g}"}
         told |= {"columns": "–" if pd.isna(fewest) else f"{fewest:.0f} of {row['columns']:.0f}"}
-        rows.append(told | {"cost": f"{row['cpu_seconds']:.2g} CPU s, {row['latency_1_ms']:.2g} ms a row"})
+        spent, wait = (format_number(float(f"{row[name]:.2g}")) for name in ("cpu_seconds", "latency_1_ms"))
+        rows.append(told | {"cost": f"{spent} CPU s, {wait} ms a row"})
     return pd.DataFrame(rows)
 
 

@@ -181,7 +181,7 @@ def partial_dependence(
         told = predict(pd.concat([rows.assign(**{name: value}) for value in grid])).reshape(len(grid), len(rows), -1)
         k = int(np.ptp(told.mean(axis=1), axis=0).argmax())
         mean, spread = told[:, :, k].mean(axis=1), (told[:, :, k] - told[:, :, k].mean(axis=0)).std(axis=1)
-        reach = 1.96 * spread / np.sqrt(len(rows))
+        reach, k = 1.96 * spread / np.sqrt(len(rows)), k if told.shape[2] > 1 else 1
         for value, middle, half in zip(grid, mean, reach, strict=True):
             row = {"feature": name, "value": value, "mean": middle, "low": middle - half, "high": middle + half}
             found.append(row | {"class": k})
@@ -375,10 +375,12 @@ def _truth_and_answer(y: Any, told: Any, classes: Sequence[str]) -> tuple[str, s
         return format_number(float(y)), format_number(float(told)), ""
     chances = np.array([1 - told, told]) if np.ndim(told) == 0 else told
     k = int(chances.argmax())
-    return str(classes[int(y)]), str(classes[k]), f" with {format_percent(float(chances[k]))}"
+    sure = format_percent(float(chances[k])) if chances[k] < 0.995 else f"more than {format_percent(0.99)}"
+    return str(classes[int(y)]), str(classes[k]), f" with {sure}"
 
 
 def _reason(name: str, row: pd.Series, added: Contributions, i: int) -> str:
-    error = "" if added.errors is None else f" ± {added.errors[name].iloc[i]:.1g}"
+    error = "" if added.errors is None else f" ± {format_number(float(f'{added.errors[name].iloc[i]:.1g}'))}"
     value = f" = {_short(cell_text(row[name]), 16)}" if name in row.index else ""
-    return f"{_short(name)}{value} ({added.values[name].iloc[i]:+.2g}{error})"
+    amount = float(f"{added.values[name].iloc[i]:.2g}")
+    return f"{_short(name)}{value} ({'+' if amount > 0 else ''}{format_number(amount)}{error})"

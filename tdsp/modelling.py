@@ -66,7 +66,7 @@ from .fitting import Candidate, fit_final, parts_of, predict, refit
 from .folds import Folds
 from .ingest import load_table
 from .loader import SchemaError, as_features, without_limits
-from .models import Choice, HeldOut, best_first, best_of_families, excluded_of, fit_held_out
+from .models import Choice, HeldOut, best_first, best_of_families, excluded_of, fit_held_out, settings_of
 from .params import Parameters
 from .prepare import Target
 from .search import search, settings_found
@@ -161,10 +161,11 @@ class Study:
         return float(self.metric.no_skill(self.out_of_fold(name)[1].y))
 
     def fold_score(self, name: str) -> Estimate:
-        "The candidate's score on rows out of fold, with its interval."
+        "The candidate's score on rows out of fold, with its interval; the baseline says one thing in all folds."
         part = self.out_of_fold(name)[1]
+        told = part.told if name != self.found[0].name else np.broadcast_to(part.told.mean(axis=0), part.told.shape)
         settings: dict[str, Any] = {"n_resamples": 500, "random_state": self.seed}
-        return bootstrap(self.metric, part.y, part.told, units=part.units, **settings)
+        return bootstrap(self.metric, part.y, told, units=part.units, **settings)
 
 # %% ../notebooks/lib/24_modelling.ipynb #33796350
 def search_candidates(
@@ -278,6 +279,12 @@ def decide(study: Study, ranking: Ranking) -> Choice:
     second = names[1] if len(names) > 1 else others[0] if others and names else None
     choice = Choice(names[0] if names else base, second, base, ranking.sentence, excluded)
     study.run.note(winner=choice.winner, runner_up=choice.runner_up, choice=choice.reason)
+    parts = {part.name: settings_of(part) for part, _ in study.candidate(choice.winner).parts}
+    shares = settings_of(study.candidate(choice.winner))
+    study.run.note(
+        parts={name: ", ".join([f"{shares[name]} of the average", *map(" ".join, own.items())])
+               for name, own in parts.items()}
+    )  # fmt: skip
     study.run.note(learning_curve=more_rows(study, ranking))
     write_model_reports(study, ranking, choice)
     return choice
@@ -289,8 +296,8 @@ def more_rows(study: Study, ranking: Ranking) -> str:
     if rows.empty or math.isnan(rows.iloc[0]["last_doubling"]):
         return "not measured in the time given"
     row = rows.iloc[0]
-    value, interval = format_estimate(row["last_doubling"], row["doubling_low"], row["doubling_high"])
-    sure = "more than noise" if row["doubling_low"] > 0 else "not beyond noise"
+    value, interval = format_estimate(row["last_doubling"], row["last_doubling_low"], row["last_doubling_high"])
+    sure = "more than noise" if row["last_doubling_low"] > 0 else "not beyond noise"
     told = f"The last doubling of the rows gained {value} of {study.metric.label} (95 % interval {interval}), {sure}"
     return f"{told}; the next would gain about {format_number(row['next_doubling'])}."
 
@@ -319,7 +326,6 @@ def _file_name(name: str) -> str:
 def _model_report(study: Study, c: Candidate, weighed: Mapping[str, Any], choice: Choice) -> str:
     part = "this model" if c.name == choice.winner else "runner-up" if c.name == choice.runner_up else (
         "baseline" if c.name == choice.baseline else "not chosen")  # fmt: skip
-    settings = c.settings
     results = {
         "Scores of the folds": ", ".join(format_number(score) for score in c.fold_scores) or "none",
         f"Mean {study.metric.label}": f"{c.mean:.4g} ± {c.standard_error:.2g}" if not c.error else "none",
@@ -334,7 +340,7 @@ def _model_report(study: Study, c: Candidate, weighed: Mapping[str, Any], choice
     sections = {
         "Approach": {"Predicts": study.outcome.name, "Features": f"{study.X.shape[1]:,}",
                      "Compared on": study.folds.sentence, "Family": c.family},
-        "Settings": {str(k): str(v) for k, v in settings.items()} or {"Search": "no settings were searched"},
+        "Settings": settings_of(c) or {"Search": "no settings were searched"},
         "Results": results,
         "Criteria": {k.replace("_", " "): _shown(v) for k, v in weighed.items() if k not in ("candidate", "family")}
         or {"Measured": "no, another candidate of this family or none was better"},
@@ -496,6 +502,8 @@ def certainty_of(study: Study, belief: Belief, scores: Scores) -> tuple[pd.DataF
     table = cost_table(scores.y_true, told, belief.decision, scores.units, random_state=study.seed)
     cut = belief.decision.threshold
     rule = "" if cut is None else f" Yes from a probability of {cut:.3g} on."
+    if cut is not None and not (told >= cut).any():
+        rule += f" It says yes to none of the {len(told):,} test rows: state `costs` if a missed yes costs more."
     counted = "Cost a row by the stated costs." if study.p.costs else "No costs are stated: a mistake costs 1."
     return table, f"{counted}{rule}"
 

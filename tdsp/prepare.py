@@ -319,7 +319,10 @@ def _guess_group(df: pd.DataFrame, target: str) -> Guess:
 def _guess_ids(df: pd.DataFrame, target: str) -> Guess:
     reasons = {str(c): reason_to_leave_out(df[c]) for c in df.columns if c != target}
     ids = [name for name, reason in reasons.items() if "row number" in reason or "id or free text" in reason]
-    return Guess(ids, "nearly every row has its own value; left out by itself" if ids else "no column looks like an id")
+    told = "; ".join(f"{name}: {reasons[name]}" for name in ids[:3]) + (
+        f"; {len(ids) - 3} more" if len(ids) > 3 else ""
+    )
+    return Guess(ids, f"{told}; left out by itself" if ids else "no column looks like an id")
 
 
 def _guess_missing_codes(df: pd.DataFrame) -> Guess:

@@ -146,14 +146,14 @@ def _judged(
     *,
     averaged: bool,
 ) -> list[Candidate]:
-    "All that was found, the best of each family with what it owes to the folds that chose it, and the average."
+    "All that was found, with what the best of each family and the best of all owe to their folds, and the average."
     ranked = _ranked(found.values(), found[BASELINE], question.metric)
     if not ranked:
         return [*found.values()]
     pool, families = Pool(question.y, question.cv, question.metric, told), defaultdict[str, list[str]](list)
     for name in ranked:
         families[found[name].family].append(name)
-    owed = {names[0]: pool.owed(names) for names in families.values()}
+    owed = {names[0]: pool.owed(names) for names in [*families.values(), ranked]}
     made = _ensemble(question, found, pool, limit) if averaged else []
     return [*(replace(c, allowance=owed.get(c.name, 0.0)) for c in found.values()), *made]
 

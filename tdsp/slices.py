@@ -189,13 +189,13 @@ def _step_down(tried: list[tuple[str, int, np.ndarray, Units, float]], metric: M
         gain = estimate_of(gain_of(scores[:, 0], scores[:, 1], metric), some, freedom=freedom, level=level)
         proven = gain.high < floor and all(before.proven for before in judged)
         judged.append(Judged(name, rows, float(scores[0, 0]), gain, proven))
-    return judged
+    return [one for one in judged if math.isfinite(one.gain.low)]  # without an interval nothing could be proven
 
 # %% ../notebooks/lib/15_slices.ipynb #b8b49893
 def slice_gate(judged: Sequence[Judged], floor: float, metric: Metric) -> Gate:
     "The gate on the proven shortfall of the weakest slice; nothing may be proven."
     short = [floor - one.gain.high for one in judged if one.proven]
-    seen = max((one.gain.value - one.gain.low for one in judged if math.isfinite(one.gain.low)), default=math.nan)
+    seen = max(one.gain.value - one.gain.low for one in judged)
     names = "; ".join(f"{one.name} ({one.rows:,} rows)" for one in judged if one.proven)
     note = names or f"{len(judged)} slices judged; a shortfall of {format_number(seen)} would have been seen in each"
     return exact_gate(
@@ -208,7 +208,7 @@ def slices_table(judged: Sequence[Judged]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"slice": one.name, "rows": one.rows, "score": one.score, "gain": one.gain.value, "low": one.gain.low,
-             "high": one.gain.high, "answer": "below the floor" if one.proven else "not proven to be"}
+             "high": one.gain.high, "answer": "below the floor" if one.proven else "not proven"}
             for one in judged
         ],
         columns=["slice", "rows", "score", "gain", "low", "high", "answer"],

@@ -268,8 +268,11 @@ def pack(run: Run, p: Parameters) -> Bundle:
     pipeline, schema, train = run.read_model("pipeline"), run.read_json("schema"), run.read_table("train")
     test = run.read_table("test")
     onnx = onnx_form(pipeline, schema, pd.concat([test, train]).head(max(len(test), LEAST_ROWS)))
-    run.note(**describe_pipeline(pipeline))
-    card = {"title": p.title, "question": p.question, **card_values(Evidence(run.record, run.folder, charter_of(run)))}
+    about = describe_pipeline(pipeline)
+    about["settings"] = run.record["facts"].get("parts") or about["settings"]  # an average has none of its own
+    run.note(**about)
+    told = card_values(Evidence(run.record, run.folder, charter_of(run)))
+    card = {"title": p.title, "question": p.question, **about, **told}
     bundle = write_bundle(
         run.folder / "model",
         name=run.record["project"],

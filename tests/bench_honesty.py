@@ -66,7 +66,7 @@ class Outcome:
 
 
 def run_once(seed: int, *, n: int, distance: float) -> Outcome:
-    """Take a table through the calls of the third stage; the truth is the score on 40,000 rows more."""
+    """Take a table through the calls of the third stage; the truth is the score on 40 more rows for each test row."""
     from study import run_cells
 
     from tdsp import modelling, params, stages
@@ -92,7 +92,7 @@ def run_once(seed: int, *, n: int, distance: float) -> Outcome:
             *modelling.prove(s, choice, belief, fitted["winner"], scores, test).gates,
             stages.baseline_gate(scores),
         ]
-        fresh = noise_table(rng, 40_000, distance)
+        fresh = noise_table(rng, max(40_000, 8 * n), distance)
         told = s.ask(fitted["winner"], modelling.as_features(fresh, s.schema))
         truth = METRICS["roc_auc"].function((fresh["y"] == "yes").to_numpy().astype(int), told)
     return Outcome({one.name: one.answer for one in gates}, scores.estimate, truth)

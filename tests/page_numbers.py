@@ -90,7 +90,7 @@ def estimates_of(folder: Path) -> list[tuple[float, float, float]]:
     entries = [*record["metrics"].values(), *record["gates"], *rungs]
     for path in (folder / "artifacts").glob("*.csv"):
         entries += list(csv.DictReader(io.StringIO(path.read_text())))
-    names = ("value", "low", "high"), ("last_doubling", "doubling_low", "doubling_high")
+    names = ("value", "low", "high"), ("last_doubling", "last_doubling_low", "last_doubling_high")
     full = [[entry.get(k) for k in three] for entry in entries for three in names]
     return [tuple(map(float, e)) for e in full if all(re.fullmatch(r"-?[\d.]+(e-?\d+)?", str(x)) for x in e)]
 

@@ -111,7 +111,7 @@ def test_more_rows_help_a_hungry_model_and_not_one_that_is_full():
     """The last doubling of 600 rows is proven for trees and worth nothing to a line of three numbers."""
     g = ground()
     hungry, full = (learning_curve(c, g, c.fit(g.X.iloc[g.learn], g.y[g.learn])) for c in (TREES, LINE))
-    assert hungry["doubling_low"] > 0 and hungry["last_doubling"] > hungry["next_doubling"] > 0
+    assert hungry["last_doubling_low"] > 0 and hungry["last_doubling"] > hungry["next_doubling"] > 0
     assert abs(full["last_doubling"]) < 0.02
 
 
