@@ -40,7 +40,7 @@ class Contender:
     fit: Fit
     score: Estimate  # on rows out of fold
     whole: Callable[[], Any] | None = None  # what would be packaged, where that is more than one fit
-    allowance: float = 0.0  # what the score owes to the folds having chosen this one of many
+    allowance: float = 0.0  # added to the average's score: what the best alone owes to the folds that chose it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -307,8 +307,8 @@ def require_weights(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def fair_score(table: Any) -> Any:
-    "The score of contenders (a table or a row of one) without what it owes to having been chosen by its folds."
-    return table["score"] - table["allowance"]
+    "The score of contenders (a table or a row of one) as if all had been chosen by the folds that score them."
+    return table["score"] + table["allowance"]
 
 
 def utilities(table: pd.DataFrame, metric: Metric, baseline: float) -> pd.DataFrame:
@@ -397,8 +397,8 @@ def _why_not(best: "pd.Series[Any]", won: "pd.Series[Any]", metric: Metric) -> s
     "Why the one with the best score does not go forward."
     if best["excluded"]:
         return f"which {best['excluded']}"
-    if metric.sign * (fair_score(won) - fair_score(best)) > 0:
-        return f"which owes {format_number(abs(best['allowance']))} to being chosen by the folds that score it"
+    if won["allowance"] and metric.sign * (fair_score(won) - fair_score(best)) >= 0:
+        return f"which owes {format_number(abs(won['allowance']))} to being chosen by the folds that score it"
     clear = f"({won['explainability']:.2f} against {best['explainability']:.2f})"
     return f"but easier to explain {clear}" if won["explainability"] > best["explainability"] else "and cheaper"
 

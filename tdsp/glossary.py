@@ -43,7 +43,7 @@ TERMS = {
     "partial dependence": "How the prediction moves on average when one column is changed and all others are kept.",
     "hyper-parameter": "A setting of a learner that is chosen, not learned.",
     "ensemble": "Several models whose predictions are averaged.",
-    "allowance": "What a best score owes to being chosen by the folds that score it; a ranking takes it off.",
+    "allowance": "What the best score owes to being chosen by the folds that score it; the average is allowed as much.",
     "fingerprint": "A short text computed from the bytes of a file: another content has another one.",
     "interpreter": "The program that runs the code; a clean one has nothing but what the package asks for.",
     "dummy": "A constant guess, which looks at no column: what any model has to beat.",

@@ -279,15 +279,18 @@ def decide(study: Study, ranking: Ranking) -> Choice:
     second = names[1] if len(names) > 1 else others[0] if others and names else None
     choice = Choice(names[0] if names else base, second, base, ranking.sentence, excluded)
     study.run.note(winner=choice.winner, runner_up=choice.runner_up, choice=choice.reason)
-    parts = {part.name: settings_of(part) for part, _ in study.candidate(choice.winner).parts}
-    shares = settings_of(study.candidate(choice.winner))
-    study.run.note(
-        parts={name: ", ".join([f"{shares[name]} of the average", *map(" ".join, own.items())])
-               for name, own in parts.items()}
-    )  # fmt: skip
+    study.run.note(parts=_parts_in_words(study.candidate(choice.winner)))
     study.run.note(learning_curve=more_rows(study, ranking))
     write_model_reports(study, ranking, choice)
     return choice
+
+
+def _parts_in_words(c: Candidate) -> dict[str, str]:
+    "Name of each part of an average -> its share and settings; empty for any other candidate."
+    told = {
+        part.name: [f"{share:.0%} of the average", *map(" ".join, settings_of(part).items())] for part, share in c.parts
+    }
+    return {name: ", ".join(words) for name, words in told.items()}
 
 
 def more_rows(study: Study, ranking: Ranking) -> str:

@@ -112,19 +112,24 @@ class Proposals:
         self.study.tell(trial, loss) if loss is not None else self.study.tell(trial, state=self.pruned)
 
 # %% ../notebooks/lib/13_search.ipynb #dbd6f1ed
-def _ensemble(question: Question, found: Mapping[str, Candidate], pool: Pool, limit: Limit) -> list[Candidate]:
+def _ensemble(
+    question: Question, found: Mapping[str, Candidate], told: Mapping[str, list[np.ndarray]], limit: Limit
+) -> list[Candidate]:
     "The average of the best as one more candidate; nothing where the time does not allow two."
-    ranked, rest = _ranked([found[name] for name in pool.told], found[BASELINE], question.metric), limit.rest
+    ranked, rest = _ranked(found.values(), found[BASELINE], question.metric), limit.rest
     seconds = {name: _final_seconds(question, found[name]) for name in ranked}
     names = [name for name in ranked if limit.together([seconds[name]]) <= rest]
+    if not names:
+        return []
+    pool = Pool(question.y, question.cv, question.metric, told)
     keep = partial(_affordable, seconds=seconds, fits=lambda wanted: limit.together(wanted) <= rest)
-    weights = keep(pool.weights(names)) if names else {}
+    weights = keep(pool.weights(names))
     if len(weights) < 2:
         return []
     parts = tuple((found[name], w) for name, w in weights.items())
     made = scored_candidate(question, ENSEMBLE, pool.mixed(names, keep), family=ENSEMBLE, parts=parts)
     fitting, predicting = sum(c.fit_seconds for c, _ in parts), sum(c.predict_seconds for c, _ in parts)
-    return [replace(made, fit_seconds=fitting, predict_seconds=predicting)]
+    return [replace(made, fit_seconds=fitting, predict_seconds=predicting, allowance=pool.owed(ranked))]
 
 
 def _affordable(
@@ -136,26 +141,6 @@ def _affordable(
         kept += [name] if fits([seconds[k] for k in (*kept, name)]) else []
     whole = sum(weights[name] for name in kept)
     return {name: w / whole for name, w in weights.items() if name in kept}
-
-
-def _judged(
-    question: Question,
-    found: Mapping[str, Candidate],
-    told: Mapping[str, list[np.ndarray]],
-    limit: Limit,
-    *,
-    averaged: bool,
-) -> list[Candidate]:
-    "All that was found, with what the best of each family and the best of all owe to their folds, and the average."
-    ranked = _ranked(found.values(), found[BASELINE], question.metric)
-    if not ranked:
-        return [*found.values()]
-    pool, families = Pool(question.y, question.cv, question.metric, told), defaultdict[str, list[str]](list)
-    for name in ranked:
-        families[found[name].family].append(name)
-    owed = {names[0]: pool.owed(names) for names in [*families.values(), ranked]}
-    made = _ensemble(question, found, pool, limit) if averaged else []
-    return [*(replace(c, allowance=owed.get(c.name, 0.0)) for c in found.values()), *made]
 
 
 def _final_seconds(question: Question, candidate: Candidate) -> float:
@@ -371,7 +356,7 @@ def search(
         state.follow([(BASELINE, {})])
         _try_all(state, wanted, trials, plan(wanted, skewed=is_skewed(y, task), warm=warm), is_skewed(y, task))
         _require_one([*state.found.values()])
-        found = _judged(question, state.found, state.told, limit, averaged=ENSEMBLE in wanted)
+        found = [*state.found.values(), *(_ensemble(question, state.found, state.told, limit) if ENSEMBLE in wanted else [])]
     return _lighter(question, found)
 
 

@@ -269,7 +269,7 @@ def pack(run: Run, p: Parameters) -> Bundle:
     test = run.read_table("test")
     onnx = onnx_form(pipeline, schema, pd.concat([test, train]).head(max(len(test), LEAST_ROWS)))
     about = describe_pipeline(pipeline)
-    about["settings"] = run.record["facts"].get("parts") or about["settings"]  # an average has none of its own
+    about["settings"] = run.fact("parts") or about["settings"]  # an average has none of its own
     run.note(**about)
     told = card_values(Evidence(run.record, run.folder, charter_of(run)))
     card = {"title": p.title, "question": p.question, **about, **told}

@@ -1,5 +1,7 @@
 """What a page tells its reader to do."""
 
+import shlex
+
 import pytest
 
 from tdsp.advice import CAUSES, failure_view, more_needed, next_steps
@@ -17,6 +19,17 @@ def record(**changes):
 def test_accepted_run_says_how_to_use_it():
     """The command names this run's package."""
     assert "tdsp predict outputs/runs/wine-1/model" in next_steps(record(verdict="accepted"))[1].text
+
+
+def test_the_command_to_repeat_a_run_has_its_settings():
+    """What was given by hand, quoted for a shell; what stands in a file or is a default, is not repeated."""
+    given = {"search_trials": 6, "drop": ["tail num"], "target": "late"}
+    entries = {name: {"value": value, "origin": "given"} for name, value in given.items()}
+    entries["cv_folds"] = {"value": 3, "origin": "parameters/wine.yaml:4"}
+    text = next_steps(record(verdict="accepted", parameters=entries))[-1].text
+    command = text.removeprefix("repeat it with `").removesuffix("`.")
+    words = ["tdsp", "run", "parameters/wine.yaml", "--set", "search_trials=6", "--set", 'drop=["tail num"]']
+    assert shlex.split(command) == [*words, "--set", "target=late"]
 
 
 def test_rejected_run_names_the_gate_and_links_its_stage():

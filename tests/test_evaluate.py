@@ -27,12 +27,20 @@ from tdsp.evaluate import (
     rungs,
     score_sentence,
     score_test,
+    short_metrics,
 )
 from tdsp.stats import METRICS, bootstrap, make_units, metrics_for, paired_difference
 
 NAN = float("nan")
 CLASSES = {"binary": ("on time", "<b>late</b>"), "multiclass": ("a", "b", "$c$"), "regression": ()}
 MAIN = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "r2"}
+
+
+def test_each_metric_has_digits_of_its_own():
+    """An R² beside an error in hundreds keeps its decimals and its interval."""
+    rows = [("R²", 0.502, 0.441, 0.577, "higher", 0.0), ("RMSE", 1234.5, 1100.2, 1399.9, "lower", 1800.0)]
+    table = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "better", "no_skill"])
+    assert short_metrics(table)["value"].tolist() == ["0.50 (0.44 to 0.58)", "1,230 (1,100 to 1,400)"]
 
 
 def told_and_true(task, n=400, seed=0):

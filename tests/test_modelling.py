@@ -1,5 +1,7 @@
 """The third stage from its candidates to its gates, by the notebook's own cells on tables made for the purpose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,6 +77,21 @@ def test_the_decision_is_the_one_that_the_costs_ask_for(stage):
     """A miss at three times a false alarm: the threshold is near a quarter, and saves money on the test part."""
     assert 0.1 < stage["belief"].decision.threshold < 0.45
     assert stage["certain"].set_index("rule").loc["always on time", "saved_low"] > 0
+
+
+def test_a_model_that_never_says_yes_is_told_of(stage):
+    """All probabilities below the threshold: the reading of the table says so, and what to state."""
+    study, belief, scores = stage["study"], stage["belief"], stage["scores"]
+    never = {**scores.predictions, "winner": np.full(len(scores.y_true), 0.01)}
+    assert "says yes to none" not in modelling.certainty_of(study, belief, scores)[1]
+    reading = modelling.certainty_of(study, belief, replace(scores, predictions=never))[1]
+    assert f"It says yes to none of the {len(scores.y_true):,} test rows: state `costs`" in reading
+
+
+def test_the_baseline_ranks_nothing_over_the_folds(stage):
+    """Its constant differs a little by fold; told as one constant its ROC-AUC is a half."""
+    table = stage["parts"].set_index(["part", "role"])
+    assert table.loc[("folds", "baseline"), "value"] == 0.5
 
 
 def test_what_is_true_of_these_flights_passes(stage):

@@ -1,12 +1,14 @@
 """The rule of choice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tables import CLASSES, NAN, mixed_table, target_of
 
 from tdsp.fitting import Candidate
 from tdsp.folds import make_folds
-from tdsp.models import candidates_table, fit_held_out
+from tdsp.models import best_of_families, candidates_table, fit_held_out
 from tdsp.stats import METRICS
 
 
@@ -42,3 +44,16 @@ def test_no_better_than_the_baseline_is_out_and_named():
     notes = candidates_table(tried, METRICS["log_loss"]).set_index("candidate")["note"]
     assert list(notes.index) == ["linear", "dummy", "hist_gb", "mlp"]
     assert "no better than the baseline" in notes["hist_gb"] and notes["mlp"] == "failed (x)"
+
+
+def test_what_was_not_tried_has_not_failed_and_an_average_names_its_parts():
+    """The note says why in its own words; the settings of an average are the shares of its parts."""
+    one, two = scored("linear", 0.7, 0.8), scored("lightgbm 6", 0.8, 0.8)
+    mixed = replace(scored("ensemble", 0.9, 0.9), parts=((one, 0.25), (two, 0.75)))
+    tried = [scored("dummy", 0.5, 0.5), one, two, mixed, scored("mlp", error="not tried: 9 rows are too few for it")]
+    table = candidates_table(tried, METRICS["roc_auc"]).set_index("candidate")
+    assert table.loc["ensemble", "settings"] == "linear 25%, lightgbm 6 75%"
+    assert table.loc["mlp", "note"] == "not tried: 9 rows are too few for it"
+    assert [c.name for c in best_of_families([*tried, replace(one, name="linear 2")], METRICS["roc_auc"])] == [
+        "ensemble"
+    ]
