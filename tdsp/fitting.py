@@ -248,7 +248,9 @@ class Candidate:
     steps: int = 0  # for a fit on all rows; 0 for models that take none
     fits: tuple[Fit, ...] = field(default=(), repr=False)  # of the folds, where they are to be averaged
     parts: tuple[tuple["Candidate", float], ...] = field(default=(), repr=False)  # of the ensemble, with weights
-    allowance: float = 0.0  # of the average: what the best alone owes to having been chosen by these folds, in the metric's unit
+    allowance: float = (
+        0.0  # of the average: what the best alone owes to having been chosen by these folds, in the metric's unit
+    )
 
     @property
     def mean(self) -> float:

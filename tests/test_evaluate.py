@@ -40,7 +40,7 @@ def test_each_metric_has_digits_of_its_own():
     """An R² beside an error in hundreds keeps its decimals and its interval."""
     rows = [("R²", 0.502, 0.441, 0.577, "higher", 0.0), ("RMSE", 1234.5, 1100.2, 1399.9, "lower", 1800.0)]
     table = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "better", "no_skill"])
-    assert short_metrics(table)["value"].tolist() == ["0.50 (0.44 to 0.58)", "1,230 (1,100 to 1,400)"]
+    assert short_metrics(table)["value"].tolist() == ["0.50 (0.44 to 0.58)", "1,234 (1,100 to 1,400)"]
 
 
 def told_and_true(task, n=400, seed=0):
