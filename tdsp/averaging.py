@@ -47,7 +47,7 @@ class Block:
 
 
 def blocks_of(cv: Folds) -> list[Block]:
-    "The folds; a single one in two halves: every other row, or before and after where neighbours are alike."
+    "The folds; a single one in two halves: every other row, or the former and latter times or groups."
     if cv.n_folds > 1:
         return [Block(i, slice(None), rows) for i, (_, rows) in enumerate(cv.pairs)]
     rows = cv.pairs[0][1]

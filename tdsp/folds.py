@@ -117,9 +117,14 @@ def make_folds(
         pairs = [p for i in range(rounds) for p in _random_pairs(y[rows], at, task, n_folds, random_state + i)]
     if task != "regression":  # a block that learns from one class teaches nothing
         pairs = [pair for pair in pairs if len(np.unique(y[rows][pair[0]])) > 1] or pairs
-    pairs = pairs[-1:] if one else pairs
+    pairs = [_in_order(*pairs[-1], at)] if one else pairs
     sentence = _sentence(max(len(pairs) // rounds, 1), kind, len(rows), rounds)
     return Folds(kind, tuple((rows[fit], rows[score]) for fit, score in pairs), len(rows), sentence)
+
+
+def _in_order(fit: np.ndarray, score: np.ndarray, at: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    "A single fold, its rows to score by time or group: either half of them is then a block of its own."
+    return fit, score if at is None else score[np.argsort(at[score], kind="stable")]
 
 
 def _sentence(n: int, kind: str, n_rows: int, rounds: int) -> str:

@@ -115,11 +115,11 @@ class Proposals:
 def _ensemble(
     question: Question, found: Mapping[str, Candidate], told: Mapping[str, list[np.ndarray]], limit: Limit
 ) -> list[Candidate]:
-    "The average of the best as one more candidate; nothing where the time does not allow two."
-    ranked, rest = _ranked(found.values(), found[BASELINE], question.metric), limit.rest
-    seconds = {name: _final_seconds(question, found[name]) for name in ranked}
-    names = [name for name in ranked if limit.together([seconds[name]]) <= rest]
-    if not names:
+    "The average of the best as one more candidate; nothing where fewer than two are good enough or can be afforded."
+    rest, scored = limit.rest, [name for name in told if name != BASELINE]
+    seconds = {name: _final_seconds(question, found[name]) for name in scored}
+    names = [name for name in scored if limit.together([seconds[name]]) <= rest]
+    if BASELINE not in told or not names:
         return []
     pool = Pool(question.y, question.cv, question.metric, told)
     keep = partial(_affordable, seconds=seconds, fits=lambda wanted: limit.together(wanted) <= rest)
@@ -129,7 +129,7 @@ def _ensemble(
     parts = tuple((found[name], w) for name, w in weights.items())
     made = scored_candidate(question, ENSEMBLE, pool.mixed(names, keep), family=ENSEMBLE, parts=parts)
     fitting, predicting = sum(c.fit_seconds for c, _ in parts), sum(c.predict_seconds for c, _ in parts)
-    return [replace(made, fit_seconds=fitting, predict_seconds=predicting, allowance=pool.owed(ranked))]
+    return [replace(made, fit_seconds=fitting, predict_seconds=predicting, allowance=pool.owed(scored))]
 
 
 def _affordable(
@@ -403,7 +403,7 @@ def _by_cost(
         if not c.error:
             seconds.setdefault(c.family, c.fit_seconds)
     ordered = sorted(plan, key=lambda entry: seconds.get(entry[0], math.inf))  # one that failed or was too slow is dear
-    n = sum(seconds.get(name, math.inf) <= seconds.get("lightgbm", math.inf) for name, _ in ordered)
+    n = sum(name in seconds and seconds[name] <= seconds.get("lightgbm", math.inf) for name, _ in ordered)
     return ordered[:n], ordered[n:]
 
 

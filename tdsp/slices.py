@@ -172,8 +172,9 @@ def judge_slices(
             continue
         scorers = [metric.scorer(y[at], told[at]) for told in (winner, baseline)]
         scores = score_resamples(scorers, len(at), some, n_resamples=500, random_state=random_state)
-        if np.isfinite(scores[0]).all():
-            tried.append((name_of(part), len(at), scores, some, freedom_of(metric, y[at], some)))
+        freedom, gain = freedom_of(metric, y[at], some), gain_of(scores[:, 0], scores[:, 1], metric)
+        if math.isfinite(estimate_of(gain, some, freedom=freedom).low):  # else nothing could be proven
+            tried.append((name_of(part), len(at), scores, some, freedom))
     return _step_down(tried, metric, floor)
 
 
@@ -189,7 +190,7 @@ def _step_down(tried: list[tuple[str, int, np.ndarray, Units, float]], metric: M
         gain = estimate_of(gain_of(scores[:, 0], scores[:, 1], metric), some, freedom=freedom, level=level)
         proven = gain.high < floor and all(before.proven for before in judged)
         judged.append(Judged(name, rows, float(scores[0, 0]), gain, proven))
-    return [one for one in judged if math.isfinite(one.gain.low)]  # without an interval nothing could be proven
+    return judged
 
 # %% ../notebooks/lib/15_slices.ipynb #b8b49893
 def slice_gate(judged: Sequence[Judged], floor: float, metric: Metric) -> Gate:

@@ -1,13 +1,13 @@
 """Are verdicts, intervals and ranges honest? Simulations in which the truth is known, with exact binomial bounds.
 
-    python tests/bench_honesty.py [noise] [signal] [intervals] [ranges] [--tables N] [--rows N] [--simulations N]
+    python tests/bench_honesty.py [noise] [signal] [goal] [intervals] [ranges] [--tables N] [--rows N] [--simulations N]
         [--data FOLDER]
 
 noise: tables without any signal, taken through the third stage. signal: models whose true score lies 2, 3.3 and 4
 standard errors above the limit; with normal errors 51, 91 and 98 % of them are accepted. --rows is the size of these
-tables, of which a fifth is the test part. intervals: how often they cover the truth, for rows, groups of alike rows
-and days. ranges: the share of truths they hold over 20 random splits; FOLDER holds public tables beside those always
-there.
+tables, of which a fifth is the test part. goal: the same of the gate on the goal alone, thousands of times. intervals:
+how often they cover the truth, for rows, groups of alike rows and days. ranges: the share of truths they hold over 20
+random splits; FOLDER holds public tables beside those always there.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from tdsp.core import describe_environment
 from tdsp.stats import METRICS, Units, bootstrap, expected_half_width, gate, make_units
@@ -121,6 +121,26 @@ def signal(tables: int, rows: int) -> dict[float, int]:
     for name in good[0].answers:
         stopped = sum(one.answers.get(name, "go") != "go" for one in good)
         print(f"  stopped by {name!r}: {share_text(stopped, tables)}")
+    return found
+
+
+def passes(seed: int, *, n: int, limits: tuple[float, ...]) -> list[bool]:
+    """Whether the goal's gate lets pass scores of two classes, drawn one standard deviation apart, for each limit."""
+    rng = np.random.default_rng([seed, 3])
+    y = rng.integers(0, 2, n)
+    found = bootstrap(METRICS["roc_auc"], y, rng.normal(size=n) + y, units=make_units(n), random_state=seed)
+    return [gate("goal", found, limit, rule=">=").answer == "go" for limit in limits]
+
+
+def goal(simulations: int, rows: int) -> dict[float, int]:
+    """Print and return how often the gate lets pass what truly lies so many standard errors above the limit."""
+    n, truth = rows // 5, float(norm.cdf(math.sqrt(0.5)))
+    error, ahead = expected_half_width(METRICS["roc_auc"], n, guess=truth) / Z95, (0.0, 2.0, 3.3, 4.0)
+    ask = functools.partial(passes, n=n, limits=tuple(truth - k * error for k in ahead))
+    with ProcessPoolExecutor() as pool:
+        found = dict(zip(ahead, np.sum([*pool.map(ask, range(simulations), chunksize=20)], axis=0), strict=True))
+    for k, hits in found.items():
+        print(f"truth {k:3.1f} standard errors above: let pass {share_text(hits, simulations)}, {n:,} test rows")
     return found
 
 
@@ -272,7 +292,7 @@ def ranges(folder: Path | None, splits: int = 20, level: float = 0.9) -> dict[st
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["noise", "signal", "intervals", "ranges"])
+    parser.add_argument("parts", nargs="*", default=["noise", "signal", "goal", "intervals", "ranges"])
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--simulations", type=int, default=1000)
@@ -287,3 +307,5 @@ if __name__ == "__main__":
         noise(given.tables)
     if "signal" in given.parts:
         signal(given.tables, given.rows)
+    if "goal" in given.parts:
+        goal(given.simulations, given.rows)

@@ -74,6 +74,13 @@ def test_a_fold_that_cannot_be_scored_does_not_hide_what_is_owed():
     assert all(np.isfinite(one).all() for one in pool.mixed(names, keep=lambda w: w))
 
 
+def test_a_single_fold_of_groups_is_cut_between_them():
+    """Rows of interleaved groups are scored in the order of their groups: at most one group is in both halves."""
+    many = make_folds(np.tile([0, 1], 60_000), task="binary", kind="group", by=np.arange(120_000) % 700, random_state=0)
+    one, two = (set(np.arange(120_000)[b.rows] % 700) for b in blocks_of(many))
+    assert many.n_folds == 1 and len(one) > 50 and len(one & two) <= 1
+
+
 def test_folds_that_share_rows_do_not_choose_for_one_another():
     """Of three rounds over few rows, only the folds of the same round choose."""
     y = np.tile([0.0, 1.0, 2.0], 40)

@@ -122,7 +122,7 @@ def test_under_a_clock_cheap_families_come_first():
     assert [name for name, _ in cheap] == ["linear", "lightgbm"]
     assert [name for name, _ in dear] == ["mlp", "extra_trees", "hist_gb"]
     failed = [met("lightgbm", 0.0, "MemoryError"), *found[:2], *found[3:]]
-    assert [name for name, _ in _by_cost(plan, failed)[0]][:2] == ["linear", "mlp"]
+    assert [name for name, _ in _by_cost(plan, failed)[0]] == ["linear", "mlp"]
 
 
 def test_the_same_seed_gives_the_same_comparison():

@@ -99,6 +99,11 @@ def test_a_slice_with_one_class_or_few_units_is_not_judged():
     assert [one.name for one in judged(late, told, X, slices, metric="roc_auc")] == ["carrier is UA"]
     rare = (np.arange(600) == np.flatnonzero(X["origin"] == "LGA")[0]).astype(int)  # a third of resamples has none
     assert judged(rare, told, X, [(Condition("origin", "LGA"),)], metric="roc_auc") == []
+    y = np.where(X["origin"] == "LGA", rare, np.arange(600) % 2)
+    wrong = np.where(y == 1, 0.3, 0.7) + np.random.default_rng(2).normal(0, 0.1, 600)
+    weak = [(Condition("origin", "LGA"),), (Condition("origin", "JFK"),)]
+    found = judged(y, wrong, X, weak, metric="roc_auc")  # what nobody can judge does not stand before what can be
+    assert [(one.name, one.proven) for one in found] == [("origin is JFK", True)]
     groups = make_units(600, kind="group", by=np.arange(600) % 5)
     assert judged(late, told, X, slices, metric="log_loss", units=groups) == []
 
