@@ -76,7 +76,7 @@ def _accepted(record: Record) -> list[Step]:
 def _repeat(record: Record) -> list[Step]:
     if not record["fixed"]:
         return []
-    given = {name: entry["value"] for name, entry in record["parameters"].items() if entry["origin"] == "given"}
+    given = {name: entry["value"] for name, entry in record["parameters"].items() if entry.get("origin") == "given"}
     texts = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
     sets = [word for text in texts for word in ("--set", text)]
     command = shlex.join(["tdsp", "run", f"parameters/{record['project']}.yaml", *sets])

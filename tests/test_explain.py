@@ -249,7 +249,7 @@ def test_mistakes_are_told_with_what_spoke_for_them():
     told = worst_rows(rows, np.array([10.0, 50.0]), np.array([30.0, 20.0]), added, [7, 8])
     assert told["words"].tolist() == [
         "Told 30, it was 10. wind = 3 (+2) spoke for it (target).",
-        "Told 20, it was 50. wind = 1 (-5) spoke for it (target).",
+        "Told 20, it was 50. wind = 1 (−5) spoke for it (target).",
     ]
     names = ("on time", "late")
     unsure = worst_rows(rows, np.array([1, 1]), np.array([0.2, 0.6]), added, [7, 8], classes=names)["words"]
