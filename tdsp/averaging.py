@@ -77,7 +77,8 @@ class Pool:
 
     def ranked(self, names: Sequence[str], by: Sequence[int]) -> list[str]:
         "Those that gain on the baseline in these blocks, best first; the least bad one where none does."
-        known = {name: self.gains[name][[*by]][np.isfinite(self.gains[name][[*by]])] for name in names}
+        chosen = {name: self.gains[name][[*by]] for name in names}
+        known = {name: found[np.isfinite(found)] for name, found in chosen.items()}
         gain = {name: float(found.mean()) if len(found) else -np.inf for name, found in known.items()}
         order = sorted(names, key=lambda name: -gain[name])
         return [name for name in order if gain[name] > 0] or order[:1]

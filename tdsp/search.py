@@ -356,11 +356,8 @@ def search(
         state.follow([(BASELINE, {})])
         _try_all(state, wanted, trials, plan(wanted, skewed=is_skewed(y, task), warm=warm), is_skewed(y, task))
         _require_one([*state.found.values()])
-        found = [
-            *state.found.values(),
-            *(_ensemble(question, state.found, state.told, limit) if ENSEMBLE in wanted else []),
-        ]
-    return _lighter(question, found)
+        made = _ensemble(question, state.found, state.told, limit) if ENSEMBLE in wanted else []
+    return _lighter(question, [*state.found.values(), *made])
 
 
 def _try_all(
