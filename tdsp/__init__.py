@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "open_run": "params",
-    "show": "display",
-    "load_model": "registry",
-    "read_record": "core",
+    "open_run": "config.parameters",
+    "show": "reporting.show",
+    "load_model": "registry.registry",
+    "read_record": "core.record",
 }
 __all__ = sorted(_HOME)
 

@@ -62,7 +62,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's tables without a row, made once: making them takes seconds."""
-    from tdsp import tracking
+    from tdsp.registry import tracking
 
     outputs = tmp_path_factory.mktemp("empty")
     tracking.open_client(outputs).search_experiments(max_results=1)

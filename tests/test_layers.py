@@ -10,25 +10,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tdsp"
 
-# From the bottom to the top. A module imports from the rows below its own; within a row too, but for the middle one.
-ROWS = {
-    "core": "core",
-    "params": "params charter",
-    "stats": "stats loader display text scan splits profile findings formats sources lake lineage"
-    " candidates folds fitting trials averaging",
-    "middle": "goal ingest delta traps clues quality portraits prepare models search criteria evaluate"
-    " certainty explain slices behaviour monitor contract",
-    "compose": "stages modelling ladder verdict story advice overview report evidence contents documents card acquire"
-    " glossary onnx_graph onnx_steps onnx_models onnx_export"
-    " draft making compare contrast bundle parity wheel tracking registry parts sieve batch"
-    " acceptance architecture lifecycle",
-    "run": "runner.many runner.pipeline runner.paper runner.preflight runner.reuse runner.engine runner.kernels"
-    " runner.fingerprint",
-    "doors": "runner.console runner.model_verbs runner.cli runner.compile"
-    " runner.wire runner.served runner.guard runner.faces runner.serve",
-}
-INDEPENDENT = "middle"
-RANK = {module: rank for rank, row in enumerate(ROWS.values()) for module in row.split()}
+# The rooms of the house by floor. A room imports from lower floors and from itself.
+FLOORS = (
+    ("core",),
+    ("stats", "config"),
+    ("data", "packaging"),
+    ("exploration", "modeling", "evaluation", "registry"),
+    ("serving", "reporting"),
+    ("stages",),
+    ("runner",),
+    ("cli",),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # Imported at the top of a module, each of these costs every command a second or more.
 HEAVY = {
@@ -44,18 +37,18 @@ HEAVY = {
 }
 MAY_BE_HEAVY = {"runner.engine"}  # subclasses papermill's engine, and only papermill loads it
 
-SHIPPED_IN_BUNDLES = "loader"  # runs where tdsp is not installed
+SHIPPED_IN_BUNDLES = "packaging.loader"  # runs where tdsp is not installed
 BUNDLE_HAS = {"numpy", "pandas", "pyarrow", "joblib", "threadpoolctl", *sys.stdlib_module_names}
 
 
 def name_of(path: Path) -> str:
-    """Return `runner.cli` for tdsp/runner/cli.py, "" for tdsp/__init__.py and `runner` for tdsp/runner/__init__.py."""
+    """Return `cli.app` for tdsp/cli/app.py, "" for tdsp/__init__.py and `cli` for tdsp/cli/__init__.py."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(p for p in parts if p != "__init__")
 
 
 SOURCES = {name_of(p): p.read_text() for p in sorted(PACKAGE.rglob("*.py")) if p.name != "_modidx.py"}
-MODULES = {name: text for name, text in SOURCES.items() if name not in ("", "runner")}
+MODULES = {name: text for name, text in SOURCES.items() if name not in ("", "__main__")}
 
 
 def imports_of(source: str, module: str) -> set[str]:
@@ -74,31 +67,38 @@ def imports_of(source: str, module: str) -> set[str]:
     return found
 
 
-def targets_of(source: str, module: str, known: Iterable[str] = ()) -> set[str]:
+def room_of(module: str) -> str:
+    """Return the room of a module: its first folder."""
+    return module.split(".")[0]
+
+
+def targets_of(source: str, module: str, known: Iterable[str]) -> set[str]:
     """Return the modules of tdsp that a module imports; "" is the package itself."""
     names = {
         n.removeprefix("tdsp").removeprefix(".") for n in imports_of(source, module) if f"{n}.".startswith("tdsp.")
     }
-    return {max((m for m in {*RANK, *known, ""} if f"{n}.".startswith(f"{m}." if m else "")), key=len) for n in names}
+    return {max((m for m in {*FLOOR, *known, ""} if f"{n}.".startswith(f"{m}." if m else "")), key=len) for n in names}
 
 
 def layer_problems(sources: dict[str, str]) -> list[str]:
-    """Return each import that points upward or to a sibling of the independent row, and each module without a row."""
-    problems = [f"{module} has no row in ROWS" for module in sources if module not in RANK]
-    for module in [m for m in sources if m in RANK]:
+    """Return each import that points upward or to another room of the same floor, and each module without a floor."""
+    problems = [f"{module} is in no room" for module in sources if room_of(module) not in FLOOR]
+    for module in [m for m in sources if room_of(m) in FLOOR]:
+        here = room_of(module)
         for target in sorted(targets_of(sources[module], module, sources) - {module}):
+            there = room_of(target)
             if not target:
                 problems.append(f"{module} imports the package itself: name the module")
-            elif RANK.get(target, 0) > RANK[module]:
+            elif there != here and FLOOR[there] > FLOOR[here]:
                 problems.append(f"{module} imports {target}, which is above it")
-            elif {module, target} <= set(ROWS[INDEPENDENT].split()):
-                problems.append(f"{module} imports its sibling {target}")
+            elif there != here and FLOOR[there] == FLOOR[here]:
+                problems.append(f"{module} imports {target}, which is in a room of the same floor")
     return problems + cycles(sources)
 
 
 def cycles(sources: dict[str, str]) -> list[str]:
-    """Return the pairs of modules of one row that reach each other."""
-    direct = {m: targets_of(text, m) - {m} for m, text in sources.items() if m in RANK}
+    """Return the pairs of modules that reach each other."""
+    direct = {m: targets_of(text, m, sources) & sources.keys() - {m} for m, text in sources.items()}
     reach = {m: set(t) for m, t in direct.items()}
     for middle in reach:
         for module in reach:
@@ -119,25 +119,29 @@ def heavy_problems(sources: dict[str, str]) -> list[str]:
 
 
 def test_imports_point_downward():
-    """No module of the package imports one above it, or a sibling in the independent row."""
+    """No module imports one of a floor above it, or of another room on its own floor."""
     assert layer_problems(MODULES) == []
 
 
 @pytest.mark.parametrize(
     ("module", "source", "problem"),
     [
-        ("stats", "from tdsp.evaluate import score", "stats imports evaluate, which is above it"),
-        ("core", "def f():\n    from .params import resolve", "core imports params, which is above it"),
-        ("bundle", "import tdsp.runner.cli", "bundle imports runner.cli, which is above it"),
-        ("runner.engine", "from . import serve", "runner.engine imports runner.serve, which is above it"),
-        ("runner.engine", "from ..report import render", None),
-        ("runner.engine", "from .. import report", None),
-        ("models", "from tdsp import evaluate", "models imports its sibling evaluate"),
-        ("models", "import_module('tdsp.prepare')", "models imports its sibling prepare"),
-        ("models", "from tdsp.stats import Gate", None),
-        ("report", "from tdsp import show", "report imports the package itself: name the module"),
-        ("report", "import tdspace", None),
-        ("helpers", "import os", "helpers has no row in ROWS"),
+        ("stats.gates", "from tdsp.evaluation.scores import f", "stats.gates imports evaluation, which is above it"),
+        ("core.files", "def f():\n    from ..config import x", "core.files imports config, which is above it"),
+        ("packaging.bundle", "import tdsp.cli.app", "packaging.bundle imports cli, which is above it"),
+        ("runner.engine", "from . import kernels", None),
+        ("runner.engine", "from ..reporting.pages import render", None),
+        ("reporting.show", "from .. import cli", "reporting.show imports cli, which is above it"),
+        (
+            "modeling.search",
+            "from tdsp import evaluation",
+            "modeling.search imports evaluation, which is in a room of the same floor",
+        ),
+        ("modeling.search", "import_module('tdsp.modeling.folds')", None),
+        ("modeling.search", "from tdsp.stats.gates import Gate", None),
+        ("reporting.pages", "from tdsp import show", "reporting.pages imports the package itself: name the module"),
+        ("reporting.pages", "import tdspace", None),
+        ("helpers", "import os", "helpers is in no room"),
     ],
 )
 def test_an_import_that_breaks_the_layers_is_noticed(module: str, source: str, problem: str | None):
@@ -145,15 +149,20 @@ def test_an_import_that_breaks_the_layers_is_noticed(module: str, source: str, p
     assert layer_problems({module: source}) == ([problem] if problem else [])
 
 
-def test_a_module_without_a_row_is_named_once():
-    """Who imports a module that has no row is not to blame."""
-    assert layer_problems({"report": "from .helpers import x", "helpers": ""}) == ["helpers has no row in ROWS"]
+def test_modules_of_one_room_that_import_each_other_are_noticed():
+    """Also inside a room there is an order."""
+    sources = {"core.files": "import tdsp.core.record", "core.record": "from .files import write"}
+    assert layer_problems(sources) == ["core.files and core.record import each other"]
 
 
-def test_modules_of_one_row_that_import_each_other_are_noticed():
-    """Also inside a row there is an order."""
-    sources = {"report": "import tdsp.documents", "documents": "from .report import page"}
-    assert layer_problems(sources) == ["documents and report import each other"]
+def test_every_room_is_a_folder_with_its_purpose():
+    """The floors name the folders that there are, and each folder says in one line what it is for."""
+    folders = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert folders == set(FLOOR)
+    for init in PACKAGE.rglob("*/__init__.py"):
+        tree = ast.parse(init.read_text())
+        assert len(tree.body) == 1, f"{init} holds more than its docstring"
+        assert ast.get_docstring(tree)
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():
@@ -163,8 +172,8 @@ def test_heavy_libraries_are_imported_where_they_are_used():
 
 def test_a_heavy_import_at_the_top_is_noticed():
     """The same import is a finding at the top of a module and none inside a function."""
-    assert heavy_problems({"models": "import lightgbm"}) == ["models imports lightgbm at its top"]
-    assert heavy_problems({"models": "def f():\n    from lightgbm import LGBMClassifier"}) == []
+    assert heavy_problems({"modeling.families": "import lightgbm"}) == ["modeling.families imports lightgbm at its top"]
+    assert heavy_problems({"modeling.families": "def f():\n    from lightgbm import LGBMClassifier"}) == []
 
 
 def test_the_loader_needs_only_what_a_bundle_has():

@@ -1,1 +1,1 @@
-"""Hand-written process machinery: what runs the notebooks."""
+"""Runs the notebooks and keeps the record true."""

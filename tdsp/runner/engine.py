@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tdsp.core import write_atomic
+from tdsp.core.files import write_atomic
 from tdsp.runner.kernels import START_LIMIT, Kernel, start_kernel
 
 SAVE_EVERY = 2.0  # seconds between two saves of a running notebook

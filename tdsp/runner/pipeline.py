@@ -19,23 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tdsp import tracking
-from tdsp.core import (
-    STAGES,
-    Run,
-    StageError,
-    TdspError,
-    create_run,
-    find_notebooks,
-    new_record,
-    new_run_id,
-    utc_now,
-    write_code,
-)
-from tdsp.params import EVERYWHERE, describe_run
+from tdsp.config.parameters import EVERYWHERE, describe_run
+from tdsp.core.environment import write_code
+from tdsp.core.errors import StageError, TdspError
+from tdsp.core.project import STAGES, find_notebooks
+from tdsp.core.record import Run, create_run, new_record, new_run_id, utc_now
+from tdsp.registry import tracking
 from tdsp.runner.kernels import Kernel, modules_of, start_kernel
 from tdsp.runner.preflight import Plan, check_plan, plan_run
-from tdsp.runner.reuse import find_reusable, take_over
+from tdsp.runner.resume import find_reusable, take_over
 
 INTERRUPTED = 130
 
@@ -177,7 +169,7 @@ def run_file(
 def send_later(plan: Plan) -> None:
     """Start the process that sends waiting runs to MLflow, behind all other work; it outlives this one."""
     nice = [found, "-n", "10"] if (found := shutil.which("nice")) else []
-    command = [*nice, sys.executable, "-m", "tdsp.runner.cli", "track", "--pending", "--out", str(plan.outputs)]
+    command = [*nice, sys.executable, "-m", "tdsp", "track", "--pending", "--out", str(plan.outputs)]
     silent = subprocess.DEVNULL
     subprocess.Popen(command, cwd=plan.root, start_new_session=True, stdin=silent, stdout=silent, stderr=silent)
 
@@ -303,19 +295,20 @@ def end_stage(run: Run, stage: str, status: str, error: dict[str, Any] | None, *
 def _prepare_pages() -> None:
     """Import what renders the pages while the kernels are at work: a second less at the end."""
     with suppress(Exception):  # render_pages tells of it
-        from tdsp import story
+        from tdsp.reporting import notebook_html
 
-        story.exporter()
+        notebook_html.exporter()
 
 
 def render_pages(run: Run) -> str:
     """Render the run's pages; return what went wrong, which never hides the run's own result."""
     try:
-        from tdsp import registry, report
+        from tdsp.registry import registry
+        from tdsp.reporting import pages
 
         outputs = run.folder.parents[1]
-        report.render_run(run.folder)
-        report.render_index(outputs, registry.runs_in_service(outputs))
+        pages.render_run(run.folder)
+        pages.render_index(outputs, registry.runs_in_service(outputs))
     except Exception as error:
         run.log(f"pages not rendered: {type(error).__name__}: {error}\n{traceback.format_exc()}")
         return f"{type(error).__name__}: {error}"

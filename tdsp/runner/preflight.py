@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tdsp.core import STAGES, DataError, ParameterError, RunError, TdspError, did_you_mean, find_root
-from tdsp.params import EVERYWHERE, Resolved, load_parameters
+from tdsp.config.parameters import EVERYWHERE, Resolved, load_parameters
+from tdsp.core.errors import DataError, ParameterError, RunError, TdspError, did_you_mean
+from tdsp.core.project import STAGES, find_root
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tdsp.charter import Charter
-    from tdsp.ingest import Table
+    from tdsp.config.charter import Charter
+    from tdsp.data.ingest import Table
 
 FREE = 100 * 2**20  # bytes of disk that a run needs beside its tables
 COLUMNS = ("drop", "forbidden", "sensitive")  # parameters that list columns
@@ -39,7 +40,7 @@ class Plan:
 
 def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out: str | Path | None = None) -> Plan:
     """Read a parameter file and its charter, and find its project. Raises ParameterError with every fault of a file."""
-    from tdsp.charter import read_charter
+    from tdsp.config.charter import read_charter
 
     file = Path(file).absolute()
     root = _project_root(file)
@@ -78,7 +79,7 @@ def check_plan(plan: Plan) -> "Table | None":
 
 def load_plan(plan: Plan) -> "Table | None":
     """Fetch what the parameters name, transform it, hold it to its contract; None where they name no source."""
-    from tdsp.stages import hold_contract, modelling_table
+    from tdsp.stages.context import hold_contract, modelling_table
 
     values = plan.resolved.values
     if not values.get("sources"):
@@ -122,7 +123,7 @@ def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
 
 def check_labelled(values: Mapping[str, Any], plan: Plan) -> None:
     """Raise DataError where the second, labelled table cannot be read or lacks the target."""
-    from tdsp.modelling import labelled_table
+    from tdsp.stages.modeling import labelled_table
 
     if values.get("labelled_test"):
         labelled_table(values, [values["target"]], root=plan.root, lake=plan.outputs / "lake")
@@ -142,11 +143,11 @@ def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], s
 
 def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong, by the very functions that the notebooks call."""
-    from tdsp.acquire import split_by
-    from tdsp.candidates import require_candidates
-    from tdsp.modelling import setting_checks
-    from tdsp.prepare import require_target
-    from tdsp.stats import require_metric
+    from tdsp.data.target import require_target
+    from tdsp.modeling.families import require_candidates
+    from tdsp.stages.data_acquisition import split_by
+    from tdsp.stages.modeling import setting_checks
+    from tdsp.stats.metrics import require_metric
 
     names = [str(name) for name in frame.columns]
     for parameter in COLUMNS:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_story import PAYLOADS
 
-from tdsp.report import render_index
+from tdsp.reporting.pages import render_index
 from tdsp.runner import pipeline
+from tests.reporting.test_notebook_html import PAYLOADS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import tdsp
-from tdsp.core import STAGES, read_record
+from tdsp.core.project import STAGES
+from tdsp.core.record import read_record
 from tdsp.runner import pipeline
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]

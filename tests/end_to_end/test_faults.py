@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny import FINISH, write_project
 
-from tdsp.core import STAGES, StageError, read_record, status_of
+from tdsp.core.errors import StageError
+from tdsp.core.project import STAGES
+from tdsp.core.record import read_record, status_of
 from tdsp.runner import pipeline
+from tests.support.tiny import FINISH, write_project
 
 pytestmark = pytest.mark.end_to_end
 
@@ -36,9 +38,7 @@ def check_stopped_at(stage: str, stages: dict, status: str) -> None:
 def start_tiny(root: Path) -> tuple[subprocess.Popen, Path, int]:
     """Start `tdsp run` whose second stage sleeps; return the process, the run folder and the kernel's number."""
     file = write_project(root, {STAGES[1]: [SLEEP, FINISH.format("")]})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tdsp.runner.cli", "run", file], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-m", "tdsp", "run", file], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: any(p.read_text() for p in root.glob("outputs/runs/*/pid")))
     (note,) = root.glob("outputs/runs/*/pid")
     return process, note.parent, int(note.read_text())
@@ -143,9 +143,7 @@ def test_a_run_killed_with_9_shows_as_interrupted(tmp_path):
     wait_until(lambda: not alive(kernel), seconds=5)
     record = read_record(folder)
     assert (record["status"], status_of(record)) == ("running", "interrupted")
-    shown = subprocess.run(
-        [sys.executable, "-m", "tdsp.runner.cli", "runs"], cwd=tmp_path, capture_output=True, text=True
-    )
+    shown = subprocess.run([sys.executable, "-m", "tdsp", "runs"], cwd=tmp_path, capture_output=True, text=True)
     assert "interrupted" in shown.stdout
 
 
@@ -159,7 +157,7 @@ def test_kill_9_at_any_moment_leaves_whole_files(tmp_path):
     rng = random.Random(2013)
     for _ in range(int(os.environ.get("TDSP_KILLS", "3"))):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tdsp.runner.cli", "run", file], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "tdsp", "run", file], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         time.sleep(rng.uniform(0.5, 8))
         process.kill()
@@ -170,7 +168,7 @@ def test_kill_9_at_any_moment_leaves_whole_files(tmp_path):
         if "run.json" in names:
             assert status_of(read_record(folder)) in ("interrupted", "succeeded")
             assert all((folder / entry["path"]).exists() for entry in read_record(folder)["artifacts"])
-    shown = [sys.executable, "-m", "tdsp.runner.cli", "runs"]
+    shown = [sys.executable, "-m", "tdsp", "runs"]
     assert subprocess.run(shown, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-from tiny import FINISH, write_project
 
-from tdsp.core import STAGES
-from tdsp.runner import cli
+from tdsp.cli import app
+from tdsp.core.project import STAGES
+from tests.support.tiny import FINISH, write_project
 
 GOOD = "age,city,when,churned\n" + "".join(
     f"{20 + i % 40},{'Rome' if i % 3 else 'Oslo'},2026-01-{1 + i % 28:02},{'yes' if i % 4 == 0 else 'no'}\n"
@@ -33,7 +33,7 @@ def tdsp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
     def command(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = cli.call([str(argument) for argument in arguments])
+        code = app.call([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return command
@@ -161,7 +161,7 @@ def test_a_folder_that_may_not_be_written(shop):
     drop = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []  # root writes anywhere else
     if drop and not shutil.which("setpriv"):
         pytest.skip("without setpriv root cannot give up its right to write everywhere")
-    command = [*drop, sys.executable, "-m", "tdsp.runner.cli", "run", "parameters/shop.yaml"]
+    command = [*drop, sys.executable, "-m", "tdsp", "run", "parameters/shop.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert_refused((done.returncode, done.stdout, done.stderr), "outputs", "cannot be written", "--out")
     (shop / "outputs").chmod(0o755)

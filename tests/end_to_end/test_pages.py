@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from page_numbers import blocks_of, estimates_of, results_of, unfounded
 
-from tdsp.contents import DATASHEET, DOCUMENTS
-from tdsp.core import STAGES, read_record
-from tdsp.report import render_run
+from tdsp.core.project import STAGES
+from tdsp.core.record import read_record
+from tdsp.reporting.documents.catalog import DATASHEET, DOCUMENTS
+from tdsp.reporting.pages import render_run
 from tdsp.runner import pipeline
+from tests.support.page_numbers import blocks_of, estimates_of, results_of, unfounded
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 

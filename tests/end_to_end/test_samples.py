@@ -69,7 +69,7 @@ def test_busy_cores_another_hash_seed_and_time_zone_change_no_byte(project, tmp_
         env = os.environ | ({"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"} if busy else {})
         try:
             out = tmp_path / f"out-{busy}"
-            command = [sys.executable, "-m", "tdsp.runner.cli", "run", "parameters/flights.yaml", "--out", str(out)]
+            command = [sys.executable, "-m", "tdsp", "run", "parameters/flights.yaml", "--out", str(out)]
             done = subprocess.run(
                 [*command, "--set", "max_rows=12000", "--set", "search_trials=8"],
                 cwd=project,

@@ -1,0 +1,5 @@
+"""`python -m tdsp` is the command `tdsp`."""
+
+from tdsp.cli.app import main
+
+main()

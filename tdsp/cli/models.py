@@ -1,0 +1,152 @@
+"""The verbs about models in use: what MLflow knows of the runs, which version is the champion, and how that changes."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tdsp.cli.console import say, say_json, say_table, warn
+from tdsp.core.errors import BundleError
+from tdsp.core.files import alone
+from tdsp.core.formatting import format_date
+from tdsp.core.project import find_root
+from tdsp.core.record import find_run
+
+EXAMPLES = {
+    "track": "Example: tdsp track --pending",
+    "models": "Example: tdsp models flights",
+    "promote": "Example: tdsp promote flights@challenger",
+    "rollback": "Example: tdsp rollback flights --reason 'misses the new schedule'",
+}
+
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="folder of all runs [default: outputs/ of the project]")
+]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
+
+def track(
+    names: Annotated[list[str] | None, typer.Argument(metavar="RUN…", help="runs to send", show_default=False)] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="send all runs that still wait")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Send runs to MLflow: outputs/mlflow.db, or the server that MLFLOW_TRACKING_URI names.
+
+    A run is sent once. An accepted one is also registered, as the challenger. Exit code 1 when one could not be sent.
+    """
+    from tdsp.registry import registry, tracking
+
+    outputs = out or find_root() / "outputs"
+    folders = [find_run(name, outputs) for name in names or []]
+    with alone(outputs):
+        done = [tracking.send(folder, outputs) for folder in folders]
+    done += tracking.send_waiting(outputs) if pending else []
+    for tracked in [tracked for tracked in done if not tracked.error]:
+        folder = find_run(tracked.run_id, outputs)
+        try:
+            registry.offer(folder, outputs)
+        except BundleError as error:
+            tracking.enqueue(folder)  # sent again, it is offered again
+            warn(f"{tracked.run_id} is not registered yet: {error}")
+    left = [folder.name for folder in tracking.waiting(outputs)]
+    if as_json:
+        say_json({"sent": done, "waiting": left})
+    else:
+        tell_tracked(done, left)
+    return 1 if any(tracked.error for tracked in done) else 0
+
+
+def tell_tracked(done: list[Any], left: list[str]) -> None:
+    """Print where runs were sent, and which still wait."""
+    for tracked in done:
+        say(f"{tracked.run_id}: {tracked.error or f'sent to {tracked.server}'}")
+    if left:
+        warn(f"{len(left)} run{'s' * (len(left) > 1)} waiting.  Next: tdsp track --pending")
+    else:
+        say("Nothing waits.  Next: tdsp models")
+
+
+def models(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="one model, with its history", show_default=False)] = "",
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """List the registered models as MLflow has them now: versions, aliases, and the run each came from."""
+    from tdsp.registry import registry
+
+    boards = [board for board in registry.refresh(out) if name in ("", board.name)]
+    if as_json:
+        say_json(boards)
+    elif not boards:
+        say(f"No model {name + ' ' if name else ''}is registered.  Next: tdsp promote RUN")
+    else:
+        tell_boards(boards, history=bool(name))
+    return 0
+
+
+def tell_boards(boards: list[Any], *, history: bool) -> None:
+    """Print the versions, and the moves of the first board where they are asked for."""
+    rows: list[tuple[str, ...]] = []
+    for board in boards:
+        for version in reversed(board.versions):
+            held = ", ".join(sorted(alias for alias, number in board.aliases.items() if number == version.version))
+            when = format_date(version.registered_at)
+            rows.append((board.name, str(version.version), held, version.verdict, when, version.run_id))
+    say_table(("model", "version", "alias", "verdict", "registered", "run"), rows)
+    if history:
+        rows = [
+            (format_date(m.at), m.alias, str(m.before or ""), str(m.version), m.by, m.reason) for m in boards[0].history
+        ]
+        say("")
+        say_table(("moved", "alias", "from", "to", "by", "reason"), rows)
+    name = boards[0].name
+    is_in_use = "champion" in boards[0].aliases
+    say(f"\nNext: {f'tdsp predict {name}@champion DATA -o OUT' if is_in_use else f'tdsp promote {name}@VERSION'}")
+
+
+def _tell_index(out: Path | None) -> None:
+    from tdsp.registry import registry
+    from tdsp.reporting import pages
+
+    outputs = out or find_root() / "outputs"
+    pages.render_index(outputs, registry.runs_in_service(outputs))
+
+
+def promote(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run, NAME@challenger or NAME@VERSION")],
+    alias: Annotated[str, typer.Option(metavar="ALIAS", help="name it gets: champion or challenger")] = "champion",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="needed for a run that was not accepted; kept")] = "",
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Make a model the champion. What the run's gates did not accept needs a reason, which is recorded."""
+    from tdsp.registry import registry
+
+    version = registry.promote(model, alias=alias, reason=reason, outputs=out)
+    _tell_index(out)
+    if as_json:
+        say_json(version)
+    else:
+        say(f"{version.name}@{alias} is version {version.version}, of the run {version.run_id}")
+        say(f"Next: tdsp predict {version.name}@{alias} DATA -o OUT, or back: tdsp rollback {version.name}")
+    return 0
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="the model")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why; kept in the history")] = "",
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Make the champion before the present one the champion again."""
+    from tdsp.registry import registry
+
+    version = registry.rollback(name, reason=reason, outputs=out)
+    _tell_index(out)
+    if as_json:
+        say_json(version)
+    else:
+        say(f"{name}@champion is version {version.version} again, of the run {version.run_id}")
+        say(f"Next: tdsp models {name}")
+    return 0

@@ -1,0 +1,1 @@
+"""Errors, files, the environment, and the typed record of a run."""

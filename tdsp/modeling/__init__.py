@@ -1,0 +1,1 @@
+"""Candidates, search and choice."""

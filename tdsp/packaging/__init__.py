@@ -1,0 +1,1 @@
+"""The bundle: a fitted pipeline with its schema and what proves it."""

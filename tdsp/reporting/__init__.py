@@ -1,0 +1,1 @@
+"""The run record and the executed notebooks as pages and documents."""

@@ -1,0 +1,1 @@
+"""The TDSP documents, filled from charter and record."""

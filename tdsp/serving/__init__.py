@@ -1,0 +1,1 @@
+"""Predictions: batches and HTTP."""

@@ -1,0 +1,357 @@
+"""The service behind `tdsp serve`: MLflow's protocol, a form for people, health, metrics, reload without a pause.
+
+GET  /             a form that asks the model       POST /invocations  rows as JSON or CSV, MLflow's formats
+GET  /health       the process answers              GET  /ready        a model is loaded; which one
+GET  /metrics      for Prometheus                   GET  /example      a body that can be sent as it is
+GET  /openapi.json all of this, with an example of the model's schema
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import gc
+import importlib.metadata
+import json
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from tdsp.core.errors import ParameterError
+from tdsp.core.files import sha256_file
+from tdsp.core.project import find_root
+from tdsp.registry.registry import find_model
+from tdsp.serving.form import describe, page, typed, written
+from tdsp.serving.prediction_log import PredictionLog
+from tdsp.serving.predictor import Batcher, Served, load_served
+from tdsp.serving.requests import READERS, BadRequest, Rows
+from tdsp.serving.security import Guard, Limits, error_body, prompt_protocol, read_body
+
+logger = logging.getLogger("tdsp.serve")
+
+
+# the state ----------------------------------------------------------------------------------------------------------
+class Metrics:
+    """Counters for Prometheus, in a registry of their own."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self.registry = CollectorRegistry()
+        own: dict[str, Any] = {"registry": self.registry}
+        self.requests = Counter("tdsp_requests", "Requests answered", ["path", "status"], **own)
+        seconds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
+        self.seconds = Histogram("tdsp_request_seconds", "Seconds from request to answer", buckets=seconds, **own)
+        self.rows = Counter("tdsp_predictions", "Rows predicted", ["version"], **own)
+        self.batch = Histogram("tdsp_batch_rows", "Rows of a batch", buckets=(1, 2, 4, 8, 16, 64, 1024, 100_000), **own)
+        self.reloads = Counter("tdsp_reloads", "Models taken in while serving", ["result"], **own)
+        self.model = Gauge("tdsp_model", "1 for the model that answers", ["name", "version", "engine"], **own)
+        self.logged = Gauge("tdsp_log_rows_written", "Predictions written to the log", **own)
+        self.dropped = Gauge("tdsp_log_rows_dropped", "Predictions that the log could not keep", **own)
+
+        self.count = functools.cache(lambda path, status: self.requests.labels(path, status))
+        self.predicted = functools.cache(lambda version: self.rows.labels(version))
+
+    def observe(self, path: str, status: int, seconds: float) -> None:
+        """Count a request that is over."""
+        self.count(path, status).inc()
+        self.seconds.observe(seconds)
+
+    def show_model(self, served: Served) -> None:
+        """Name the model that answers from now on."""
+        self.model.clear()
+        self.model.labels(served.name, served.version, served.engine).set(1)
+
+
+class Service:
+    """The model that answers now, and what happens around it."""
+
+    def __init__(self, spec: str, served: Served, *, key: str, outputs: Path, limits: Limits) -> None:
+        self.spec, self.served, self.key, self.outputs, self.limits = spec, served, key, outputs, limits
+        self.metrics, self.problem = Metrics(), ""
+        self.batcher = Batcher(self.metrics.batch.observe)
+        self.log = PredictionLog(outputs / "predictions")
+        self._loader = ThreadPoolExecutor(1, "load")  # one: each thread that opens a model keeps memory of its own
+        self.metrics.logged.set_function(lambda: self.log.written)
+        self.metrics.dropped.set_function(lambda: self.log.dropped)
+        self.metrics.show_model(served)
+
+    @asynccontextmanager
+    async def running(self, _: Any) -> AsyncIterator[None]:
+        """Log and follow the registry while the service runs; write the last predictions when it ends."""
+        self.log.start()
+        follower = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            follower.cancel()
+            self.batcher.close()
+            self._loader.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(self.log.close)
+
+    async def _follow(self) -> None:
+        """Take in what was promoted; requests under way keep the model they began with."""
+        while not self.spec.endswith(".whl"):
+            await asyncio.sleep(self.limits.poll_seconds)
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Open the model that the name means now, where it is another one; on an error the old one goes on."""
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._loader, self._newer)
+        except Exception as error:  # whatever it is, the old model answers, and the next look may find a better one
+            if str(error) != self.problem:
+                self.problem = str(error)
+                self.metrics.reloads.labels("refused").inc()
+                logger.warning("%s is kept: %s", self.served.version, error)
+            return
+        self.problem = ""
+        if found is not None:
+            self.served = found
+            self.metrics.show_model(found)
+            self.metrics.reloads.labels("taken").inc()
+            logger.warning("%s %s answers from now on.", found.name, found.version)
+
+    def _newer(self) -> Served | None:
+        """The model behind the name, where it is not the one that answers."""
+        folder = find_model(self.spec, self.outputs)
+        if sha256_file(folder / "bundle.json") == self.served.sha256:
+            return None
+        return load_served(self.spec, key=self.key, outputs=self.outputs)
+
+    async def predict(self, served: Served, rows: Rows, request_id: str) -> Any:
+        """The predictions of some rows, logged. Raises BadRequest for too many."""
+        if rows.count > self.limits.rows:
+            raise BadRequest(f"{rows.count:,} rows; at most {self.limits.rows:,} are answered at once.", status=413)
+        predicted = await self.batcher.ask(served, rows)
+        self.metrics.predicted(served.version).inc(rows.count)
+        if request_id:
+            self.log.add(served, rows, predicted, request_id)
+        return predicted
+
+
+# the application ----------------------------------------------------------------------------------------------------
+PARSE_ALOUD = 200_000  # bytes of a body from which on it is read in a thread
+
+
+def make_app(service: Service, token: str = "") -> Any:
+    """The ASGI application."""
+    from fastapi import FastAPI
+
+    app = FastAPI(title="tdsp serve", lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False)
+    _add_faults(app)
+    _add_facts(app, service)
+    _add_form(app, service)
+    app.openapi = lambda: describe(app.routes, service.served)  # type: ignore[method-assign]
+    return Guard(_with_predictions(app, service), service.limits, token, service.metrics.observe)
+
+
+def _tell(content: Any) -> Any:
+    from fastapi.responses import Response
+
+    return Response(json.dumps(content), media_type="application/json")
+
+
+def _refused(error: BadRequest) -> Any:
+    from fastapi.responses import Response
+
+    return Response(error_body(str(error), error.status, error.fields), error.status, media_type="application/json")
+
+
+def _failed() -> Any:
+    from fastapi.responses import Response
+
+    body = error_body("The model could not answer; the log of the service says why.", 500)
+    return Response(body, 500, media_type="application/json")
+
+
+def _add_faults(app: Any) -> None:
+    """What is answered where there is no prediction."""
+    from fastapi import Request
+    from fastapi.responses import Response
+    from starlette.exceptions import HTTPException
+
+    @app.exception_handler(BadRequest)
+    async def refuse(_: Request, error: BadRequest) -> Response:
+        return _refused(error)
+
+    @app.exception_handler(HTTPException)
+    async def explain(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path[:80]}: {error.detail}. /openapi.json lists what there is."
+        body = error_body(message, error.status_code)
+        return Response(body, error.status_code, error.headers, media_type="application/json")
+
+    @app.exception_handler(Exception)
+    async def fail(_: Request, __: Exception) -> Response:
+        return _failed()
+
+    @app.exception_handler(ConnectionResetError)
+    async def gone(_: Request, __: ConnectionResetError) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
+
+def _with_predictions(app: Any, service: Service) -> Any:
+    """MLflow's protocol in front of all else: FastAPI's layers would cost as much as the model."""
+    from fastapi import Request
+    from fastapi.responses import Response
+
+    async def invocations(request: Request) -> Response:
+        kind, _, parameters = request.headers.get("content-type", "").partition(";")
+        read = READERS.get(kind.strip().lower())
+        charset = parameters.lower().replace('"', "").replace(" ", "")
+        if read is None or charset not in ("", "charset=utf-8"):
+            raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
+        body, served = await read_body(request, service.limits.body_bytes), service.served
+        if len(body) < PARSE_ALOUD:
+            rows = read(served.reader, body)
+        else:
+            rows = await asyncio.to_thread(read, served.reader, body)
+        predicted = await service.predict(served, rows, request.scope["request_id"])
+        told = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
+        return _tell(told | ({"warnings": rows.warnings} if rows.warnings else {}))
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await invocations(request)
+        except BadRequest as error:
+            return _refused(error)
+        except ConnectionResetError:
+            return Response(status_code=400)  # nobody reads it
+        except Exception:
+            logger.exception("%s could not answer %s", service.served.version, request.scope["request_id"])
+            return _failed()
+
+    async def front(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
+            await (await answered(Request(scope, receive)))(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    app.add_route("/invocations", answered, methods=["POST"], include_in_schema=False)  # tells other methods what to do
+    return front
+
+
+def _add_facts(app: Any, service: Service) -> None:
+    """What the service says of itself."""
+    from fastapi.responses import Response
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    @app.get("/health", summary="The process answers")
+    @app.get("/ping", include_in_schema=False)
+    async def health() -> Response:
+        return Response("\n", media_type="application/json")
+
+    @app.get("/ready", summary="Which model answers")
+    async def ready() -> Response:
+        served = service.served
+        problem = {"problem": service.problem} if service.problem else {}
+        return _tell({"name": served.name, "version": served.version, "engine": served.engine, **problem})
+
+    @app.get("/example", summary="A body for /invocations that this model answers")
+    async def example() -> Response:
+        return _tell({"dataframe_records": [service.served.example]})
+
+    @app.get("/version", include_in_schema=False)
+    async def version() -> Response:
+        return Response(importlib.metadata.version("mlflow"), media_type="application/json")  # whose protocol it is
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_form(app: Any, service: Service) -> None:
+    """A page where a person can try the model."""
+    from fastapi import Request
+    from fastapi.responses import Response
+
+    @app.get("/", include_in_schema=False)
+    async def form() -> Response:
+        return page(service.served, written(service.served.example))
+
+    @app.post("/", include_in_schema=False)
+    async def try_it(request: Request) -> Response:
+        served, body = service.served, await read_body(request, service.limits.body_bytes)
+        try:
+            sent = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10_000)
+        except ValueError:
+            raise BadRequest("The body is no form.") from None
+        texts = {name: sent.get(f"column.{name}", [""])[0] for name in served.reader.names}
+        try:
+            rows = served.reader.read(typed(texts, served.schema))
+        except BadRequest as error:
+            return page(served, texts, error=error)
+        predicted = await service.predict(served, rows, request_id="")  # a person who tries is no traffic
+        return page(served, texts, answer=predicted[0].tolist(), warnings=rows.warnings)
+
+
+# the process --------------------------------------------------------------------------------------------------------
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that waits for clients. Raises ParameterError where the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        raise ParameterError(
+            f"{host}:{port} cannot be served at: {error.strerror}. Give another --port or --host."
+        ) from error
+    return found
+
+
+def _share_memory() -> None:
+    """Let glibc's threads share two heaps: each has one of its own otherwise, and what it frees stays with it."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
+
+
+def serve(
+    spec: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str = "",
+    key: str = "",
+    outputs: Path | None = None,
+    limits: Limits | None = None,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Answer until the process is told to stop (SIGINT, SIGTERM); what is under way is answered first.
+
+    Raises BundleError, RunError or ParameterError before the first request.
+    """
+    import uvicorn
+
+    limits, outputs = limits or Limits(), outputs or find_root() / "outputs"
+    waiting = bind(host, port)
+    if "@" not in spec and not spec.endswith(".whl"):
+        spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending
+    served = load_served(spec, key=key, outputs=outputs)
+    app = make_app(Service(spec, served, key=key, outputs=outputs, limits=limits), token)
+    config = uvicorn.Config(
+        app,
+        http=prompt_protocol(limits.receive_seconds),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(limits.answer_seconds),
+        limit_concurrency=limits.connections,
+    )
+    _share_memory()
+    gc.collect()
+    gc.freeze()  # the libraries stay: collections look at requests only, and are short
+    place = f"http://{f'[{host}]' if ':' in host else host}:{waiting.getsockname()[1]}/"
+    tell(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal when all is answered: the end, no error
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[waiting])

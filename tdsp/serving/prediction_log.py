@@ -1,0 +1,127 @@
+"""A verified model that answers: opened from its bundle, asked in small batches, each answer logged for monitoring."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdsp.core.files import replacing
+from tdsp.serving.predictor import Served, logger
+from tdsp.serving.requests import Rows
+
+# the log ------------------------------------------------------------------------------------------------------------
+QUEUE_ROWS = 200_000
+
+
+FLUSH_SECONDS = 3.0
+
+
+_ARROW = {"float": "float64", "boolean": "bool", "string": "string", "timestamp": "timestamp[us]"}
+
+
+@dataclass(slots=True)
+class PredictionLog:
+    """Append-only Parquet parts, FOLDER/MODEL/VERSION/part-….parquet, written by a thread of their own.
+
+    `add` never waits: rows beyond `most_rows` that are not yet written are dropped and counted.
+    """
+
+    folder: Path
+    seconds: float = FLUSH_SECONDS
+    most_rows: int = QUEUE_ROWS
+    written: int = 0  # rows
+    dropped: int = 0
+    _queue: deque[tuple[Served, Rows, np.ndarray, str, float]] = field(default_factory=deque)
+    _queued: int = 0
+    _parts: int = 0
+    _lock: Any = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Write every few seconds from now on."""
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    def add(self, served: Served, rows: Rows, predicted: np.ndarray, request_id: str) -> None:
+        """Keep the rows of a request and what was answered."""
+        with self._lock:
+            if self._queued + rows.count > self.most_rows:
+                self.dropped += rows.count
+                return
+            self._queued += rows.count
+            self._queue.append((served, rows, predicted, request_id, time.time()))
+
+    def close(self) -> None:
+        """Write what is left and stop."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write everything that waits, a part for each model."""
+        with self._lock:
+            taken, self._queue, self._queued = self._queue, deque(), 0
+        by_model: dict[str, list[tuple[Served, Rows, np.ndarray, str, float]]] = {}
+        for entry in taken:
+            by_model.setdefault(entry[0].sha256, []).append(entry)
+        for entries in by_model.values():
+            rows = sum(entry[1].count for entry in entries)
+            try:
+                self._write(entries)
+                self.written += rows
+            except Exception:  # a full disk or a revoked right must not end the log
+                self.dropped += rows
+                logger.exception("%d predictions could not be logged in %s", rows, self.folder)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.seconds):
+            self.flush()
+
+    def _write(self, entries: Sequence[tuple[Served, Rows, np.ndarray, str, float]]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        served = entries[0][0]
+        self._parts += 1
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        place = self.folder / served.name / served.version / f"part-{stamp}-{self._parts}.parquet"
+        with replacing(place) as temporary:
+            pq.write_table(log_table(served, entries), temporary)
+        pa.default_memory_pool().release_unused()  # it would keep the largest part's memory for ever
+
+
+def log_table(served: Served, entries: Sequence[tuple[Served, Rows, np.ndarray, str, float]]) -> Any:
+    """The logged rows: key, time, request, the schema's columns, then `predicted.…`."""
+    import pyarrow as pa
+
+    counts = [rows.count for _, rows, *_ in entries]
+    requests = [request for *_, request, _ in entries]
+    times = np.repeat([round(1e6 * moment) for *_, moment in entries], counts)
+    columns = {
+        "key": pa.array([key for _, rows, _, request, _ in entries for key in _keys(rows, request)], pa.string()),
+        "time": pa.array(times, pa.timestamp("us", "UTC")),
+        "request": pa.array(np.repeat(np.array(requests, dtype=object), counts), pa.string()),
+    }
+    floats = iter(np.concatenate([rows.floats for _, rows, *_ in entries], axis=1))
+    for spec in served.schema["columns"]:
+        is_float, name = spec["type"] == "float", spec["name"]
+        cells = next(floats) if is_float else [cell for _, rows, *_ in entries for cell in rows.sent[name]]
+        columns[f"sent.{name}"] = pa.array(cells, _ARROW[spec["type"]], from_pandas=True)
+    predicted = np.concatenate([predicted for _, _, predicted, *_ in entries])
+    for i, name in enumerate(served.columns):
+        columns[f"predicted.{name}"] = pa.array(predicted[:, i])
+    return pa.table(columns)
+
+
+def _keys(rows: Rows, request: str) -> list[str]:
+    """What the sender calls each row, or the request's number with the row's."""
+    given = rows.keys if rows.keys is not None else [None] * rows.count
+    return [f"{request}-{i}" if key is None else key for i, key in enumerate(given)]

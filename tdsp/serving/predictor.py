@@ -1,0 +1,204 @@
+"""A verified model that answers: opened from its bundle, asked in small batches, each answer logged for monitoring."""
+
+import asyncio
+import io
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tdsp.core.files import sha256_bytes
+from tdsp.packaging import bundle, loader
+from tdsp.packaging.loader import feature_names, predict_features, prediction_columns, verified_bytes
+from tdsp.packaging.onnx.export import TOLERANCE, open_session, tensors_of
+from tdsp.packaging.onnx.graph import input_names
+from tdsp.registry.registry import find_model
+from tdsp.serving.requests import Reader, Rows
+
+logger = logging.getLogger("tdsp.serve")
+
+
+Tensors = dict[str, np.ndarray]
+
+
+Answer = Callable[[Tensors], np.ndarray]  # (n, number of prediction columns)
+
+
+# a model ------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A checked bundle that is ready to answer."""
+
+    folder: Path
+    sha256: str  # of bundle.json
+    name: str
+    title: str
+    engine: str  # one of: onnx, pipeline
+    schema: dict[str, Any]
+    columns: list[str]  # of a prediction
+    example: dict[str, Any]  # a row that the model takes
+    reader: Reader
+    answer: Answer
+
+    @property
+    def version(self) -> str:
+        """Twelve characters that name these exact bytes."""
+        return self.sha256[:12]
+
+
+def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Served:
+    """The model behind a folder, a wheel or a registered name; nothing is unpickled before all hashes were checked.
+
+    Raises BundleError or RunError.
+    """
+    folder = find_model(spec, outputs)
+    manifest = bundle.check(folder)
+    schema, reference = (json.loads(verified_bytes(folder, manifest, f"{n}.json")) for n in ("schema", "reference"))
+    engine, answer = _open(folder, manifest, schema)
+    return Served(
+        folder=folder,
+        sha256=sha256_bytes(loader.canonical(manifest)),
+        name=str(manifest.get("name", folder.name)),
+        title=str(manifest.get("title") or manifest.get("name", "")),
+        engine=engine,
+        schema=schema,
+        columns=prediction_columns(schema),
+        example={spec["name"]: _usual(spec, reference) for spec in schema["columns"]},
+        reader=Reader(schema, key),
+        answer=answer,
+    )
+
+
+def _usual(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any:
+    """A value that is usual in a column: its median or its most frequent level; no row of anybody."""
+    seen = reference.get("columns", {}).get(spec["name"], {})
+    marks, levels = seen.get("quantiles") or [], seen.get("levels") or dict.fromkeys(spec.get("levels") or [], 1)
+    if spec["type"] == "boolean":
+        return max(levels, key=lambda level: levels[level], default="False") == "True"
+    if spec["type"] == "string":
+        return max(levels, key=lambda level: levels[level], default=None)
+    if not marks:
+        return spec.get("max")
+    middle = float(marks[len(marks) // 2])
+    return (
+        datetime.fromtimestamp(middle, UTC).replace(tzinfo=None).isoformat() if spec["type"] == "timestamp" else middle
+    )
+
+
+def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> tuple[str, Answer]:
+    """ONNX Runtime where the bundle has a graph that gives the golden predictions here, else the pipeline."""
+    if "model.onnx" in manifest["files"]:
+        session = open_session(verified_bytes(folder, manifest, "model.onnx"))
+
+        def graph(tensors: Tensors) -> np.ndarray:
+            return np.asarray(session.run(None, tensors)[0])
+
+        if (gap := golden_gap(graph, folder, manifest, schema)) <= TOLERANCE:
+            return "onnx", graph
+        logger.warning("model.onnx misses the golden predictions by %.1e on this machine: the pipeline answers.", gap)
+    pipeline = bundle.load_model(folder).inner.pipeline
+
+    def fitted(tensors: Tensors) -> np.ndarray:
+        if not len(next(iter(tensors.values()))):
+            return np.empty((0, len(loader.prediction_columns(schema))))
+        return predict_features(pipeline, frame_of(tensors, schema), schema)
+
+    if (gap := golden_gap(fitted, folder, manifest, schema)) > 1e-9:
+        logger.warning("The golden predictions come back with a difference of %.1e on this machine.", gap)
+    return "pipeline", fitted
+
+
+def golden_gap(answer: Answer, folder: Path, manifest: Mapping[str, Any], schema: Mapping[str, Any]) -> float:
+    """Largest difference to the golden predictions, numbers relative to their size; infinite where one is NaN."""
+    golden = pd.read_parquet(io.BytesIO(verified_bytes(folder, dict(manifest), "golden.parquet")))
+    expected = golden.iloc[:, len(schema["columns"]) :].to_numpy(dtype="float64")
+    found = answer(tensors_of(loader.as_features(golden, schema), schema))
+    size = np.maximum(1.0, np.abs(expected)) if schema["task"] == "regression" else 1.0
+    return float(np.nan_to_num(np.abs(found - expected) / size, nan=np.inf).max(initial=0.0))
+
+
+def frame_of(tensors: Tensors, schema: Mapping[str, Any]) -> pd.DataFrame:
+    """The features as the pipeline takes them."""
+    parts = {n: tensors[kind][:, i] for kind, names in input_names(schema).items() for i, n in enumerate(names)}
+    return pd.DataFrame({n: pd.Series(parts[n], dtype=parts[n].dtype, copy=False) for n in feature_names(schema)})
+
+
+# batches ------------------------------------------------------------------------------------------------------------
+MOST_ROWS = 4096  # of one batch
+
+
+ROWS_AT_ONCE = 64  # that a graph answers in less time than a thread takes to start
+
+
+class Batcher:
+    """Joins what arrives while the model is busy; an idle model answers at once.
+
+    Requests that came in with the same turn of the event loop, or during the last batch, are asked together.
+    """
+
+    def __init__(self, observe: Callable[[int], None] = lambda _: None) -> None:
+        self._waiting: deque[tuple[Served, Tensors, int, asyncio.Future[np.ndarray]]] = deque()
+        self._busy, self._observe = False, observe
+        self._thread = ThreadPoolExecutor(1, "predict")
+
+    def ask(self, served: Served, rows: Rows) -> asyncio.Future[np.ndarray]:
+        """The predictions of these rows, once a batch has been through the model."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[np.ndarray] = loop.create_future()
+        self._waiting.append((served, rows.tensors, rows.count, future))
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._next)
+        return future
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _next(self) -> None:
+        """Ask the model for all that waits and still has somebody to hear it, as far as one batch goes."""
+        self._waiting = deque(one for one in self._waiting if not one[3].done())
+        if not self._waiting:
+            self._busy = False
+            return
+        served, total = self._waiting[0][0], 0
+        taken: list[tuple[Served, Tensors, int, asyncio.Future[np.ndarray]]] = []
+        while (
+            self._waiting and self._waiting[0][0] is served and (not taken or total + self._waiting[0][2] <= MOST_ROWS)
+        ):
+            one = self._waiting.popleft()
+            taken.append(one)
+            total += one[2]
+        self._observe(total)
+        tensors = taken[0][1]
+        if len(taken) > 1:
+            tensors = {name: np.concatenate([one[1][name] for one in taken]) for name in tensors}
+        loop = asyncio.get_running_loop()
+        work: asyncio.Future[np.ndarray]
+        if served.engine == "onnx" and total <= ROWS_AT_ONCE:
+            work = loop.create_future()
+            try:
+                work.set_result(served.answer(tensors))
+            except Exception as error:  # belongs to the requests, not to the loop
+                work.set_exception(error)
+            self._share(taken, work)
+        else:
+            work = loop.run_in_executor(self._thread, served.answer, tensors)
+            work.add_done_callback(lambda done: self._share(taken, done))
+
+    def _share(self, taken: Sequence[tuple[Any, Any, int, asyncio.Future[np.ndarray]]], work: Any) -> None:
+        """Give each request its rows, then go on."""
+        error, start = work.exception(), 0
+        for *_, count, future in taken:
+            if not future.done():  # a client that has left cancelled it
+                future.set_exception(error) if error else future.set_result(work.result()[start : start + count])
+            start += count
+        asyncio.get_running_loop().call_soon(self._next)

@@ -1,0 +1,343 @@
+"""What a request to the service holds: rows for the model, or one message for each part that does not fit.
+
+The formats are those of MLflow's `/invocations`. Cells that are plainly what the schema wants become tensors at once;
+all else goes through the loader's own check, so that its judgement and its words are those of batch and training.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tdsp.core.errors import DataError
+from tdsp.packaging.loader import MISSING, Problem, SchemaError, as_features, frame_notes
+from tdsp.packaging.onnx.export import tensors_of
+from tdsp.packaging.onnx.graph import input_names
+
+FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+Columns = dict[str, Sequence[Any]]  # cells by column, all of one length
+
+
+class BadRequest(ValueError):
+    """A request that cannot be answered; `fields` names each part that does not fit."""
+
+    def __init__(self, message: str, fields: Sequence[Mapping[str, Any]] = (), status: int = 400) -> None:
+        super().__init__(message)
+        self.fields, self.status = list(fields), status
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a request."""
+
+    count: int
+    tensors: dict[str, np.ndarray]  # inputs of the ONNX graph
+    floats: np.ndarray  # the columns of type float, in the schema's order: (n_columns, count)
+    sent: Columns  # all other columns of the schema, as they were sent
+    warnings: list[str]
+    keys: Sequence[str | None] | None  # what the sender calls each row, where a key column was agreed
+
+
+# from bytes to columns ----------------------------------------------------------------------------------------------
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value; send null for a missing number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises BadRequest."""
+    try:
+        document = _DECODER.decode(body.decode())
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply.") from None
+    except ValueError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise BadRequest(f"The body must be a JSON object with one of: {', '.join(FORMATS)}.")
+    return document
+
+
+def columns_of(document: Mapping[str, Any], names: Sequence[str]) -> Columns:
+    """The cells by column, from any of MLflow's formats. Raises BadRequest."""
+    found = [name for name in FORMATS if name in document]
+    if len(found) != 1:
+        told = f"has {' and '.join(found)}" if found else f"has none of them, but {_listed(list(document))}"
+        raise BadRequest(f"The body must hold exactly one of {', '.join(FORMATS)}; it {told}.")
+    if params := document.get("params"):
+        sent = list(params) if isinstance(params, dict) else [params]
+        raise BadRequest(f"This model takes no params; remove {_listed(sent)}.")
+    value = document[found[0]]
+    if found[0] == "dataframe_split":
+        return _split(value)
+    if found[0] == "inputs" and isinstance(value, dict):
+        return _by_column(value)
+    return _by_row(found[0], value, names)
+
+
+def _listed(names: Sequence[Any]) -> str:
+    """A few names, each cut to a readable length."""
+    return ", ".join(repr(name)[:60] for name in names[:5]) + (" …" if len(names) > 5 else "") if names else "nothing"
+
+
+def _split(value: Any) -> Columns:
+    """Column names once, then a list of cells for each row."""
+    if not isinstance(value, dict) or not {"columns", "data"} <= value.keys() <= {"columns", "data", "index"}:
+        raise BadRequest("dataframe_split must be an object with `columns` and `data`, and `index` if you like.")
+    names, data = value["columns"], value["data"]
+    if not isinstance(names, list) or not set(map(type, names)) <= {str}:
+        raise BadRequest("dataframe_split: `columns` must be a list of texts.")
+    if len(set(names)) < len(names):
+        doubled = max(names, key=names.count)
+        raise BadRequest(f"dataframe_split: column {doubled[:60]!r} is there {names.count(doubled)} times.")
+    return _positional("dataframe_split", data, names)
+
+
+def _positional(what: str, data: Any, names: Sequence[str]) -> Columns:
+    """Rows of cells in the order of the names."""
+    if not isinstance(data, list) or not set(map(type, data)) <= {list}:
+        raise BadRequest(f"{what}: the rows must be a list of lists.")
+    if not set(map(len, data)) <= {len(names)}:
+        odd = next(i for i, row in enumerate(data) if len(row) != len(names))
+        raise BadRequest(f"{what}: row {odd + 1} has {len(data[odd])} cells, expected {len(names)}.")
+    return dict(zip(names, zip(*data, strict=True) if data else [()] * len(names), strict=True))
+
+
+def _by_column(value: Mapping[str, Any]) -> Columns:
+    """A list of cells for each column."""
+    lengths = {len(cells) if isinstance(cells, list) else -1 for cells in value.values()}
+    if len(lengths) > 1 or -1 in lengths:
+        raise BadRequest("inputs: each column must be a list, and all of one length.")
+    return dict(value)
+
+
+def _by_row(what: str, value: Any, names: Sequence[str]) -> Columns:
+    """An object or a list of cells for each row; a cell that an object lacks is missing."""
+    if not isinstance(value, list):
+        raise BadRequest(f"{what} must be a list of rows.")
+    if not all(isinstance(row, dict) for row in value):
+        if what == "dataframe_records" or any(isinstance(row, dict) for row in value):
+            raise BadRequest(f"{what}: each row must be an object with a value for each column.")
+        return _positional(what, value, names)
+    wanted = dict.fromkeys([*names, *(value[0] if value else ())])
+    return {name: [row.get(name) for row in value] for name in wanted if any(name in row for row in value)}
+
+
+# from columns to tensors --------------------------------------------------------------------------------------------
+_EPOCH = datetime(1970, 1, 1)
+_NOTHING = type(None)
+_ABSENT = (...,)  # stands for a column that is not there: of no type that is plain
+_PLAIN: dict[str, frozenset[type]] = {
+    "float": frozenset({int, float, _NOTHING}),
+    "boolean": frozenset({bool, _NOTHING}),
+    "string": frozenset({str, _NOTHING}),
+    "timestamp": frozenset({datetime, _NOTHING}),
+}
+
+
+def moment(cell: Any) -> Any:
+    """A time in UTC without its zone, from ISO 8601; a gap as None; anything else as it is."""
+    if cell == "NaT":
+        return None
+    try:
+        found = datetime.fromisoformat(cell)
+        return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    except (TypeError, ValueError, OverflowError):
+        return cell
+
+
+def _time_parts(cell: datetime | None) -> tuple[float, ...]:
+    """The loader's features of a time: days since 1970, month, weekday, hour."""
+    if cell is None:
+        return (np.nan,) * 4
+    return (cell - _EPOCH).days, cell.month, cell.weekday(), cell.hour + cell.minute / 60
+
+
+class Reader:
+    """Reads requests for one schema; what can be known beforehand is."""
+
+    def __init__(self, schema: Mapping[str, Any], key: str = "") -> None:
+        specs = schema["columns"]
+        self.schema, self.key = schema, key
+        self.names = [spec["name"] for spec in specs]
+        self._known = frozenset(self.names) | {key}
+        self._codes = frozenset(map(str, schema.get("reading", {}).get("missing_codes", ())))
+        self._of = {kind: [s["name"] for s in specs if s["type"] == kind] for kind in _PLAIN}
+        self._present = [kind for kind, names in self._of.items() if names]
+        self._strict = any(not spec.get("nullable", True) for spec in specs)
+        self._levels = {s["name"]: frozenset(s["levels"]) for s in specs if s["type"] == "string" and s.get("levels")}
+        self._closed = {spec["name"] for spec in specs if spec.get("closed")}
+        floats = [spec for spec in specs if spec["type"] == "float"]
+        self._low, self._high = (
+            np.array([[_bound(s, end)] for s in floats], dtype="float64") for end in ("min", "max")
+        )
+        self._least = np.array([[s.get("least", -np.inf)] for s in floats], dtype="float64")
+        self._most = np.array([[s.get("most", np.inf)] for s in floats], dtype="float64")
+        times = [spec for spec in specs if spec["type"] == "timestamp"]
+        self._windows = [(i, *_window(s)) for i, s in enumerate(times) if "least" in s or "most" in s]
+        numbers = input_names(schema).get("numbers", [])
+        parts = [[name] for name in (*self._of["float"], *self._of["boolean"])]
+        parts += [[n + suffix for suffix in (".days", ".month", ".weekday", ".hour")] for n in self._of["timestamp"]]
+        self._order = [[part for group in parts for part in group].index(name) for name in numbers]
+
+    def read_json(self, body: bytes) -> Rows:
+        """The rows of a JSON body. Raises BadRequest."""
+        return self.read(columns_of(parse_json(body), self.names))
+
+    def read_csv(self, body: bytes) -> Rows:
+        """The rows of a CSV body, typed as training typed them. Raises BadRequest."""
+        from tdsp.serving.batch import read_cells, type_cells
+
+        try:
+            cells = read_cells(body, "the body", self.schema)
+        except DataError as error:
+            raise BadRequest(str(error)) from None
+        frame = type_cells(cells, self.schema)
+        others = {name: cells[name].to_pylist() for name in cells.column_names if name not in frame}
+        return self._checked(pd.concat([frame, pd.DataFrame(others, dtype=object)], axis=1), others.get(self.key))
+
+    def read(self, columns: Columns) -> Rows:
+        """The rows of cells by column. Raises BadRequest."""
+        texts = [name for name in self._of["string"] if name in columns]
+        _require_unicode(columns, texts)
+        columns |= {name: list(map(moment, columns[name])) for name in self._of["timestamp"] if name in columns}
+        if self._codes:
+            own = [name for name in self.names if name in columns]
+            columns |= {name: [None if self._is_code(cell) else cell for cell in columns[name]] for name in own}
+        if rows := self._plain(columns):
+            return rows
+        frame = pd.DataFrame({name: pd.Series(list(cells), dtype=object) for name, cells in columns.items()})
+        return self._checked(frame, columns.get(self.key))
+
+    def _is_code(self, cell: Any) -> bool:
+        """Whether a cell is one of the codes that training read as a gap, as text or as a number."""
+        return (f"{cell:g}" if isinstance(cell, float) else str(cell)) in self._codes
+
+    def _plain(self, columns: Columns) -> Rows | None:
+        """The rows where each cell is of its column's type; None where the loader has to look."""
+        blocks = {}
+        for kind in self._present:
+            blocks[kind] = [columns.get(name, _ABSENT) for name in self._of[kind]]
+            found = set(map(type, chain.from_iterable(blocks[kind])))
+            if not found <= _PLAIN[kind] or (self._strict and _NOTHING in found):
+                return None
+        count = len(columns[self.names[0]])
+        try:
+            floats = np.array(blocks.get("float", ()), dtype="float64").reshape(-1, count)
+        except (OverflowError, ValueError):
+            return None
+        beyond = (floats < self._low) | (floats > self._high)
+        if not count or np.isinf(floats).any() or self._break_limits(floats, blocks.get("timestamp", ())):
+            return None
+        unknown = {name: n for name in self._levels if (n := self._unknown(name, columns[name]))}
+        if unknown.keys() & self._closed:
+            return None
+        rows_beyond = zip(self._of["float"], beyond.sum(axis=1).tolist(), strict=True) if beyond.any() else ()
+        warnings = self._warn(columns.keys(), unknown, {name: n for name, n in rows_beyond if n})
+        return Rows(count, self._tensors(floats, blocks), floats, columns, warnings, _keys(columns.get(self.key)))
+
+    def _tensors(self, floats: np.ndarray, blocks: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The graph's inputs from columns of plain cells."""
+        tensors, parts = {}, [floats]
+        if "boolean" in blocks:
+            parts.append(np.array(blocks["boolean"], dtype="float64"))
+        parts += [np.array([_time_parts(cell) for cell in cells]).T for cells in blocks.get("timestamp", ())]
+        if self._order:
+            numbers = floats if len(parts) == 1 else np.concatenate(parts)[self._order]
+            tensors["numbers"] = np.ascontiguousarray(numbers.T)
+        if "string" in blocks:
+            filled = [[MISSING if cell is None else cell for cell in column] for column in blocks["string"]]
+            tensors["texts"] = np.array(filled, dtype=object).T
+        return tensors
+
+    def _unknown(self, name: str, cells: Sequence[Any]) -> int:
+        """How many cells hold a level that training never saw."""
+        levels = self._levels[name]
+        return sum(cell is not None and cell not in levels for cell in cells)
+
+    def _break_limits(self, floats: np.ndarray, times: Sequence[Sequence[Any]]) -> bool:
+        """Whether a number or a date lies beyond the contract; which one, the loader says."""
+        if ((floats < self._least) | (floats > self._most)).any():
+            return True
+        return any(cell and not low <= cell <= high for i, low, high in self._windows for cell in times[i])
+
+    def _warn(self, columns: Set[str], unknown: Mapping[str, int], ranges: Mapping[str, int]) -> list[str]:
+        """What is unusual but no error."""
+        extra = sorted(columns - self._known)
+        told = [f"{name}: {n} with a level the model has never seen" for name, n in unknown.items()]
+        told += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
+        return told + ([f"not used by the model: {_listed(extra)}"] if extra else [])
+
+    def _checked(self, frame: pd.DataFrame, keys: Sequence[Any] | None) -> Rows:
+        """The rows as the loader sees them, with its words where they do not fit."""
+        try:
+            features = as_features(frame, self.schema)
+        except RecursionError:
+            raise BadRequest("The body is nested too deeply.") from None
+        except SchemaError as error:
+            raise BadRequest(f"The rows do not fit the model: {error}.", list(map(_field, error.problems))) from None
+        notes = frame_notes(frame, self.schema)
+        sent: Columns = {
+            name: _sent(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
+        }
+        floats = features[self._of["float"]].to_numpy(dtype="float64").T
+        warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
+        return Rows(len(frame), tensors_of(features, self.schema), floats, sent, warnings, _keys(keys))
+
+
+def _keys(cells: Sequence[Any] | None) -> list[str | None] | None:
+    """The sender's names of the rows as texts that any file can hold; None for what is no name."""
+    if cells is None:
+        return None
+    told = [str(cell) if isinstance(cell, (str, int, float)) else None for cell in cells]
+    return [cell and cell[:200].encode(errors="replace").decode() for cell in told]
+
+
+def _field(problem: Problem) -> dict[str, Any]:
+    """One difference for a machine; rows count from 1."""
+    row = None if problem.row is None else problem.row + 1
+    return {**{name: getattr(problem, name) for name in ("column", "found", "expected", "closest")}, "row": row}
+
+
+def _bound(spec: Mapping[str, Any], end: str) -> float:
+    """One end of a column's range; where either is unknown nothing is outside."""
+    is_open = spec.get("min") is None or spec.get("max") is None
+    return float({"min": -np.inf, "max": np.inf}[end] if is_open else spec[end])
+
+
+def _window(spec: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """The first and the last moment that the contract allows."""
+    first, last = spec.get("least"), spec.get("most")
+    return (
+        datetime.fromisoformat(first) if first else datetime.min,
+        datetime.fromisoformat(last) if last else datetime.max,
+    )
+
+
+def _require_unicode(columns: Columns, names: Sequence[str]) -> None:
+    """Raise BadRequest for a text with half of a surrogate pair, which no file and no runtime can hold."""
+    for name in names:
+        try:
+            "".join(cell for cell in columns[name] if isinstance(cell, str)).encode()
+        except UnicodeEncodeError:
+            field = {"column": name, "found": "a text with half of a character", "expected": "valid Unicode"}
+            raise BadRequest(f"column {name!r}: a text is not valid Unicode.", [field]) from None
+
+
+def _sent(values: pd.Series, kind: str) -> list[Any]:
+    """A column's cells for the log, gaps as None."""
+    if kind == "timestamp":
+        values = pd.to_datetime(values, utc=True).dt.tz_localize(None)
+    return values.astype(object).where(values.notna(), None).tolist()
+
+
+READERS: dict[str, Callable[[Reader, bytes], Rows]] = {
+    "application/json": Reader.read_json,
+    "text/csv": Reader.read_csv,
+}

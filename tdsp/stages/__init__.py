@@ -1,0 +1,1 @@
+"""What the stage notebooks call, one module a notebook."""

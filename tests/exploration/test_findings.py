@@ -1,0 +1,315 @@
+"""Every trap is found in a small table that has it, and a clean table raises no alarm."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tdsp.data.schema import reason_to_leave_out
+from tdsp.data.splits import split_table
+from tdsp.data.target import require_target
+from tdsp.exploration.association import find_clusters, score_association, target_along
+from tdsp.exploration.column_checks import ask_people
+from tdsp.exploration.findings import LIST, NOTE, SEVERE, Case, found
+from tdsp.exploration.plots import portraits
+from tdsp.exploration.profile import profile_table
+from tdsp.exploration.split_checks import compare_orders, score_shift
+from tdsp.stages.data_acquisition import find_problems, findings_gate, flattery_findings
+
+N = 1200
+RNG = np.random.default_rng(7)
+WIND, GUST = RNG.gamma(4, 3, N).round(2), RNG.normal(20, 4, N).round(2)
+LATE = ((WIND + RNG.normal(0, 4, N)) > 14).astype(int)
+
+
+def table(**columns):
+    """Flights with two numbers, a text and a target that nothing is wrong with, and more columns."""
+    dest = RNG.permutation(np.repeat(["IAH", "MIA", "BQN"], N // 3))
+    return pd.DataFrame({"wind": WIND, "gust": GUST, "dest": dest, "late": LATE}).assign(**columns)
+
+
+def case_of(df, target="late", remarks=(), split="random"):
+    """The table as the rules see it."""
+    task = require_target(df, target, min_class_rows=1).task
+    reasons = {str(c): reason for c in df.columns if c != target and (reason := reason_to_leave_out(df[c]))}
+    ids = [name for name, reason in reasons.items() if "id or" in reason or "row number" in reason]
+    facts = profile_table(df, ids=ids)
+    rows = (facts.rows, facts.repeated, facts.patterns)
+    return Case(facts.columns, df, target, task, *rows, reasons=reasons, remarks=remarks, split=split)
+
+
+def keys(df, target="late", **options):
+    return [finding.key for finding in find_problems(case_of(df, target, **options))]
+
+
+def with_values(values, numbers=WIND, rows=None):
+    """Some rows of a column replaced."""
+    column = pd.Series(numbers).astype(object if isinstance(values, str) or values is None else "float64")
+    column.iloc[rows if rows is not None else slice(0, 12)] = values
+    return column.infer_objects()
+
+
+def levels(*counts):
+    """Levels with so many rows each, mixed."""
+    return RNG.permutation(np.concatenate([np.repeat(level, n) for level, n in counts]))
+
+
+AMOUNT = 3 * WIND + GUST
+MONTHS, RATE = RNG.integers(1, 72, N), RNG.uniform(20, 120, N)
+TRAPS = {
+    "id:ticket": lambda: table(ticket=[f"T{i}" for i in range(N)]),
+    "counter:patch": lambda: table(patch=np.tile(np.arange(1, 301), N // 300)),
+    "constant:year": lambda: table(year=2013),
+    "near-constant:state": lambda: table(state=levels(("DC", N - 2), ("VA", 2))),
+    "missing:wind": lambda: table(wind=with_values(np.nan)),
+    "sentinel:wind": lambda: table(wind=with_values(-999.0)),
+    "overflow:nights": lambda: table(nights=with_values(2**31 - 1, RNG.integers(1, 400, N), [5])),
+    "capped:age": lambda: table(age=np.minimum(RNG.integers(1, 70, N), 52)),
+    "spike:grade": lambda: table(grade=with_values(0.0, RNG.integers(6, 21, N), slice(0, 80))),
+    "odd-zero:size": lambda: table(size=with_values(0.0, RNG.normal(6, 0.5, N).round(2), [3, 4])),
+    "outlier:size": lambda: table(size=with_values(58.9, RNG.normal(6, 0.5, N).round(2), [3])),
+    "number-as-text:zip": lambda: table(zip=RNG.integers(20001, 20099, N).astype(str)),
+    "date-as-text:day": lambda: table(day=[f"{1 + i % 12}/{1 + i % 28}/2013" for i in range(N)]),
+    "range-as-text:income": lambda: table(income=levels(("$0 - $24,999", 500), ("$25,000 - $49,999", 700))),
+    "mixed-types:code": lambda: table(code=[str(i % 40) if i % 2 else f"A{i % 30}" for i in range(N)]),
+    "missing-word:job": lambda: table(job=levels(("clerk", 600), ("farmer", 500), ("unknown", 100))),
+    "padded:region": lambda: table(region=levels(("ASIA ", 600), ("EUROPE", 600))),
+    "rare-level:place": lambda: table(place=levels(("INLAND", 700), ("BAY", 498), ("ISLAND", 2))),
+    "level-variants:place": lambda: table(place=levels(("Bay", 700), ("bay", 300), ("Inland", 200))),
+    "tick-box:seen": lambda: table(seen=np.where(RNG.random(N) < 0.4, "The Empire", None)),
+    "copy:grade_no": lambda: table(grade=np.array(["a", "b", "c", "d"])[np.arange(N) % 4], grade_no=np.arange(N) % 4),
+    "near-copy:felt": lambda: table(felt=(WIND * 1.8 + RNG.normal(0, 0.05, N)).round(2)),
+    "product:total": lambda: table(months=MONTHS, rate=RATE, total=MONTHS * RATE),
+    "repeated-level:backup": lambda: table(
+        backup=(a := np.where(LATE == 1, "no net", levels(("yes", 600), ("no", 600)))),
+        stream=np.where(a == "no net", a, levels(("yes", 500), ("no", 700))),
+    ),
+    "missing-together:a": lambda: table(
+        **{name: with_values(np.nan, RNG.normal(size=N), [3, 4, 5]) for name in ("a", "b", "c")}
+    ),
+    "mixed-flags": lambda: table(
+        senior=RNG.integers(0, 2, N), **{f"flag{i}": levels(("Yes", 500), ("No", 700)) for i in range(3)}
+    ),
+    "telling-gap:cabin": lambda: table(cabin=np.where(RNG.random(N) < 0.2 + 0.5 * LATE, np.nan, GUST)),
+    "filled-after:refund": lambda: table(refund=np.where(LATE == 1, 9.0, np.nan)),
+    "prediction:predicted_probability": lambda: table(predicted_probability=RNG.random(N)),
+    "target-in-name:late_code": lambda: table(late_code=RNG.integers(0, 9, N)),
+    "imbalance:late": lambda: table(late=levels((0, N - 40), (1, 40))),
+    "order": lambda: table(late=np.sort(LATE)),
+    "begins-constant:price": lambda: table(price=with_values(0.5, RNG.normal(size=N), slice(0, 500))),
+    "duplicate": lambda: pd.concat([table(), table().iloc[:1], table().iloc[:1]]).iloc[-N:].pipe(
+        lambda d: pd.concat([d, d.iloc[:3]], ignore_index=True)
+    ),
+    "few-rows": lambda: table().head(300),
+    "wide": lambda: pd.DataFrame(RNG.normal(size=(200, 50))).rename(columns=str).assign(late=LATE[:200]),
+    "lost-moments:hour": lambda: table(hour=pd.date_range("2013", periods=N + 60, freq="2h").delete(range(300, 360))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", TRAPS)
+def test_a_trap_is_found_where_it_is_and_nothing_else_is_alarming(key):
+    """One small table a trap; other findings there may count but not alarm."""
+    found_keys = keys(TRAPS[key]())
+    assert key in found_keys
+    others = {k.partition(":")[0] for k in found_keys} - {key.partition(":")[0]}
+    assert others <= {
+        "missing",
+        "few-rows",
+        "near-copy",
+        "telling-gap",
+        "outlier",
+        "near-constant",
+        "duplicate",
+        "wide",
+    }
+
+
+TARGETS = {
+    "target-sum:casual": lambda y: {"casual": (c := RNG.integers(0, 90, N)), "registered": y - c},
+    "target-threshold:HIGH": lambda y: {"HIGH": (y >= 70).astype(int)},
+    "target-capped:y": lambda y: {"y": np.minimum(y, 75)},
+    "target-spike:y": lambda y: {"y": with_values(0.0, y + 40, slice(0, 90))},
+    "target-sentinel:y": lambda y: {"y": with_values(999.0, y)},
+    "target-outlier:y": lambda y: {"y": with_values(40_000.0, y, [7])},
+    "target-skewed:y": lambda y: {"y": np.exp(y / 12)},
+    "target-missing:y": lambda y: {"y": with_values(np.nan, y)},
+}
+
+
+@pytest.mark.parametrize("key", TARGETS)
+def test_a_target_in_other_clothes_or_with_a_fault_is_found(key):
+    """Sum, threshold, cap, heap at zero, code, impossible value, long tail, gap."""
+    y = np.round(AMOUNT, 1)
+    assert key in keys(table(y=y, late=0).drop(columns="late").assign(**TARGETS[key](y)), "y")
+    assert keys(table(y=y).drop(columns="late"), "y") == []
+
+
+@pytest.mark.parametrize(("code", "labels"), [("rare-class", [3, 600, 597]), ("many-classes", [50] * 24)])
+def test_classes_that_cannot_be_learned_are_named(code, labels):
+    """A class of three rows; two dozen classes."""
+    y = levels(*[(f"c{i}", n) for i, n in enumerate(labels)])
+    assert f"{code}:kind" in keys(table(kind=y).drop(columns="late"), "kind")
+
+
+@pytest.mark.parametrize(
+    ("code", "remark"),
+    [
+        ("encoding", "t: UTF-8 with a byte-order mark, semicolon between values, names in the first row"),
+        ("header", "t: UTF-8, comma between values, no row of names"),
+        ("wrapped", "t: every line stood in quotes as a whole: unwrapped"),
+        ("shifted", "t: 7 rows reach into column_21: a separator inside a value may have shifted them"),
+        ("empty-rows", "t: 114 empty rows left out"),
+        ("date", "t: dteday: dates read month first"),
+        ("marked-number", "t: price: '$160.00' read as 160"),
+    ],
+)
+def test_what_the_reader_had_to_guess_is_a_finding(code, remark):
+    """The reader's remarks become records with a code."""
+    assert keys(table(), remarks=[remark]) == [code]
+
+
+def test_clean_tables_raise_no_alarm():
+    """Twenty tables of plain columns: no finding at all."""
+    assert [keys(table(extra=RNG.normal(size=N), kind=levels(("a", 400), ("b", 800)))) for _ in range(20)] == [[]] * 20
+
+
+def test_an_order_that_the_split_respects_is_a_note():
+    """By time the neighbours of a test row are not in training."""
+    respected = next(f for f in find_problems(case_of(table(late=np.sort(LATE)), split="time")) if f.code == "order")
+    assert respected.severity == NOTE
+
+
+def test_a_severe_finding_shuts_the_gate_until_it_is_accepted_by_its_code():
+    """By code, or by code and column."""
+    severe = [found("prediction", "its name says so", "score"), found("few-rows", "91 rows")]
+    assert findings_gate(severe, []).answer == "no-go" and "prediction:score" in findings_gate(severe, []).note
+    assert findings_gate(severe, ["prediction"]).answer == "go" == findings_gate(severe, ["prediction:score"]).answer
+
+
+def test_every_code_has_a_title_a_remedy_and_a_degree():
+    """The list is the contract: titles take the column's name, remedies are sentences."""
+    for code in LIST:
+        record = found(code, "seen", "wind", "late", "x")
+        assert record.title and record.remedy.endswith(".") and record.severity in ("severe", "watch", "note"), code
+
+
+def test_names_that_speak_of_people_places_and_later_are_asked_about():
+    """Questions, not findings; a column that the charter describes is not asked about again."""
+    df = table(sex="f", dropoff_hour=1, latitude=40.7, fnlwgt=range(N), class_code=RNG.integers(1, 9, N), late=LATE + 1)
+    asked = [column for column, _ in ask_people(case_of(df))]
+    assert asked == ["sex", "dropoff_hour", "latitude", "fnlwgt", "class_code", "late"]
+    assert "sex" not in [column for column, _ in ask_people(case_of(df), answered=["sex"])]
+
+
+# --- what flatters a model ------------------------------------------------------------------------------------------
+
+
+def drifting(n=3000):
+    """A walk over time: neighbours tell about one another, later rows do not."""
+    rng = np.random.default_rng(1)
+    level = np.cumsum(rng.normal(0, 0.5, n))
+    return pd.DataFrame({"when": pd.date_range("2013-01-01", periods=n, freq="6h"), "x": rng.normal(size=n)}), level
+
+
+def test_a_random_split_that_flatters_is_severe_where_rows_have_a_time():
+    """Both scores stand side by side; after a split by time it is a note."""
+    X, y = drifting()
+    orders = compare_orders(X, y, X["when"], task="regression", random_state=0)
+    assert orders.random.value - orders.forward.value > 0.3 and orders.flattery.low > 0
+    df = X.assign(y=y)
+    for kind, degree in (("random", SEVERE), ("time", NOTE)):
+        parts = split_table(df, target="y", task="regression", kind=kind, time_column="when")
+        shift = score_shift(X[["x"]].iloc[parts.train], X[["x"]].iloc[parts.test], random_state=0)
+        told = flattery_findings(parts, shift, orders, True)
+        assert [(f.code, f.severity) for f in told] == [("random-flatters", degree)]
+
+
+def test_order_that_says_nothing_is_not_flattering():
+    """Five tables of exchangeable rows: the interval of the difference holds zero, or the difference is small."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = pd.DataFrame({"x": rng.normal(size=800), "z": rng.normal(size=800)})
+        y = (X["x"] + rng.normal(size=800) > 0).astype(int).to_numpy()
+        orders = compare_orders(X, y, pd.Series(range(800)), task="binary", random_state=0)
+        assert orders.flattery.low <= 0 or orders.flattery.value < 0.03
+
+
+def test_parts_that_can_be_told_apart_are_severe_after_a_random_split_only():
+    """A column that differs between the parts is named; by time it is drift."""
+    df = table(machine=np.where(np.arange(N) % 5 == 0, 2.0, 1.0) + RNG.normal(0, 0.1, N))
+    parts = split_table(df, target="late", task="binary")
+    test = np.arange(N) % 5 == 0
+    shift = score_shift(df[~test].drop(columns="late"), df[test].drop(columns="late"), random_state=0)
+    assert shift.column == "machine" and shift.estimate.low > 0.9
+    assert [f.severity for f in flattery_findings(parts, shift, None, False)] == [SEVERE]
+
+
+def test_random_parts_are_seldom_called_different():
+    """Ten random splits, not one alarm."""
+    df = table()
+    for seed in range(10):
+        parts = split_table(df, target="late", task="binary", random_state=seed)
+        X = df.drop(columns="late")
+        shift = score_shift(X.iloc[parts.train], X.iloc[parts.test], random_state=0)
+        assert flattery_findings(parts, shift, None, False) == []
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+
+def test_intervals_hold_the_association_of_all_rows():
+    """Of forty samples of a large table nearly all intervals hold its association."""
+    rng = np.random.default_rng(0)
+    wind = rng.normal(size=200_000)
+    late = (wind + rng.normal(0, 2, 200_000) > 0).astype(int)
+    truth = score_association(pd.DataFrame({"wind": wind}), late, task="binary", random_state=0)["association"][0]
+    held = 0
+    for i in range(40):
+        rows = slice(2000 * i, 2000 * i + 2000)
+        one = score_association(pd.DataFrame({"wind": wind[rows]}), late[rows], task="binary", random_state=i).iloc[0]
+        held += one["low"] <= truth <= one["high"]
+    assert held >= 34
+
+
+def test_each_pair_of_types_has_its_usual_measure():
+    """Numbers and classes, texts and classes, numbers and numbers, texts and numbers."""
+    df = table()
+    X = df[["wind", "dest"]]
+    binary = score_association(X, LATE, task="binary", random_state=0).set_index("column")["measure"]
+    numbers = score_association(X, GUST, task="regression", random_state=0).set_index("column")["measure"]
+    assert binary["wind"].startswith("ROC-AUC 0.9") and binary["dest"].startswith("Cramér's V 0.0")
+    assert numbers["wind"].startswith("Spearman ρ") and numbers["dest"].startswith("correlation ratio")
+
+
+def test_three_hundred_variables_fit_a_page():
+    """Each has its picture and its sentences, the tail is folded, and the page stays small."""
+    wide = pd.DataFrame(RNG.normal(size=(300, 320)), columns=[f"<b>x{i}</b>" for i in range(320)])
+    facts, y = profile_table(wide), LATE[:300]
+    scores = score_association(wide, y, task="binary", random_state=0)
+    shown = portraits(
+        facts.columns, scores, target_along(wide, y, task="binary", random_state=0), event="late", average=y.mean()
+    )
+    assert len(shown.html) < 900_000 and shown.html.count("<tr>") == 302 and "<b>x" not in shown.html
+    assert "<details><summary>The other 288 variables; 20 more" in shown.html and shown.html.count("<img alt=") == 600
+
+
+def test_columns_that_move_together_are_one_group():
+    """Chains of links make one cluster; a lone column is in none."""
+    clusters = find_clusters(table(kmh=WIND * 1.6, knots=-WIND))
+    assert list(clusters["columns"]) == ["wind, kmh, knots"] and clusters["strongest rank correlation"][0] == 1
+
+
+def test_a_text_that_is_new_in_each_row_does_not_tell_test_rows_from_training_rows():
+    """Codes of texts in order of appearance would: the parts lie one below the other."""
+    rng = np.random.default_rng(0)
+    text = [" ".join(rng.choice(["great", "slow", "fine", "awful", "quiet"], 9)) + f" {i % 97}" for i in range(600)]
+    table = pd.DataFrame({"review": rng.permutation(text), "x": rng.normal(size=600)})
+    shift = score_shift(table.iloc[:480], table.iloc[480:], random_state=0)
+    assert shift.estimate.low < 0.55
+
+
+def test_classes_that_differ_in_spelling_only_are_severe():
+    """Yes, YES and yes are three classes to a model, and one answer to people."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=200), "left": rng.choice(["Yes", "YES", "No"], 200)})
+    problems = find_problems(case_of(table, "left"))
+    assert [(f.code, f.severity) for f in problems if f.column == "left"] == [("level-variants", "severe")]

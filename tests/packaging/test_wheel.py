@@ -1,0 +1,151 @@
+"""The bundle as a wheel: equal bytes, installed by pip, refused when changed."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tdsp.core.errors import BundleError
+from tdsp.core.files import sha256_file
+from tdsp.packaging.bundle import load_model
+from tdsp.packaging.wheel import build_wheel, open_wheel, package_name
+from tdsp.registry.registry import find_model
+from tests.packaging.test_bundle import write
+
+SCRIPT = """
+from tdsp_model_binary import FOLDER, predict
+import pandas
+golden = pandas.read_parquet(FOLDER / "golden.parquet")
+found, expected = predict(golden).to_numpy(), golden.filter(like="expected.").to_numpy()
+print(found.tobytes() == expected.tobytes(), len(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a LightGBM bundle."""
+    folder = tmp_path_factory.mktemp("wheel")
+    return build_wheel(write(folder / "model", "binary", "lightgbm")[0], folder / "dist")
+
+
+def rebuilt(wheel: Path, target: Path, name: str, change: bytes) -> Path:
+    """The wheel with another content of one of its files."""
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.namelist():
+            new.writestr(entry, change if entry == name else old.read(entry))
+    return target
+
+
+def run(python: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        [python, *arguments], capture_output=True, text=True, check=False, cwd="/", env=kept | environment
+    )
+
+
+def test_a_wheel_is_built_again_byte_for_byte(tmp_path: Path) -> None:
+    """Fitted twice, in two places, on another day as far as the clock of the build says."""
+    first = build_wheel(write(tmp_path / "one/model", "multiclass", "lightgbm")[0], tmp_path / "a")
+    second = build_wheel(write(tmp_path / "two/model", "multiclass", "lightgbm")[0], tmp_path / "b")
+    assert first.name == second.name
+    assert sha256_file(first) == sha256_file(second)
+
+
+def test_pip_installs_it_and_every_golden_bit_comes_back(wheel: Path, tmp_path: Path) -> None:
+    """Also after pip has compiled the loader; what it asks pip for is what the bundle pins, and not this project."""
+    done = run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
+    assert done.returncode == 0, done.stderr
+    for _ in range(2):
+        assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path)).stdout == "True 60\n"
+    [installed] = importlib.metadata.distributions(name="tdsp-model-binary", path=[str(tmp_path)])
+    pinned = (tmp_path / "tdsp_model_binary/bundle/requirements.txt").read_text().split()
+    assert installed.requires == pinned
+    assert not any(line.startswith("tdsp") for line in pinned)
+
+
+def test_each_file_of_an_installed_wheel_is_watched(wheel: Path, tmp_path: Path) -> None:
+    """One byte more in any file of the bundle, byte code excepted, and nothing is unpickled."""
+    pip = run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
+    assert pip.returncode == 0, pip.stderr
+    folder = tmp_path / "tdsp_model_binary/bundle"
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    assert len(files) >= 10
+    for path in files:
+        before = path.read_bytes()
+        path.write_bytes(before + b"\n")
+        done = run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path))
+        assert f"{path.relative_to(folder).as_posix()}" in done.stderr.splitlines()[-1]
+        assert done.stdout == ""
+        path.write_bytes(before)
+    assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path)).stdout == "True 60\n"
+
+
+def test_byte_code_that_was_put_beside_the_loader_is_not_run(wheel: Path, tmp_path: Path) -> None:
+    """The package runs the text whose hash it knows."""
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
+    cache = next((tmp_path / "tdsp_model_binary/bundle/code/tdsp_bundle/__pycache__").glob("*.pyc"))
+    cache.write_bytes(b"not byte code")
+    assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path)).stdout == "True 60\n"
+
+
+def test_a_wheel_is_opened_without_installing_it(wheel: Path, tmp_path: Path) -> None:
+    """Through the same door as a folder, and unpacked once."""
+    folder = find_model(wheel, tmp_path)
+    assert load_model(folder).replay_golden()["identical"]
+    assert find_model(wheel, tmp_path) == folder
+
+
+def test_a_changed_wheel_is_refused(wheel: Path, tmp_path: Path) -> None:
+    """Each file of the bundle with one byte more; the former content is not served from the place of another."""
+    inside = [name for name in zipfile.ZipFile(wheel).namelist() if "/bundle/" in name]
+    assert len(inside) >= 10
+    for name in inside:
+        data = zipfile.ZipFile(wheel).read(name)
+        changed = rebuilt(wheel, tmp_path / "changed.whl", name, data + b"\n")
+        with pytest.raises(BundleError, match="was changed"):
+            open_wheel(changed, tmp_path / "place")
+    assert not list((tmp_path / "place").rglob("bundle.json"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "was changed or cut off"), (b"no zip", "was changed or cut off"), (None, "There is no wheel")],
+)
+def test_what_is_no_wheel_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """Nothing, something else, another package."""
+    if content is not None:
+        (tmp_path / "a.whl").write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        open_wheel(tmp_path / "a.whl", tmp_path / "place")
+
+
+def test_a_wheel_of_another_package_is_named(tmp_path: Path) -> None:
+    """There is no model of ours in it."""
+    with zipfile.ZipFile(tmp_path / "other.whl", "w") as archive:
+        archive.writestr("other/__init__.py", "")
+    with pytest.raises(BundleError, match="holds no model of tdsp"):
+        open_wheel(tmp_path / "other.whl", tmp_path / "place")
+
+
+def test_a_bundle_that_was_changed_makes_no_wheel(wheel: Path, tmp_path: Path) -> None:
+    """What is installed elsewhere was whole when it left."""
+    folder = Path(shutil.copytree(find_model(wheel, tmp_path), tmp_path / "model"))
+    (folder / "schema.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"schema\.json was changed"):
+        build_wheel(folder, tmp_path)
+    assert not list(tmp_path.glob("*.whl"))
+
+
+def test_names_become_packages() -> None:
+    """Blanks, signs and foreign letters do not reach an import statement."""
+    assert [package_name(name) for name in ("flights", "NYC flights-2", "Übung", "…")] == [
+        "tdsp_model_flights",
+        "tdsp_model_nyc_flights_2",
+        "tdsp_model_bung",
+        "tdsp_model_unnamed",
+    ]

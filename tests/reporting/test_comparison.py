@@ -1,0 +1,292 @@
+"""Whether a run is better is told from the same test rows, and never where it is not so."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tdsp.cli.app import call
+from tdsp.core.errors import RunError
+from tdsp.core.project import STAGES
+from tdsp.core.record import Run, read_record
+from tdsp.reporting.comparison.statistics import APART, BETTER, SAME, WORSE, compare_runs, gains_of, previous_run
+from tdsp.reporting.comparison.statistics import Tested as Kept
+from tdsp.reporting.pages import render_comparison, render_index, render_run
+from tdsp.stats.resampling import Estimate
+from tests.reporting.test_notebook_html import PAYLOADS
+from tests.reporting.test_pages import POLICY, Page, hostile
+from tests.support.sample_run import predictions, write_run
+
+OLD, NEW = "flights-20261115T093000Z-41d0", "flights-20261122T140500Z-7c1e"
+WEAKER = Estimate(0.6489, 0.6241, 0.6712, 74, "days")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, a better one a week later, and two that are attacks."""
+    folder = tmp_path_factory.mktemp("outputs")
+    write_run(folder, run_id=OLD, auc=WEAKER, started_at="2026-11-15T09:30:00Z", environment={"python": "3.12.1"})
+    write_run(folder)
+    write_run(folder, run_id="hostile-1", text=hostile, project=PAYLOADS[1], started_at="2026-11-01T09:30:00Z")
+    write_run(folder, run_id="hostile-2", text=hostile, project=PAYLOADS[1], auc=WEAKER)
+    other = Run(folder / "runs" / "hostile-2", STAGES[0])
+    other.update(lambda record: record["parameters"].update({PAYLOADS[0]: {"value": PAYLOADS[2], "stage": STAGES[0]}}))
+    for name in (OLD, NEW, "hostile-1", "hostile-2"):
+        render_run(folder / "runs" / name)
+    render_index(folder)
+    return folder
+
+
+def pair_of(outputs: Path, *names: str):
+    """The one pair of a comparison of two runs."""
+    (pair,) = compare_runs([outputs / "runs" / name for name in names]).pairs
+    return pair
+
+
+def make_pair(tmp_path: Path, **changes):
+    """Two runs of the sample, the second with changes; their folders."""
+    return [write_run(tmp_path, run_id=OLD), write_run(tmp_path, run_id=NEW, **changes)]
+
+
+def kept_test(y: np.ndarray, y_pred: np.ndarray, *, metric: str = "accuracy", groups: bool = False) -> Kept:
+    """A test of a classifier, in groups of ten rows where wanted."""
+    rows = np.arange(len(y))
+    goal = {"target": "y", "task": "binary", "metric": metric, "classes": ["no", "yes"], "positive_class": "yes"}
+    unit, name = (rows // 10, "groups") if groups else (rows, "rows")
+    return Kept(goal, {"kind": "random"}, rows, y, y_pred, unit, name, 200, 1)
+
+
+# the verdict --------------------------------------------------------------------------------------------------------
+def test_a_real_gain_is_found_and_its_reverse_is_a_loss(outputs: Path):
+    """The same difference with the other sign."""
+    gain, loss = pair_of(outputs, OLD, NEW), pair_of(outputs, NEW, OLD)
+    assert (gain.verdict, loss.verdict, gain.rows) == (BETTER, WORSE, 740)
+    assert gain.main.gain.value == pytest.approx(-loss.main.gain.value)
+    assert (gain.main.gain.n, gain.main.gain.resampled) == (74, "days")
+
+
+def test_a_run_and_its_repetition_do_not_differ_at_all(tmp_path: Path):
+    """The difference and its interval are 0, and nothing differs in the making."""
+    pair = compare_runs(make_pair(tmp_path)).pairs[0]
+    gain = pair.main.gain
+    assert (pair.verdict, pair.identical, pair.changes) == (SAME, True, ())
+    assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+def test_paired_interval_is_narrower_than_those_of_the_runs(outputs: Path):
+    """What both models share cancels out."""
+    pair, metric = pair_of(outputs, OLD, NEW), read_record(outputs / "runs" / NEW)["metrics"]["test_score"]
+    assert pair.main.gain.high - pair.main.gain.low < (metric["high"] - metric["low"]) / 2
+
+
+@pytest.mark.parametrize("groups", [False, True])
+@pytest.mark.parametrize("metric", ["roc_auc", "accuracy"])
+def test_equal_models_are_called_better_no_more_often_than_promised(monkeypatch, metric: str, groups: bool):
+    """2.5 % of pairs: 200 pairs of models with the same noise give at most so many as chance allows (5 + 2 sd)."""
+    monkeypatch.setattr("tdsp.reporting.comparison.statistics.metrics_for", lambda _: [])
+    rng = np.random.default_rng(2013)
+    better = 0
+    for _ in range(200):
+        y = (rng.random(150) < 0.4).astype(int)
+        shared = 1.2 * y - 0.6 + rng.normal(0, 1, 150)
+        told = [shared + rng.normal(0, 0.3, 150) + np.repeat(rng.normal(0, 0.3 * groups, 15), 10) for _ in "ab"]
+        a, b = (kept_test(y, 1 / (1 + np.exp(-x)), metric=metric, groups=groups) for x in told)
+        better += gains_of(a, b)[0].word == BETTER
+    assert better <= 9
+
+
+@pytest.mark.parametrize(("differ", "word"), [(5, SAME), (30, BETTER)])
+def test_a_difference_on_a_handful_of_rows_proves_nothing(differ: int, word: str):
+    """Five rows on one side have a chance of 1 in 32; the plain bootstrap would call them better."""
+    y = np.tile([0, 1], 100)
+    wrong = np.where(np.arange(200) < differ, 1 - y, y)
+    assert gains_of(kept_test(y, wrong.astype(float)), kept_test(y, y.astype(float)))[0].word == word
+
+
+def test_too_few_groups_decide_nothing():
+    """Nine patients are fewer than the ten that an interval needs."""
+    y = np.tile([0, 1], 45)
+    gain = gains_of(kept_test(y, 1.0 - y, groups=True), kept_test(y, y.astype(float), groups=True))[0]
+    assert (gain.word, gain.note) == (SAME, "9 groups are too few to decide; 10 are needed")
+
+
+# what cannot be compared --------------------------------------------------------------------------------------------
+def rewrite(folder: Path, name: str, **changes) -> None:
+    """Change a kept JSON file as another run would have written it."""
+    run = Run(folder, STAGES[1])
+    run.write_json(name, run.read_json(name) | changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "why"),
+    [
+        ("split", {"test_sha256": "other"}, "they were tested on other rows, 740 each"),
+        ("goal", {"metric": "log_loss"}, "they were asked for another metric: ROC-AUC and Log loss"),
+        ("goal", {"target": "delay"}, "they have another target: late and delay"),
+    ],
+)
+def test_other_rows_metric_or_target_are_not_compared(tmp_path: Path, name: str, changes: dict, why: str):
+    """The reason is named, and no number."""
+    folders = make_pair(tmp_path)
+    rewrite(folders[1], name, **changes)
+    pair = compare_runs(folders).pairs[0]
+    assert (pair.verdict, pair.why, pair.main) == (APART, why, None)
+
+
+def test_rows_are_compared_even_where_the_hashes_agree(tmp_path: Path):
+    """A truth that differs under the same hash is noticed."""
+    folders = make_pair(tmp_path)
+    table = predictions(0.6789)
+    Run(folders[1], STAGES[2]).write_table("predictions", table.assign(y_true=1 - table["y_true"]))
+    assert compare_runs(folders).pairs[0].why == "they were tested on other rows, 740 each"
+
+
+def test_a_run_without_result_is_not_compared(tmp_path: Path):
+    """A failed run, and one whose predictions were changed afterwards."""
+    first = write_run(tmp_path, run_id=OLD)
+    failed = write_run(tmp_path, run_id="flights-20261116T093000Z-b200", failed_in=STAGES[1])
+    changed = write_run(tmp_path, run_id=NEW)
+    (changed / "data" / "predictions.parquet").write_bytes(b"")
+    pairs = compare_runs([first, failed, changed]).pairs
+    assert [pair.verdict for pair in pairs] == [APART, APART]
+    assert pairs[0].why == "run b200 has no result: it failed"
+    assert "run 7c1e has no test predictions to compare" in pairs[1].why
+
+
+def test_one_run_alone_is_refused(outputs: Path):
+    """There is nothing to compare it with."""
+    with pytest.raises(RunError, match="name the reference first, then another run"):
+        compare_runs([outputs / "runs" / OLD])
+
+
+# what can explain it ------------------------------------------------------------------------------------------------
+def test_the_only_difference_that_reaches_the_model_is_the_cause(outputs: Path):
+    """Another Python, everything else equal."""
+    pair = pair_of(outputs, OLD, NEW)
+    change = next(change for change in pair.changes if change.what == "Python")
+    assert (change.before, change.now) == ("3.12.1", "3.13.1")
+    assert {c.answer for c in pair.changes if c.harmless} <= {"no"}
+    causes = [c for c in pair.changes if not c.harmless]
+    assert change.answer == ("yes" if len(causes) == 1 else "not measured")
+
+
+def test_words_and_afterthoughts_explain_nothing_and_two_causes_stay_unmeasured(tmp_path: Path):
+    """A limit is no cause; of two parameters neither is named the cause."""
+    before, now = write_run(tmp_path, run_id=OLD, auc=WEAKER), write_run(tmp_path, run_id=NEW)
+    values = {"cv_folds": 5, "holdout_share": 0.3, "threshold": 0.6}
+    entries = {name: {"value": value, "stage": STAGES[2]} for name, value in values.items()}
+    Run(now, STAGES[2]).update(lambda record: record["parameters"].update(entries))
+    changes = {c.what: c for c in compare_runs([before, now]).pairs[0].changes}
+    assert {name: changes[name].answer for name in values} == {
+        "cv_folds": "not measured",
+        "holdout_share": "not measured",
+        "threshold": "no",
+    }
+    assert "`--set holdout_share=0.2`" in changes["holdout_share"].why
+
+
+def test_what_gave_the_same_predictions_explains_nothing(tmp_path: Path):
+    """Another input hash and another lock file, and every prediction the same."""
+    folders = make_pair(tmp_path, inputs=[{"name": "flights", "uri": "x", "sha256": "00", "rows": 1, "bytes": 1}])
+    pair = compare_runs(folders).pairs[0]
+    assert {c.answer for c in pair.changes} == {"no"}
+    assert "Input weather" in [c.what for c in pair.changes]
+    assert "versions" in pair.equal
+
+
+# pages --------------------------------------------------------------------------------------------------------------
+def test_cover_says_what_changed_since_the_last_run(outputs: Path):
+    """Three to five rows and a link to the page; nothing on the first run of a project."""
+    cover = outputs / "runs" / NEW / "index.html"
+    rows = re.search(r'<table class="data since">.*?</table>', cover.read_text(), re.S)[0].count('<th scope="row">')
+    text = Page(cover).text
+    assert "Changed since the last run Compared with run 41d0 of 15 Nov 2026" in text
+    assert 1 < rows <= 5
+    assert '"../../compare/41d0-7c1e.html"' in cover.read_text()
+    assert "Changed since" not in Page(outputs / "runs" / OLD / "index.html").text
+
+
+def test_the_last_run_is_the_newest_finished_one_of_the_project(tmp_path: Path):
+    """Failed runs, later ones and those of other projects are passed over."""
+    first = write_run(tmp_path, run_id="flights-20261101T000000Z-0001", started_at="2026-11-01T00:00:00Z")
+    write_run(tmp_path, run_id="flights-20261102T000000Z-0002", started_at="2026-11-02T00:00:00Z", failed_in=STAGES[1])
+    write_run(tmp_path, run_id="wine-20261103T000000Z-0003", started_at="2026-11-03T00:00:00Z", project="wine")
+    now = write_run(tmp_path, run_id="flights-20261104T000000Z-0004", started_at="2026-11-04T00:00:00Z")
+    write_run(tmp_path, run_id="flights-20261105T000000Z-0005", started_at="2026-11-05T00:00:00Z")
+    assert previous_run(now, read_record(now)) == first
+    assert previous_run(first, read_record(first)) is None
+
+
+def test_page_holds_verdict_difference_and_causes_and_every_link_leads_somewhere(outputs: Path):
+    """The same policy as the other pages, no script, the number of the comparison."""
+    path = outputs / "compare" / "41d0-7c1e.html"
+    page, pair = Page(path), pair_of(outputs, OLD, NEW)
+    assert "Better" in page.text and f"+{pair.main.gain.value:.4f}" in page.text
+    assert POLICY in [attributes.get("content") for _, attributes in page.tags]
+    assert "script" not in [tag for tag, _ in page.tags]
+    for href in (a["href"] for tag, a in page.tags if tag == "a" and not a["href"].startswith("#")):
+        assert (path.parent / href).is_file(), href
+
+
+def test_incomparable_runs_get_a_page_that_says_why(tmp_path: Path):
+    """No number, the reason, and what to do."""
+    folders = make_pair(tmp_path)
+    rewrite(folders[1], "split", test_sha256="other")
+    _, (path,) = render_comparison(folders, tmp_path)
+    text = Page(path).text
+    assert "Not comparable Runs 41d0 and 7c1e cannot be set against each other" in text
+    assert "What differs in the result" not in text
+
+
+def test_same_runs_give_the_same_page(outputs: Path):
+    """Seeded resampling: writing it again changes no byte."""
+    before = (outputs / "compare" / "41d0-7c1e.html").read_bytes()
+    render_comparison([outputs / "runs" / OLD, outputs / "runs" / NEW], outputs)
+    assert (outputs / "compare" / "41d0-7c1e.html").read_bytes() == before
+
+
+# the command --------------------------------------------------------------------------------------------------------
+def test_command_prints_the_verdict_and_the_page(outputs: Path, capsys):
+    """Exit code 0 also where the new run is worse: the comparison succeeded."""
+    assert call(["compare", "7c1e", "41d0", "--out", str(outputs)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(rf"{OLD} +worse +ROC-AUC +−0\.\d+ \(−", told)
+    assert "7c1e-41d0.html" in told
+
+
+def test_command_gives_json_of_several_runs_and_code_2_when_one_is_apart(tmp_path: Path, capsys):
+    """The reason goes to stderr, every pair to stdout."""
+    folders = make_pair(tmp_path)
+    other = write_run(tmp_path, run_id="flights-20261123T140500Z-c0de")
+    rewrite(other, "goal", target="delay")
+    names = [folder.name for folder in (*folders, other)]
+    assert call(["compare", *names, "--json", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert [pair["verdict"] for pair in json.loads(said.out)["pairs"]] == [SAME, APART]
+    assert "c0de is not comparable" in said.err and "another target" in said.err
+
+
+def test_command_refuses_one_run(outputs: Path, capsys):
+    """Bad input, one message."""
+    assert call(["compare", "7c1e", "--out", str(outputs)]) == 2
+    assert "One run alone is no comparison" in capsys.readouterr().err
+
+
+# in a browser -------------------------------------------------------------------------------------------------------
+PAGES = ["compare/41d0-7c1e.html", "compare/hostile-1-hostile-2.html", f"runs/{NEW}/index.html"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_accessible_fits_a_phone_and_fetches_nothing(visit, axe, outputs: Path, page: str):
+    """Light and dark, wide and narrow, folds open; hostile names run nothing."""
+    for scheme, width in (("light", 1280), ("dark", 390), ("light", 360)):
+        seen = visit(outputs / page, width=width, scheme=scheme)
+        seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert (seen.overflow, seen.requests, seen.errors) == (0, [], [])
+        assert seen.page.evaluate("document.scripts.length") == 0
+        seen.page.evaluate(axe + ";0")
+        found = seen.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        assert [(v["id"], v["nodes"][0]["target"], v["nodes"][0].get("failureSummary")) for v in found] == []

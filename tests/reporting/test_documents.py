@@ -1,0 +1,281 @@
+"""documents: thirteen of them, filled only from the run and the charter, with what is missing by name."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdsp.config.charter import Charter, read_charter
+from tdsp.core.project import STAGES
+from tdsp.core.record import Headline, Run, create_run, new_record
+from tdsp.reporting.documents.catalog import DOCUMENTS
+from tdsp.reporting.documents.fields import (
+    Answer,
+    Evidence,
+    both,
+    computed,
+    decided,
+    each,
+    evidence_hash,
+    measured,
+    only_if,
+    rule,
+    stated,
+)
+from tdsp.reporting.documents.render import write_documents
+from tdsp.reporting.pages import documents_of
+from tdsp.stats.gates import Gate
+from tdsp.stats.resampling import Estimate
+
+CHARTER = """
+business: {client: The winery, problem: "<what goes wrong>"}
+people:
+- {role: project lead, team: Cellar}
+sources:
+  samples: {owner: The lab, licence: CC BY 4.0}
+columns:
+  ash: {meaning: Ash content, unit: g/l, known_at_prediction: yes}
+benefit: {company: {not_applicable: a sample}}
+next_steps:
+- {step: Score the next vintage, owner: Cellar}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A finished run of two columns whose names and values are not kind."""
+    create_run(tmp_path / "wine-1", new_record("wine-1", "wine", fixed=True))
+    for stage in STAGES:
+        run = Run(tmp_path / "wine-1", stage)
+        run.begin()
+        if stage == STAGES[1]:
+            run.note(table_sha256="ab" * 32, table_rows=178, train_rows=142)
+            run.update(
+                lambda r: r.update(
+                    inputs=[{"name": "samples", "uri": "sklearn:wine", "sha256": "cd" * 32, "rows": 178}]
+                )
+            )
+            run.write_json(
+                "schema", {"columns": [{"name": "ash", "type": "float"}, {"name": "<b>|x", "type": "float"}]}
+            )
+            run.write_json("split", {"kind": "random"})
+            path = run.path("artifacts", "columns.csv")
+            path.write_text("column,missing\nash,0.25\n<b>|x,0\n")
+            run.add_artifact(path, kind="table")
+        if stage == STAGES[2]:
+            run.add_metric("test_score", Estimate(0.91234, 0.88, 0.94, 36, "rows"), label="Accuracy")
+            run.add_gate(Gate("Accuracy", ">=", 0.91234, 0.88, 0.94, 0.8))
+        run.finish(Headline("Proceed" if stage == STAGES[1] else "Met", "ok", "It is."), verdict="accepted")
+    return run
+
+
+@pytest.fixture
+def charter(tmp_path: Path) -> Charter:
+    """A charter with some answers."""
+    (tmp_path / "wine.charter.yaml").write_text(CHARTER)
+    return read_charter(tmp_path / "wine.charter.yaml")
+
+
+def evidence(run: Run, charter: Charter | None = None) -> Evidence:
+    """The evidence of a run."""
+    return Evidence(run.record, run.folder, charter or Charter())
+
+
+def read(run: Run, name: str) -> dict[str, Any]:
+    """A document's JSON, its fields by label."""
+    document = json.loads((run.folder / f"artifacts/documents/{name}.json").read_text())
+    return {field["name"]: field for section in document["sections"] for field in section["fields"]}
+
+
+# one field ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_that_is_added_later_is_picked_up_by_its_name(run):
+    """A getter by name finds a new fact, metric or table without a change."""
+    get = measured("drift", why="not compared")
+    assert get(evidence(run)) == Answer("unmeasured", why="not compared")
+    run.note(drift_columns=["ash"])
+    run.add_metric("drift_psi", 0.1, label="Drift")
+    assert set(get(evidence(run)).values) == {"facts.drift_columns", "metrics.drift_psi"}
+
+
+def test_what_a_person_states_may_not_apply(run, charter):
+    """A reason makes a field not applicable; a placeholder leaves it missing."""
+    e = evidence(run, charter)
+    assert stated("business.client")(e).values == {"charter.business.client": "The winery"}
+    assert stated("business.problem")(e).status == "missing"
+    assert stated("benefit.company")(e) == Answer("not applicable", why="a sample")
+
+
+def test_a_field_of_every_column_names_the_columns_that_lack_it(run, charter):
+    """One column without a meaning is enough, and it is named."""
+    answer = each("columns", "meaning", lambda e: e.columns)(evidence(run, charter))
+    assert answer.status == "missing"
+    assert answer.values == {"charter.columns.ash.meaning": "Ash content"}
+    assert "columns.<b>|x.meaning" in answer.why
+
+
+def test_two_answers_are_as_complete_as_the_worse_one(run):
+    """Half an answer is not filled, and what is there is shown."""
+    answer = both(computed("facts.table_rows"), stated("goal.aim"))(evidence(run))
+    assert (answer.status, answer.values) == ("missing", {"facts.table_rows": 178})
+
+
+def test_a_condition_excuses_what_is_absent_and_hides_nothing(run):
+    """Not applicable only where nothing was found."""
+    never = {"applies": lambda _: False, "why_not": "no time"}
+    assert only_if(**never, getter=computed("facts.span"))(evidence(run)).status == "not applicable"
+    assert only_if(**never, getter=computed("facts.table_rows"))(evidence(run)).status == "filled"
+
+
+@pytest.mark.parametrize(("said", "status"), [("", "filled"), ("ash", "missing"), (None, "unmeasured")])
+def test_a_rule_that_nobody_can_judge_is_not_passed(run, said, status):
+    """Holding, broken and unknown are three answers."""
+    assert rule(lambda _: said)(evidence(run)).status == status
+
+
+# decisions ----------------------------------------------------------------------------------------------------------
+
+
+def signed(tmp_path: Path, *, decision: str = "proceed", evidence: str = "0" * 12) -> Charter:
+    """A charter with a signed checkpoint."""
+    path = tmp_path / "signed.charter.yaml"
+    path.write_text(f"decisions:\n  data: {{decision: {decision}, by: Cellar, on: 2026-11-30, evidence: {evidence}}}\n")
+    return read_charter(path)
+
+
+def decision_fields(run: Run, charter: Charter) -> dict[str, str]:
+    """State of each field of the first checkpoint."""
+    e = evidence(run, charter)
+    return {label: get(e).status for label, get in decided("data", STAGES[:2]).items()}
+
+
+def test_a_decision_on_this_evidence_is_complete(run, tmp_path):
+    """Decision, decider, date and the right hash; no reason is needed to follow the recommendation."""
+    now = evidence_hash(evidence(run), STAGES[:2])
+    states = decision_fields(run, signed(tmp_path, evidence=now))
+    assert states.pop("Reason") == "not applicable"
+    assert set(states.values()) == {"filled"}
+
+
+def test_a_decision_on_other_evidence_is_stale(run, tmp_path):
+    """Other data than those signed on make the decision missing again."""
+    charter = signed(tmp_path, evidence=evidence_hash(evidence(run), STAGES[:2]))
+    run.note(table_sha256="ef" * 32)
+    answer = decided("data", STAGES[:2])["Decision"](evidence(run, charter))
+    assert answer.status == "missing"
+    assert answer.why.startswith("stale: taken on evidence")
+
+
+def test_a_decision_against_the_recommendation_needs_a_reason(run, tmp_path):
+    """Who overrides the run says why."""
+    now = evidence_hash(evidence(run), STAGES[:2])
+    assert decision_fields(run, signed(tmp_path, decision="stop", evidence=now))["Reason"] == "missing"
+
+
+def test_evidence_is_the_same_in_a_repeated_run(run):
+    """Neither the time nor the id of a run is part of what was signed; an answer of a gate is."""
+    before = evidence_hash(evidence(run), STAGES[:3])
+    run.update(lambda record: record.update(run_id="wine-2", started_at="2027-01-01T00:00:00Z"))
+    assert evidence_hash(evidence(run), STAGES[:3]) == before
+    run.update(lambda record: record["gates"][0].update(answer="no-go"))
+    assert evidence_hash(evidence(run), STAGES[:3]) != before
+
+
+# all of them --------------------------------------------------------------------------------------------------------
+
+
+def test_thirteen_documents_are_written_with_their_completeness(run, charter):
+    """Markdown and JSON of each, entered in the record, in the form the cover shows."""
+    write_documents(run, charter)
+    rows = documents_of(run.record)["all"]
+    assert [Path(row["path"]).name[:2] for row in rows] == [f"{n:02d}" for n in range(1, 14)]
+    assert all((run.folder / row["path"]).with_suffix(".md").is_file() for row in rows)
+    kinds = [a["kind"] for a in run.record["artifacts"]]
+    assert kinds.count("document") == 28  # and the datasheet
+    assert all(row["filled"] < row["fields"] for row in rows if "charter" in row["path"])
+
+
+def test_the_datasheet_asks_what_only_people_know_and_computes_the_rest(run, charter):
+    """Seven sections beside the thirteen documents; the cover leads to it and says how much is filled."""
+    write_documents(run, charter)
+    fields, about = read(run, "datasheet"), run.record["facts"]["datasheet"]["value"]
+    assert (fields["Rows and columns"]["status"], fields["One row"]["status"]) == ("filled", "missing")
+    assert len(json.loads((run.folder / "artifacts/documents/datasheet.json").read_text())["sections"]) == 7
+    beside = documents_of(run.record)["beside"]
+    assert [row["note"] for row in beside if row["title"] == "Datasheet"] == [
+        f", {about['filled']} of {about['fields']} fields"
+    ]
+
+
+def test_writing_again_changes_nothing(run, charter):
+    """The documents do not feed on themselves."""
+    first = write_documents(run, charter)
+    texts = {p.name: p.read_bytes() for p in (run.folder / "artifacts/documents").iterdir()}
+    assert write_documents(run, charter) == first
+    assert {p.name: p.read_bytes() for p in (run.folder / "artifacts/documents").iterdir()} == texts
+
+
+def test_missing_and_unmeasured_fields_are_told_apart_by_name(run, charter):
+    """Who reads the cover knows what a person has to say and what the run did not measure."""
+    rows = {row["name"]: row for row in write_documents(run, charter)}
+    assert "Problem" in rows["01_charter"]["missing"]
+    assert "Client" not in rows["01_charter"]["missing"]
+    assert "Learning curve (not measured)" in rows["06_data_checkpoint"]["missing"]
+
+
+def test_no_document_of_a_run_without_a_charter_is_filled_in_for_people(run):
+    """Without a charter every stated field is missing, and everything computed is there all the same."""
+    write_documents(run, Charter())
+    values = [v for d in DOCUMENTS for f in read(run, d.name).values() for v in f["values"]]
+    assert not [key for key in values if key.startswith("charter.")]
+    assert read(run, "08_model_report")["Rows"]["status"] == "filled"
+
+
+def test_every_number_in_a_document_is_kept_under_a_key(run, charter):
+    """Numbers of the Markdown are found in the JSON's values, rounded or inside a text."""
+    write_documents(run, charter)
+    for document in DOCUMENTS:
+        text = (run.folder / f"artifacts/documents/{document.name}.md").read_text().split("\n## ", 1)[1]
+        values = json.dumps([f["values"] for f in read(run, document.name).values()])
+        numbers = [float(x) for x in re.findall(r"(?<![\w.])-?\d+\.?\d*(?:e-?\d+)?", values)]
+        for shown in re.findall(
+            r"(?<![\w.\-/,])\d[\d,]*\.?\d*", re.sub(r"`[^`]*`|\*\*.*?\*\*|95 % interval", "", text)
+        ):
+            digits = len(shown.partition(".")[2])
+            found = any(round(abs(x), digits) == float(shown.replace(",", "")) for x in numbers)
+            assert found or shown in values, (document.name, shown)
+
+
+def test_markup_in_names_stays_text(run, charter):
+    """A column name cannot open a tag or a cell of a table."""
+    write_documents(run, charter)
+    for path in (run.folder / "artifacts/documents").glob("*.md"):
+        assert "<b>" not in path.read_text()
+    assert "&lt;b&gt;\\|x" in (run.folder / "artifacts/documents/03_data_dictionary.md").read_text()
+
+
+def test_a_register_is_complete_when_it_lists_exactly_what_was_opened(run, charter):
+    """Files opened and files registered are compared in both directions."""
+    write_documents(run, charter)
+    label = "Every file that was opened is registered, and the other way round"
+    assert read(run, "02_data_sources")[label]["status"] == "filled"
+    run.update(lambda record: record["inputs"][0].update(name="other"))
+    write_documents(run, charter)
+    assert read(run, "02_data_sources")[label]["why"] == "not in the charter: other; not opened by the run: samples"
+
+
+def test_a_password_in_an_address_is_noticed(run, charter):
+    """The register names the source whose address holds a secret."""
+    run.update(lambda record: record["inputs"][0].update(uri="postgresql://me:hunter2@host/db"))
+    write_documents(run, charter)
+    assert read(run, "02_data_sources")["No address holds a password"]["status"] == "missing"
+
+
+def test_a_next_step_without_a_date_is_open(run, charter):
+    """Each next step needs an owner and a date."""
+    write_documents(run, charter)
+    field = read(run, "13_exit_report")["Every next step has an owner and a date"]
+    assert (field["status"], field["why"]) == ("missing", "no owner or date: Score the next vintage")

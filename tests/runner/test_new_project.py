@@ -1,0 +1,106 @@
+"""draft: a parameter file for anybody's table, with the reason of every guess."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdsp.config.parameters import load_parameters, read_schema, read_values
+from tdsp.core.errors import DataError, ParameterError
+from tdsp.core.project import find_root
+from tdsp.data.guesses import guess_settings
+from tdsp.runner.new_project import as_comment, as_yaml, draft_parameters, project_name, write_draft
+
+CUSTOMERS = {"customer": range(60), "age": [20, 30, 40] * 20, "churned": ["yes", "no", "no"] * 20}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A stranger's file in an empty folder."""
+    path = tmp_path / "my customers.csv"
+    pd.DataFrame(CUSTOMERS).to_csv(path, index=False)
+    return path
+
+
+def test_init_writes_a_file_that_a_run_takes(table):
+    """The strict reader accepts what was written; the notebooks lie beside it."""
+    draft = write_draft(str(table), "churned", root=table.parent)
+    values = load_parameters(draft.parameters, root=table.parent).values
+    assert (values["target"], values["positive_class"], values["task"]) == ("churned", "yes", "binary")
+    assert values["sources"] == {"table": "my customers.csv"}
+    assert len(list((table.parent / "notebooks").glob("[1-5]_*.ipynb"))) == 5
+
+
+def test_every_guess_stands_with_its_reason(table):
+    """Nobody has to ask why."""
+    text = write_draft(str(table), "churned", root=table.parent).parameters.read_text()
+    for line in text.splitlines():
+        if line.startswith(("task", "positive_class", "metric", "split", "drop", "time_column")):
+            assert len(line.partition("  # ")[2]) > 8, line
+
+
+def test_nothing_that_exists_is_overwritten(table):
+    """A second init leaves the file that somebody may have edited."""
+    write_draft(str(table), "churned", root=table.parent)
+    with pytest.raises(ParameterError, match="exists and is left as it is"):
+        write_draft(str(table), "churned", root=table.parent)
+    assert write_draft(str(table), "churned", root=table.parent, name="second").parameters.name == "second.yaml"
+
+
+def test_a_misspelt_target_names_the_closest_and_writes_nothing(table):
+    """The error comes before any file."""
+    with pytest.raises(DataError, match=r"no column 'churn' .*Did you mean 'churned'\?"):
+        write_draft(str(table), "churn", root=table.parent)
+    assert not (table.parent / "parameters").exists()
+
+
+def test_a_name_cannot_leave_the_folder(table):
+    """The project's name becomes a file."""
+    with pytest.raises(ParameterError, match="cannot name a file"):
+        write_draft(str(table), "churned", root=table.parent, name="../elsewhere")
+
+
+@given(st.text(min_size=1), st.lists(st.text(), max_size=3))
+def test_hostile_names_are_read_back_as_they_were(tmp_path_factory, target, drop):
+    """Quotes, line breaks, emoji and comment signs in names survive the file."""
+    path = tmp_path_factory.mktemp("d") / "x.yaml"
+    text = f"target: {as_yaml(target)}  # {as_comment(target)}\ndrop: {as_yaml(drop)}\n"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    values, faults = read_values(path, read_schema(find_root() / "notebooks"))
+    assert faults == [] and (values["target"][0], values["drop"][0]) == (target, drop)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("data/countries of the world.csv", "countries_of_the_world"),
+        ("taxi-data.csv.gz", "taxi_data"),
+        ("https://host/x/Sales 2024.parquet?token=1", "sales_2024"),
+        ("…", "project"),
+    ],
+)
+def test_a_project_is_named_after_its_file(data, name):
+    """A name that every file system takes."""
+    assert project_name(data) == name
+
+
+def test_the_draft_names_what_only_people_know():
+    """Question, decision, date and limit are asked for, not invented."""
+    text = draft_parameters("c", "c.csv", "churned", guess_settings(pd.DataFrame(CUSTOMERS), "churned"))
+    for line in ('question: ""', 'decision: ""', 'due: ""', "threshold: 0"):
+        assert f"\n{line}" in text
+
+
+def test_init_writes_a_contract_that_its_own_table_keeps(table):
+    """The next load is held against it; a broken delivery is refused before anything is trained."""
+    from tdsp.runner.preflight import check_plan, plan_run
+
+    draft = write_draft(str(table), "churned", root=table.parent)
+    assert check_plan(plan_run(draft.parameters)) is not None
+    pd.DataFrame(CUSTOMERS | {"churned": ["yes", "no", "maybe"] * 20}).to_csv(table, index=False)
+    with pytest.raises(
+        DataError, match=r"break my_customers.contract.yaml in 1 place; nothing was trained:\n  churned"
+    ):
+        check_plan(plan_run(draft.parameters))

@@ -1,0 +1,128 @@
+"""Acceptance through the served door: what a service answers is what is judged, and nobody signs for anybody."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tdsp.config.charter import Charter, read_charter
+from tdsp.core.errors import BundleError
+from tdsp.core.record import Run, create_run, new_record
+from tdsp.data.target import Target
+from tdsp.evaluation.slices import Condition
+from tdsp.packaging.bundle import load_model
+from tdsp.stages.customer_acceptance import (
+    Asked,
+    Door,
+    accept_limits,
+    as_json,
+    ask_service,
+    checklist,
+    kept_slices,
+    service_gate,
+    signature,
+)
+from tdsp.stats.resampling import make_units
+from tests.packaging.test_bundle import write
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    """A model with every kind of column and gaps in each, and its rows."""
+    return write(tmp_path_factory.mktemp("served") / "model", "binary", "lightgbm")
+
+
+def test_every_row_comes_back_over_http_as_the_package_predicts_it(bundle: tuple[Path, pd.DataFrame]) -> None:
+    """Gaps, times, truths and signs of markup included, in several requests."""
+    folder, frame = bundle
+    model = load_model(folder)
+    asked = ask_service(folder, frame, model.schema, at_once=100)
+    assert asked.rows == len(frame) > 500
+    gate = service_gate(asked, model.predict(frame))
+    assert gate.answer == "go", gate
+    assert asked.predictions.index.equals(frame.index)
+    assert 0 < asked.one_row_ms < 5000
+
+
+def test_a_service_that_answers_otherwise_is_no_go(bundle: tuple[Path, pd.DataFrame]) -> None:
+    """The rows of another model, or too few of them."""
+    folder, frame = bundle
+    model = load_model(folder)
+    asked = ask_service(folder, frame.head(50), model.schema)
+    assert service_gate(asked, model.predict(frame.head(50)) + 1e-4).answer == "no-go"
+    assert service_gate(asked, model.predict(frame)).answer == "insufficient evidence"
+
+
+def test_rows_that_the_service_refuses_end_the_stage(bundle: tuple[Path, pd.DataFrame]) -> None:
+    """With the service's own message."""
+    folder, frame = bundle
+    schema = load_model(folder).schema
+    odd = frame.head(3).assign(ward=pd.Series([1, 2, 3], dtype=object))
+    with pytest.raises(BundleError, match=r"refused rows of the test part \(4\d\d\).*ward"):
+        ask_service(folder, odd, schema)
+
+
+def test_a_service_that_cannot_start_says_why(bundle: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    """A changed bundle is refused at the door too."""
+    folder = Path(shutil.copytree(bundle[0], tmp_path / "model"))
+    (folder / "golden.parquet").write_bytes(b"changed")
+    with pytest.raises(BundleError, match=r"did not start: error: .*golden\.parquet was changed"):
+        ask_service(folder, bundle[1], {"columns": []})
+
+
+def test_slices_come_back_from_the_record_as_they_were(tmp_path: Path) -> None:
+    """JSON has no infinity, conditions have."""
+    run = create_run(tmp_path / "run", new_record("a-1", "a", fixed=True))
+    assert kept_slices(Run(run.folder, "5_customer_acceptance")) == []
+    parts = [(Condition("hour", low=5.0), Condition("carrier", level="UA")), (Condition("wind", missing=True),)]
+    Run(run.folder, "3_modeling").write_json("weak_slices", parts)
+    assert kept_slices(Run(run.folder, "5_customer_acceptance")) == parts
+
+
+def test_stated_limits_are_judged_by_what_the_service_answered(tmp_path: Path) -> None:
+    """One group is told the opposite of the truth, and a row takes longer than allowed; unstated, neither is judged."""
+    run = Run(create_run(tmp_path / "run", new_record("a-1", "a", fixed=True)).folder, "5_customer_acceptance")
+    run.note(decision_threshold=0.5)
+    rng = np.random.default_rng(0)
+    y, group = rng.integers(0, 2, 600), np.repeat(["w", "m"], 300)
+    told = np.where(group == "w", y, 1 - y).astype(float)
+    outcome = Target("y", "binary", ("no", "yes"), "yes", 600, 0, "")
+    door = Door(pd.DataFrame({"group": group}), outcome, y, told, make_units(600))
+    asked = Asked(pd.DataFrame({"probability": told}), 600, 1.0, 30.0)
+    stated = {"max_latency_ms": 20.0, "sensitive": ["group"], "costs": {}, "max_unfairness": 0.1, "random_state": 0}
+    accept_limits(run, SimpleNamespace(**stated), asked, door)
+    assert {gate["name"]: gate["answer"] for gate in run.record["gates"]} == {
+        "Time for one row as served": "no-go",
+        "Proven difference between groups, as served": "no-go",
+    }
+    silent = accept_limits(run, SimpleNamespace(**stated | {"max_latency_ms": 0.0, "sensitive": []}), asked, door)
+    assert list(silent) == ["note"]
+
+
+def test_nobody_is_named_who_was_not_stated(tmp_path: Path) -> None:
+    """Without a charter the decision is open; with one, its names are shown and the rest stays open."""
+    run = create_run(tmp_path / "run", new_record("a-1", "a", fixed=True))
+    empty = signature(run, Charter()).set_index("field")["answer"]
+    assert empty["Decided by"].startswith("open: state decisions.acceptance.by")
+    flights = read_charter(ROOT / "parameters/flights.charter.yaml")
+    asked_of = type("", (), {"start_seconds": 1.0, "rows": 5})()
+    items = checklist(run, flights, asked_of).set_index("item")
+    assert items.loc["Somebody answers for it", "evidence"] == "tdsp maintainers"
+    assert items.loc["The package is there, known by its hash", "answer"] == "open"
+    assert checklist(run, Charter(), asked_of).set_index("item").loc["Somebody operates it", "answer"] == "open"
+
+
+def test_numbers_and_gaps_travel_without_loss() -> None:
+    """What JSON writes, it reads again bit for bit."""
+    import json
+
+    values = np.random.default_rng(0).normal(size=100) * 1e-7
+    frame = pd.DataFrame({"x": [*values, np.nan]})
+    sent = json.loads(json.dumps(as_json(frame, {"columns": [{"name": "x", "type": "float"}]})))
+    back = [row[0] for row in sent["dataframe_split"]["data"]]
+    assert back == [*values.tolist(), None]
