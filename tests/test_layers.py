@@ -1,6 +1,7 @@
 """Imports point downward between layers, siblings do not know one another, and `import tdsp` is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -163,6 +164,13 @@ def test_every_room_is_a_folder_with_its_purpose():
         tree = ast.parse(init.read_text())
         assert len(tree.body) == 1, f"{init} holds more than its docstring"
         assert ast.get_docstring(tree)
+
+
+def test_the_map_in_contributing_shows_the_rooms_by_floor():
+    """The picture names every room, on the floor that the code has it on."""
+    picture = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("```")[1]
+    floors = [set(re.findall(r"(?m)(?:^ |  )([a-z]+) {2,}", floor)) & set(FLOOR) for floor in re.split("─+", picture)]
+    assert floors == [set(rooms) for rooms in reversed(FLOORS)]
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():

@@ -1,8 +1,8 @@
-"""The command `tdsp`: each verb parses, calls one function, prints its result and says what to do next.
+"""The command `tdsp`: each verb parses, calls one function, prints its result and says what to do next."""
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running,
-2 bad input, 3 rejected or insufficient evidence, 130 interrupted.
-"""
+# Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running,
+# 2 bad input, 3 rejected or insufficient evidence, 130 interrupted.
+
 
 import os
 import shlex

@@ -1,8 +1,8 @@
-"""Runs many parameter files, or one with many values, in a few processes; a member that fails does not stop the others.
+"""Many parameter files, or one with many values, in a few processes; a run that fails does not stop the others."""
 
-Each worker is a process of its own that runs one member after another and tells of it in JSON lines. Members need no
-common state: every run has its own folder, and what they share in the lake is written whole or not at all.
-"""
+# Each worker is a process of its own that runs one member after another and reports it in JSON lines. Members need no
+# common state: every run has its own folder, and what they share in the lake is written whole or not at all.
+
 
 import itertools
 import json

@@ -1,8 +1,8 @@
-"""Runs the five stage notebooks of one parameter file, and keeps the record truthful whatever happens.
+"""Runs the five stage notebooks of one parameter file, and keeps the record true whatever happens."""
 
-Everything a user can get wrong is looked for before a run folder exists. From then on each end (accepted, rejected, an
-error in a cell, a dead kernel, a cell past its limit, Ctrl-C) is written into run.json before the caller hears of it.
-"""
+# Everything a user can get wrong is found before a run folder exists. From then on each end (accepted, rejected, an error
+# in a cell, a dead kernel, a cell past its limit, Ctrl-C) is in run.json before the caller gets it.
+
 
 import logging
 import re

@@ -1,10 +1,10 @@
-"""The service behind `tdsp serve`: MLflow's protocol, a form for people, health, metrics, reload without a pause.
+"""The service behind `tdsp serve`: MLflow's protocol, a form for people, health, metrics, reload without a pause."""
 
-GET  /             a form that asks the model       POST /invocations  rows as JSON or CSV, MLflow's formats
-GET  /health       the process answers              GET  /ready        a model is loaded; which one
-GET  /metrics      for Prometheus                   GET  /example      a body that can be sent as it is
-GET  /openapi.json all of this, with an example of the model's schema
-"""
+# GET  /             a form that asks the model       POST /invocations  rows as JSON or CSV, MLflow's formats
+# GET  /health       the process answers              GET  /ready        a model is loaded; which one
+# GET  /metrics      for Prometheus                   GET  /example      a body that can be sent as it is
+# GET  /openapi.json all of this, with an example of the model's schema
+
 
 import asyncio
 import contextlib

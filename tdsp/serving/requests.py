@@ -1,8 +1,8 @@
-"""What a request to the service holds: rows for the model, or one message for each part that does not fit.
+"""The body of a request as rows for the model, or one message for each cell that does not fit."""
 
-The formats are those of MLflow's `/invocations`. Cells that are plainly what the schema wants become tensors at once;
-all else goes through the loader's own check, so that its judgement and its words are those of batch and training.
-"""
+# The formats are those of MLflow's `/invocations`. Cells that are plainly what the schema wants become tensors at once;
+# all else goes through the loader's own check, so that its judgment and its words are those of batch and training.
+
 
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
