@@ -36,7 +36,8 @@ from ..evaluation.decisions import settled_decision
 from ..evaluation.fairness import fairness_gate, fairness_table
 from ..evaluation.slices import Condition, Slice, judge_slices, slice_gate, slices_table
 from ..packaging.loader import as_features, prediction_columns
-from ..reporting.documents.fields import FILLED, Evidence, decided
+from ..reporting.documents.catalog import SignedDecision
+from ..reporting.documents.fields import FILLED, Evidence
 from ..reporting.show import as_table
 from .context import STATES, _open_gates, read_split
 from .modeling import goal_gate
@@ -245,10 +246,10 @@ def checklist(run: Run, charter: Charter, asked: Asked) -> pd.DataFrame:
 def signature(run: Run, charter: Charter) -> pd.DataFrame:
     """The acceptance as it was signed: recommendation, evidence, decision, name, day; what is not there is open."""
     evidence = Evidence(run.record, run.folder, charter)
-    answers = {label: getter(evidence) for label, getter in decided("acceptance", STAGES).items()}
+    contents = SignedDecision("acceptance", STAGES[-1]).read(evidence)
     told = [
         (k, ", ".join(map(str, a.values.values())) if a.status == FILLED else f"open: {a.why}")
-        for k, a in answers.items()
+        for k, a in contents.items()
     ]
     return pd.DataFrame([{"field": label, "answer": text} for label, text in told])
 

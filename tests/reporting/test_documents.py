@@ -10,19 +10,15 @@ import pytest
 from tdsp.config.charter import Charter, read_charter
 from tdsp.core.project import STAGES
 from tdsp.core.record import Headline, Run, create_run, new_record
-from tdsp.reporting.documents.catalog import DOCUMENTS
+from tdsp.reporting.documents.catalog import SignedDecision, Source, judged, read_catalog
 from tdsp.reporting.documents.fields import (
-    Answer,
     Evidence,
-    both,
-    computed,
-    decided,
-    each,
+    FieldContent,
+    all_of,
     evidence_hash,
-    measured,
-    only_if,
-    rule,
-    stated,
+    for_each,
+    from_charter,
+    from_record,
 )
 from tdsp.reporting.documents.render import write_documents
 from tdsp.reporting.pages import documents_of
@@ -73,7 +69,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def charter(tmp_path: Path) -> Charter:
-    """A charter with some answers."""
+    """A charter with some statements."""
     (tmp_path / "wine.charter.yaml").write_text(CHARTER)
     return read_charter(tmp_path / "wine.charter.yaml")
 
@@ -92,48 +88,60 @@ def read(run: Run, name: str) -> dict[str, Any]:
 # one field ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_result_that_is_added_later_is_picked_up_by_its_name(run):
-    """A getter by name finds a new fact, metric or table without a change."""
-    get = measured("drift", why="not compared")
-    assert get(evidence(run)) == Answer("unmeasured", why="not compared")
-    run.note(drift_columns=["ash"])
-    run.add_metric("drift_psi", 0.1, label="Drift")
-    assert set(get(evidence(run)).values) == {"facts.drift_columns", "metrics.drift_psi"}
+def test_a_field_is_filled_by_exact_names_only(run):
+    """A table whose name merely contains a word of the field says nothing about it."""
+    run.write_json("drift_of_something_else", {"rows": 3})
+    run.note(joins_planned=4)
+    keys = read_catalog().documents[2].sections["Relations"][0]
+    assert from_record(evidence(run), ["artifacts/drift.json"], "not compared").status == "unmeasured"
+    assert (keys.label, keys.read(evidence(run)).status) == ("Keys between tables", "not applicable")
+    run.note(joins=[{"name": "lab", "key is unique": True}])
+    assert keys.read(evidence(run)).status == "filled"
 
 
-def test_what_a_person_states_may_not_apply(run, charter):
+def test_stars_take_members_of_a_collection_and_no_part_of_a_name():
+    """No address of the catalog has a star beside other letters."""
+    catalog = read_catalog()
+    sections = [part for d in (*catalog.documents, catalog.datasheet) for part in d.sections.values()]
+    fields = [field for part in sections if isinstance(part, tuple) for field in part]
+    addresses = [a for field in (*fields, *catalog.model_card) for source in field.sources for a in source.record]
+    assert len(addresses) > 100
+    assert [a for a in addresses if re.search(r"[^.]\*|\*[^.]", a)] == []
+
+
+def test_a_statement_may_be_not_applicable(run, charter):
     """A reason makes a field not applicable; a placeholder leaves it missing."""
     e = evidence(run, charter)
-    assert stated("business.client")(e).values == {"charter.business.client": "The winery"}
-    assert stated("business.problem")(e).status == "missing"
-    assert stated("benefit.company")(e) == Answer("not applicable", why="a sample")
+    assert from_charter(e, "business.client").values == {"charter.business.client": "The winery"}
+    assert from_charter(e, "business.problem").status == "missing"
+    assert from_charter(e, "benefit.company") == FieldContent("not applicable", why="a sample")
 
 
 def test_a_field_of_every_column_names_the_columns_that_lack_it(run, charter):
     """One column without a meaning is enough, and it is named."""
-    answer = each("columns", "meaning", lambda e: e.columns)(evidence(run, charter))
-    assert answer.status == "missing"
-    assert answer.values == {"charter.columns.ash.meaning": "Ash content"}
-    assert "columns.<b>|x.meaning" in answer.why
+    content = for_each(evidence(run, charter), "columns.meaning", ["ash", "<b>|x"])
+    assert content.status == "missing"
+    assert content.values == {"charter.columns.ash.meaning": "Ash content"}
+    assert "columns.<b>|x.meaning" in content.why
 
 
-def test_two_answers_are_as_complete_as_the_worse_one(run):
-    """Half an answer is not filled, and what is there is shown."""
-    answer = both(computed("facts.table_rows"), stated("goal.aim"))(evidence(run))
-    assert (answer.status, answer.values) == ("missing", {"facts.table_rows": 178})
+def test_several_sources_are_as_complete_as_the_least_complete(run):
+    """A field with one of two sources is not filled, and what was found is shown."""
+    e = evidence(run)
+    content = all_of([from_record(e, ["facts.table_rows"]), from_charter(e, "goal.aim")])
+    assert (content.status, content.values) == ("missing", {"facts.table_rows": 178})
 
 
 def test_a_condition_excuses_what_is_absent_and_hides_nothing(run):
     """Not applicable only where nothing was found."""
-    never = {"applies": lambda _: False, "why_not": "no time"}
-    assert only_if(**never, getter=computed("facts.span"))(evidence(run)).status == "not applicable"
-    assert only_if(**never, getter=computed("facts.table_rows"))(evidence(run)).status == "filled"
+    assert Source(record=("facts.span",), only_if="split_by_time").read(evidence(run)).status == "not applicable"
+    assert Source(record=("facts.table_rows",), only_if="split_by_time").read(evidence(run)).status == "filled"
 
 
-@pytest.mark.parametrize(("said", "status"), [("", "filled"), ("ash", "missing"), (None, "unmeasured")])
-def test_a_rule_that_nobody_can_judge_is_not_passed(run, said, status):
-    """Holding, broken and unknown are three answers."""
-    assert rule(lambda _: said)(evidence(run)).status == status
+@pytest.mark.parametrize(("problem", "status"), [("", "filled"), ("ash", "missing"), (None, "unmeasured")])
+def test_a_rule_that_cannot_be_judged_is_not_passed(problem, status):
+    """Holding, broken and unknown are three states."""
+    assert judged(problem).status == status
 
 
 # decisions ----------------------------------------------------------------------------------------------------------
@@ -148,8 +156,8 @@ def signed(tmp_path: Path, *, decision: str = "proceed", evidence: str = "0" * 1
 
 def decision_fields(run: Run, charter: Charter) -> dict[str, str]:
     """State of each field of the first checkpoint."""
-    e = evidence(run, charter)
-    return {label: get(e).status for label, get in decided("data", STAGES[:2]).items()}
+    contents = SignedDecision("data", STAGES[1]).read(evidence(run, charter))
+    return {label: content.status for label, content in contents.items()}
 
 
 def test_a_decision_on_this_evidence_is_complete(run, tmp_path):
@@ -164,9 +172,9 @@ def test_a_decision_on_other_evidence_is_stale(run, tmp_path):
     """Other data than those signed on make the decision missing again."""
     charter = signed(tmp_path, evidence=evidence_hash(evidence(run), STAGES[:2]))
     run.note(table_sha256="ef" * 32)
-    answer = decided("data", STAGES[:2])["Decision"](evidence(run, charter))
-    assert answer.status == "missing"
-    assert answer.why.startswith("stale: taken on evidence")
+    content = SignedDecision("data", STAGES[1]).read(evidence(run, charter))["Decision"]
+    assert content.status == "missing"
+    assert content.why.startswith("stale: taken on evidence")
 
 
 def test_a_decision_against_the_recommendation_needs_a_reason(run, tmp_path):
@@ -176,7 +184,7 @@ def test_a_decision_against_the_recommendation_needs_a_reason(run, tmp_path):
 
 
 def test_evidence_is_the_same_in_a_repeated_run(run):
-    """Neither the time nor the id of a run is part of what was signed; an answer of a gate is."""
+    """Neither the time nor the id of a run is part of what was signed; the verdict of a gate is."""
     before = evidence_hash(evidence(run), STAGES[:3])
     run.update(lambda record: record.update(run_id="wine-2", started_at="2027-01-01T00:00:00Z"))
     assert evidence_hash(evidence(run), STAGES[:3]) == before
@@ -198,7 +206,7 @@ def test_thirteen_documents_are_written_with_their_completeness(run, charter):
     assert all(row["filled"] < row["fields"] for row in rows if "charter" in row["path"])
 
 
-def test_the_datasheet_asks_what_only_people_know_and_computes_the_rest(run, charter):
+def test_the_datasheet_holds_statements_of_people_and_computes_the_rest(run, charter):
     """Seven sections beside the thirteen documents; the cover leads to it and says how much is filled."""
     write_documents(run, charter)
     fields, about = read(run, "datasheet"), run.record["facts"]["datasheet"]["value"]
@@ -218,8 +226,8 @@ def test_writing_again_changes_nothing(run, charter):
     assert {p.name: p.read_bytes() for p in (run.folder / "artifacts/documents").iterdir()} == texts
 
 
-def test_missing_and_unmeasured_fields_are_told_apart_by_name(run, charter):
-    """Who reads the cover knows what a person has to say and what the run did not measure."""
+def test_missing_and_unmeasured_fields_are_distinguished_by_name(run, charter):
+    """The cover says what a person has to state and what the run did not measure."""
     rows = {row["name"]: row for row in write_documents(run, charter)}
     assert "Problem" in rows["01_charter"]["missing"]
     assert "Client" not in rows["01_charter"]["missing"]
@@ -229,7 +237,7 @@ def test_missing_and_unmeasured_fields_are_told_apart_by_name(run, charter):
 def test_no_document_of_a_run_without_a_charter_is_filled_in_for_people(run):
     """Without a charter every stated field is missing, and everything computed is there all the same."""
     write_documents(run, Charter())
-    values = [v for d in DOCUMENTS for f in read(run, d.name).values() for v in f["values"]]
+    values = [v for d in read_catalog().documents for f in read(run, d.name).values() for v in f["values"]]
     assert not [key for key in values if key.startswith("charter.")]
     assert read(run, "08_model_report")["Rows"]["status"] == "filled"
 
@@ -237,7 +245,7 @@ def test_no_document_of_a_run_without_a_charter_is_filled_in_for_people(run):
 def test_every_number_in_a_document_is_kept_under_a_key(run, charter):
     """Numbers of the Markdown are found in the JSON's values, rounded or inside a text."""
     write_documents(run, charter)
-    for document in DOCUMENTS:
+    for document in read_catalog().documents:
         text = (run.folder / f"artifacts/documents/{document.name}.md").read_text().split("\n## ", 1)[1]
         values = json.dumps([f["values"] for f in read(run, document.name).values()])
         numbers = [float(x) for x in re.findall(r"(?<![\w.])-?\d+\.?\d*(?:e-?\d+)?", values)]
