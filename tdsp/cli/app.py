@@ -3,7 +3,6 @@
 # Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running,
 # 2 bad input, 3 rejected or insufficient evidence, 130 interrupted.
 
-
 import os
 import shlex
 import sys

@@ -24,7 +24,7 @@ from ..core.project import STAGES
 from ..core.record import list_runs, read_record, status_of
 from .comparison.page import change_rows, changed_rows, equal_words, gain_rows, pair_panel, pair_steps
 from .comparison.statistics import Comparison, Pair, compare_pair, compare_runs, previous_run
-from .glossary import explained
+from .glossary import link_terms
 from .interval_chart import Record
 from tdsp.reporting.next_steps import (
     evidence_words,
@@ -137,12 +137,12 @@ def message(text: str) -> Any:
 
 
 def page(name: str, **view: Any) -> str:
-    "Return a page as text, its terms explained; lone surrogates, which no file can hold, are replaced."
+    "Return a page as text, its terms linked to their meanings; lone surrogates, which no file can hold, are replaced."
     from markupsafe import Markup
 
     css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
     text = _pages().get_template(f"{name}.html.j2").render(css=css, **view)
-    return explained(str(text)).encode("utf-8", "replace").decode()
+    return link_terms(str(text)).encode("utf-8", "replace").decode()
 
 
 def _shared(record: Record, folder: Path, *, back: str = "") -> dict[str, Any]:

@@ -5,7 +5,6 @@
 # GET  /metrics      for Prometheus                   GET  /example      a body that can be sent as it is
 # GET  /openapi.json all of this, with an example of the model's schema
 
-
 import asyncio
 import contextlib
 import ctypes

@@ -3,7 +3,6 @@
 # The formats are those of MLflow's `/invocations`. Cells that are plainly what the schema wants become tensors at once;
 # all else goes through the loader's own check, so that its judgment and its words are those of batch and training.
 
-
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass

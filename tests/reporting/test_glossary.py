@@ -1,20 +1,21 @@
 """glossary: the first use of a term on a page leads to its meaning, and nothing else is touched."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tdsp.reporting.glossary import TERMS, explained
+from tdsp.reporting.glossary import glossary_markdown, link_terms, read_glossary
 
 
 def links(body: str) -> list[str]:
     """What is linked in a body."""
-    return re.findall(r'class="term" href="#word-\d+">([^<]*)</a>', explained(f"<main>{body}</main>"))
+    return re.findall(r'class="term" href="#word-\d+">([^<]*)</a>', link_terms(f"<main>{body}</main>"))
 
 
 def test_only_the_first_use_is_linked_and_the_meaning_stands_at_the_end():
     """A reader is led once, in the order of the page; the list is sorted."""
-    page = explained("<h1>t</h1><main><p>A gate, two Gates, ROC-AUC.</p></main><footer>gate</footer>")
+    page = link_terms("<h1>t</h1><main><p>A gate, two Gates, ROC-AUC.</p></main><footer>gate</footer>")
     assert links("<p>A gate, two Gates, ROC-AUC.</p>") == ["gate", "ROC-AUC"]
     assert page.index('<dt id="word-1">gate</dt>') < page.index('<dt id="word-2">ROC-AUC</dt>')
     assert page.endswith("</main><footer>gate</footer>")
@@ -41,12 +42,25 @@ def test_the_longer_term_wins_and_any_blank_will_do():
 
 def test_markup_in_a_text_stays_text():
     """Escaped markup around a term stays escaped."""
-    assert "&lt;script&gt;" in explained("<main>&lt;script&gt; gate</main>")
-    assert explained("<main>nothing</main>") == "<main>nothing</main>"
+    assert "&lt;script&gt;" in link_terms("<main>&lt;script&gt; gate</main>")
+    assert link_terms("<main>nothing</main>") == "<main>nothing</main>"
 
 
 def test_each_meaning_is_one_plain_sentence_or_two():
     """Short, ended, and without a superlative."""
-    for name, meaning in TERMS.items():
+    for name, meaning in read_glossary().meanings.items():
         assert meaning.endswith("."), name
         assert len(meaning) <= 120, name
+
+
+def test_the_documentation_is_written_from_the_same_terms():
+    """docs/glossary.md is current; every alias and every term that is not linked exists."""
+    assert (Path(__file__).parents[2] / "docs/glossary.md").read_text(encoding="utf-8") == glossary_markdown()
+    terms = read_glossary()
+    assert set(terms.aliases.values()) | terms.not_linked <= set(terms.meanings)
+
+
+def test_pages_of_earlier_runs_lead_to_the_present_term():
+    """Their notebooks say test part."""
+    page = link_terms("<main>the test part, the test set</main>")
+    assert page.count('class="term"') == 1 and '<dt id="word-1">test set</dt>' in page
