@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIBRARIES', 'MAX_PROFILE_BYTES', 'NEEDS_TDSP', 'require_libraries', 'pickled', 'normal_name', 'closure',
            'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'reference_profile', 'mlmodel_text',
-           'Bundle', 'replacing_folder', 'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256',
+           'Bundle', 'atomic_replace_folder', 'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256',
            'LoadedModel', 'check', 'load_model']
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #2d83e2f5
@@ -262,7 +262,7 @@ class Bundle:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def atomic_replace_folder(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` that takes its place on success. BundleError where another thing lies."""
     if folder.exists() and not (folder / "bundle.json").exists() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is no bundle: it is left as it is. Name another folder.")
@@ -373,7 +373,7 @@ def write_bundle(
     about["onnx"] = onnx.record
     document = {"bundle_version": loader.BUNDLE_VERSION, "needs_tdsp": NEEDS_TDSP, **about, "files": listed}
     manifest = loader.canonical(loader.sealed(document))
-    with replacing_folder(folder) as temporary:
+    with atomic_replace_folder(folder) as temporary:
         for path, data in {**files, "bundle.json": manifest}.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(data)

@@ -18,7 +18,7 @@ from typing import Any
 from ..core.errors import BundleError
 from ..core.files import alone, replacing, sha256_bytes
 from . import loader
-from .bundle import check, read_requirements, replacing_folder
+from .bundle import atomic_replace_folder, check, read_requirements
 
 # %% ../../notebooks/lib/packaging/07_wheel.ipynb #1f0c4a7b
 _INIT = '''"""The packaged model {name}: `predict(frame)` gives one row of predictions for each row of a table."""
@@ -147,7 +147,7 @@ def _unpack(wheel: Path, folder: Path) -> None:
     """Write the bundle's files to the folder. Raises BundleError where one is not as listed."""
     with zipfile.ZipFile(wheel) as archive:
         files = _listed_files(archive, wheel)
-    with replacing_folder(folder) as temporary:
+    with atomic_replace_folder(folder) as temporary:
         for name, data in files.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).write_bytes(data)

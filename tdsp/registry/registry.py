@@ -24,7 +24,7 @@ from ..core.files import alone, canonical_json, sha256_bytes, sha256_file, write
 from ..core.project import find_root
 from ..core.record import read_record, utc_now
 from ..packaging import bundle, loader
-from ..packaging.bundle import LoadedModel, check, find_bundle, replacing_folder
+from ..packaging.bundle import LoadedModel, atomic_replace_folder, check, find_bundle
 from ..packaging.wheel import open_wheel
 from . import tracking
 
@@ -220,7 +220,7 @@ def _fetch(client: Any, version: Version, outputs: Path) -> None:
 def _place(version: Version, source: Path, outputs: Path) -> None:
     """Copy a bundle to the place of its version."""
     folder = folder_of(version, outputs)
-    with replacing_folder(folder) as temporary:
+    with atomic_replace_folder(folder) as temporary:
         shutil.copytree(source, temporary, dirs_exist_ok=True)
         try:
             loader.check_bundle(temporary, version.bundle_sha256)

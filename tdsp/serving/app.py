@@ -28,9 +28,9 @@ from tdsp.core.project import find_root
 from tdsp.registry.registry import find_model
 from tdsp.serving.form import describe, page, typed, written
 from tdsp.serving.prediction_log import PredictionLog
-from tdsp.serving.predictor import Batcher, Served, load_served
-from tdsp.serving.requests import READERS, BadRequest, Rows
-from tdsp.serving.security import Guard, Limits, error_body, prompt_protocol, read_body
+from tdsp.serving.predictor import MicroBatcher, ServedModel, load_served
+from tdsp.serving.requests import READERS, BadRequest, RequestRows
+from tdsp.serving.security import RequestLimits, SecurityMiddleware, error_body, prompt_protocol, read_body
 
 logger = logging.getLogger("tdsp.serve")
 
@@ -47,8 +47,10 @@ class Metrics:
         self.requests = Counter("tdsp_requests", "Requests answered", ["path", "status"], **own)
         seconds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
         self.seconds = Histogram("tdsp_request_seconds", "Seconds from request to answer", buckets=seconds, **own)
-        self.rows = Counter("tdsp_predictions", "Rows predicted", ["version"], **own)
-        self.batch = Histogram("tdsp_batch_rows", "Rows of a batch", buckets=(1, 2, 4, 8, 16, 64, 1024, 100_000), **own)
+        self.rows = Counter("tdsp_predictions", "RequestRows predicted", ["version"], **own)
+        self.batch = Histogram(
+            "tdsp_batch_rows", "RequestRows of a batch", buckets=(1, 2, 4, 8, 16, 64, 1024, 100_000), **own
+        )
         self.reloads = Counter("tdsp_reloads", "Models taken in while serving", ["result"], **own)
         self.model = Gauge("tdsp_model", "1 for the model that answers", ["name", "version", "engine"], **own)
         self.logged = Gauge("tdsp_log_rows_written", "Predictions written to the log", **own)
@@ -62,7 +64,7 @@ class Metrics:
         self.count(path, status).inc()
         self.seconds.observe(seconds)
 
-    def show_model(self, served: Served) -> None:
+    def show_model(self, served: ServedModel) -> None:
         """Name the model that answers from now on."""
         self.model.clear()
         self.model.labels(served.name, served.version, served.engine).set(1)
@@ -71,10 +73,10 @@ class Metrics:
 class Service:
     """The model that answers now, and what happens around it."""
 
-    def __init__(self, spec: str, served: Served, *, key: str, outputs: Path, limits: Limits) -> None:
+    def __init__(self, spec: str, served: ServedModel, *, key: str, outputs: Path, limits: RequestLimits) -> None:
         self.spec, self.served, self.key, self.outputs, self.limits = spec, served, key, outputs, limits
         self.metrics, self.problem = Metrics(), ""
-        self.batcher = Batcher(self.metrics.batch.observe)
+        self.batcher = MicroBatcher(self.metrics.batch.observe)
         self.log = PredictionLog(outputs / "predictions")
         self._loader = ThreadPoolExecutor(1, "load")  # one: each thread that opens a model keeps memory of its own
         self.metrics.logged.set_function(lambda: self.log.written)
@@ -117,18 +119,18 @@ class Service:
             self.metrics.reloads.labels("taken").inc()
             logger.warning("%s %s answers from now on.", found.name, found.version)
 
-    def _newer(self) -> Served | None:
+    def _newer(self) -> ServedModel | None:
         """The model behind the name, where it is not the one that answers."""
         folder = find_model(self.spec, self.outputs)
         if sha256_file(folder / "bundle.json") == self.served.sha256:
             return None
         return load_served(self.spec, key=self.key, outputs=self.outputs)
 
-    async def predict(self, served: Served, rows: Rows, request_id: str) -> Any:
+    async def predict(self, served: ServedModel, rows: RequestRows, request_id: str) -> Any:
         """The predictions of some rows, logged. Raises BadRequest for too many."""
         if rows.count > self.limits.rows:
             raise BadRequest(f"{rows.count:,} rows; at most {self.limits.rows:,} are answered at once.", status=413)
-        predicted = await self.batcher.ask(served, rows)
+        predicted = await self.batcher.predict(served, rows)
         self.metrics.predicted(served.version).inc(rows.count)
         if request_id:
             self.log.add(served, rows, predicted, request_id)
@@ -136,7 +138,7 @@ class Service:
 
 
 # the application ----------------------------------------------------------------------------------------------------
-PARSE_ALOUD = 200_000  # bytes of a body from which on it is read in a thread
+PARSE_IN_THREAD_BYTES = 200_000  # bytes of a body from which on it is read in a thread
 
 
 def make_app(service: Service, token: str = "") -> Any:
@@ -148,7 +150,7 @@ def make_app(service: Service, token: str = "") -> Any:
     _add_facts(app, service)
     _add_form(app, service)
     app.openapi = lambda: describe(app.routes, service.served)  # type: ignore[method-assign]
-    return Guard(_with_predictions(app, service), service.limits, token, service.metrics.observe)
+    return SecurityMiddleware(_with_predictions(app, service), service.limits, token, service.metrics.observe)
 
 
 def _tell(content: Any) -> Any:
@@ -196,7 +198,7 @@ def _add_faults(app: Any) -> None:
 
 
 def _with_predictions(app: Any, service: Service) -> Any:
-    """MLflow's protocol in front of all else: FastAPI's layers would cost as much as the model."""
+    """MLflow's protocol in asgi_front of all else: FastAPI's layers would cost as much as the model."""
     from fastapi import Request
     from fastapi.responses import Response
 
@@ -207,7 +209,7 @@ def _with_predictions(app: Any, service: Service) -> Any:
         if read is None or charset not in ("", "charset=utf-8"):
             raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
         body, served = await read_body(request, service.limits.body_bytes), service.served
-        if len(body) < PARSE_ALOUD:
+        if len(body) < PARSE_IN_THREAD_BYTES:
             rows = read(served.reader, body)
         else:
             rows = await asyncio.to_thread(read, served.reader, body)
@@ -226,14 +228,14 @@ def _with_predictions(app: Any, service: Service) -> Any:
             logger.exception("%s could not answer %s", service.served.version, request.scope["request_id"])
             return _failed()
 
-    async def front(scope: Any, receive: Any, send: Any) -> None:
+    async def asgi_front(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
             await (await answered(Request(scope, receive)))(scope, receive, send)
         else:
             await app(scope, receive, send)
 
     app.add_route("/invocations", answered, methods=["POST"], include_in_schema=False)  # tells other methods what to do
-    return front
+    return asgi_front
 
 
 def _add_facts(app: Any, service: Service) -> None:
@@ -319,7 +321,7 @@ def serve(
     token: str = "",
     key: str = "",
     outputs: Path | None = None,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Answer until the process is told to stop (SIGINT, SIGTERM); what is under way is answered first.
@@ -328,7 +330,7 @@ def serve(
     """
     import uvicorn
 
-    limits, outputs = limits or Limits(), outputs or find_root() / "outputs"
+    limits, outputs = limits or RequestLimits(), outputs or find_root() / "outputs"
     waiting = bind(host, port)
     if "@" not in spec and not spec.endswith(".whl"):
         spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending

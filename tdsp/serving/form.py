@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tdsp.core.project import PACKAGE
-from tdsp.serving.predictor import Served
+from tdsp.serving.predictor import ServedModel
 from tdsp.serving.requests import BadRequest, Columns
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -32,7 +32,7 @@ def _written(value: Any) -> str:
 
 
 def page(
-    served: Served,
+    served: ServedModel,
     texts: Mapping[str, str],  # what stands in each field
     *,
     answer: Sequence[float] = (),
@@ -84,7 +84,7 @@ _JSON_TYPES = {"float": "number", "boolean": "boolean", "string": "string", "tim
 REFUSALS = (400, 401, 403, 408, 413, 415)
 
 
-def describe(routes: Sequence[Any], served: Served) -> dict[str, Any]:
+def describe(routes: Sequence[Any], served: ServedModel) -> dict[str, Any]:
     """OpenAPI of the service, with the columns of the model that answers now."""
     from fastapi.openapi.utils import get_openapi
 
@@ -104,7 +104,7 @@ def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _answer(served: Served) -> dict[str, Any]:
+def _answer(served: ServedModel) -> dict[str, Any]:
     """What comes back."""
     row = {"type": "object", "properties": {name: {"type": "number"} for name in served.columns}}
     warnings = {"type": "array", "items": {"type": "string"}}
@@ -121,7 +121,7 @@ def _property(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": kinds} | ({"format": "date-time"} if spec["type"] == "timestamp" else about)
 
 
-def _bodies(served: Served) -> dict[str, Any]:
+def _bodies(served: ServedModel) -> dict[str, Any]:
     """What can be sent, in each format, with an example of each."""
     specs, example = served.schema["columns"], served.example
     row = {"type": "object", "required": list(example), "properties": {spec["name"]: _property(spec) for spec in specs}}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tdsp.core.files import replacing
-from tdsp.serving.predictor import Served, logger
-from tdsp.serving.requests import Rows
+from tdsp.serving.predictor import ServedModel, logger
+from tdsp.serving.requests import RequestRows
 
 # the log ------------------------------------------------------------------------------------------------------------
 QUEUE_ROWS = 200_000
@@ -37,7 +37,7 @@ class PredictionLog:
     most_rows: int = QUEUE_ROWS
     written: int = 0  # rows
     dropped: int = 0
-    _queue: deque[tuple[Served, Rows, np.ndarray, str, float]] = field(default_factory=deque)
+    _queue: deque[tuple[ServedModel, RequestRows, np.ndarray, str, float]] = field(default_factory=deque)
     _queued: int = 0
     _parts: int = 0
     _lock: Any = field(default_factory=threading.Lock)
@@ -49,7 +49,7 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def add(self, served: Served, rows: Rows, predicted: np.ndarray, request_id: str) -> None:
+    def add(self, served: ServedModel, rows: RequestRows, predicted: np.ndarray, request_id: str) -> None:
         """Keep the rows of a request and what was answered."""
         with self._lock:
             if self._queued + rows.count > self.most_rows:
@@ -69,7 +69,7 @@ class PredictionLog:
         """Write everything that waits, a part for each model."""
         with self._lock:
             taken, self._queue, self._queued = self._queue, deque(), 0
-        by_model: dict[str, list[tuple[Served, Rows, np.ndarray, str, float]]] = {}
+        by_model: dict[str, list[tuple[ServedModel, RequestRows, np.ndarray, str, float]]] = {}
         for entry in taken:
             by_model.setdefault(entry[0].sha256, []).append(entry)
         for entries in by_model.values():
@@ -85,7 +85,7 @@ class PredictionLog:
         while not self._stop.wait(self.seconds):
             self.flush()
 
-    def _write(self, entries: Sequence[tuple[Served, Rows, np.ndarray, str, float]]) -> None:
+    def _write(self, entries: Sequence[tuple[ServedModel, RequestRows, np.ndarray, str, float]]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -98,7 +98,7 @@ class PredictionLog:
         pa.default_memory_pool().release_unused()  # it would keep the largest part's memory for ever
 
 
-def log_table(served: Served, entries: Sequence[tuple[Served, Rows, np.ndarray, str, float]]) -> Any:
+def log_table(served: ServedModel, entries: Sequence[tuple[ServedModel, RequestRows, np.ndarray, str, float]]) -> Any:
     """The logged rows: key, time, request, the schema's columns, then `predicted.…`."""
     import pyarrow as pa
 
@@ -121,7 +121,7 @@ def log_table(served: Served, entries: Sequence[tuple[Served, Rows, np.ndarray, 
     return pa.table(columns)
 
 
-def _keys(rows: Rows, request: str) -> list[str]:
+def _keys(rows: RequestRows, request: str) -> list[str]:
     """What the sender calls each row, or the request's number with the row's."""
     given = rows.keys if rows.keys is not None else [None] * rows.count
     return [f"{request}-{i}" if key is None else key for i, key in enumerate(given)]

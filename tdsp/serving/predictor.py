@@ -21,7 +21,7 @@ from tdsp.packaging.loader import feature_names, predict_features, prediction_co
 from tdsp.packaging.onnx.export import TOLERANCE, open_session, tensors_of
 from tdsp.packaging.onnx.graph import input_names
 from tdsp.registry.registry import find_model
-from tdsp.serving.requests import Reader, Rows
+from tdsp.serving.requests import Reader, RequestRows
 
 logger = logging.getLogger("tdsp.serve")
 
@@ -34,7 +34,7 @@ Answer = Callable[[Tensors], np.ndarray]  # (n, number of prediction columns)
 
 # a model ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModel:
     """A checked bundle that is ready to answer."""
 
     folder: Path
@@ -54,7 +54,7 @@ class Served:
         return self.sha256[:12]
 
 
-def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Served:
+def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> ServedModel:
     """The model behind a folder, a wheel or a registered name; nothing is unpickled before all hashes were checked.
 
     Raises BundleError or RunError.
@@ -63,7 +63,7 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
     manifest = bundle.check(folder)
     schema, reference = (json.loads(verified_bytes(folder, manifest, f"{n}.json")) for n in ("schema", "reference"))
     engine, answer = _open(folder, manifest, schema)
-    return Served(
+    return ServedModel(
         folder=folder,
         sha256=sha256_bytes(loader.canonical(manifest)),
         name=str(manifest.get("name", folder.name)),
@@ -71,13 +71,13 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
         engine=engine,
         schema=schema,
         columns=prediction_columns(schema),
-        example={spec["name"]: _usual(spec, reference) for spec in schema["columns"]},
+        example={spec["name"]: _typical_value(spec, reference) for spec in schema["columns"]},
         reader=Reader(schema, key),
         answer=answer,
     )
 
 
-def _usual(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any:
+def _typical_value(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any:
     """A value that is usual in a column: its median or its most frequent level; no row of anybody."""
     seen = reference.get("columns", {}).get(spec["name"], {})
     marks, levels = seen.get("quantiles") or [], seen.get("levels") or dict.fromkeys(spec.get("levels") or [], 1)
@@ -132,24 +132,24 @@ def frame_of(tensors: Tensors, schema: Mapping[str, Any]) -> pd.DataFrame:
 
 
 # batches ------------------------------------------------------------------------------------------------------------
-MOST_ROWS = 4096  # of one batch
+MAX_BATCH_ROWS = 4096  # of one batch
 
 
-ROWS_AT_ONCE = 64  # that a graph answers in less time than a thread takes to start
+MAX_INLINE_ROWS = 64  # that a graph answers in less time than a thread takes to start
 
 
-class Batcher:
+class MicroBatcher:
     """Joins what arrives while the model is busy; an idle model answers at once.
 
     Requests that came in with the same turn of the event loop, or during the last batch, are asked together.
     """
 
     def __init__(self, observe: Callable[[int], None] = lambda _: None) -> None:
-        self._waiting: deque[tuple[Served, Tensors, int, asyncio.Future[np.ndarray]]] = deque()
+        self._waiting: deque[tuple[ServedModel, Tensors, int, asyncio.Future[np.ndarray]]] = deque()
         self._busy, self._observe = False, observe
         self._thread = ThreadPoolExecutor(1, "predict")
 
-    def ask(self, served: Served, rows: Rows) -> asyncio.Future[np.ndarray]:
+    def predict(self, served: ServedModel, rows: RequestRows) -> asyncio.Future[np.ndarray]:
         """The predictions of these rows, once a batch has been through the model."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[np.ndarray] = loop.create_future()
@@ -170,9 +170,11 @@ class Batcher:
             self._busy = False
             return
         served, total = self._waiting[0][0], 0
-        taken: list[tuple[Served, Tensors, int, asyncio.Future[np.ndarray]]] = []
+        taken: list[tuple[ServedModel, Tensors, int, asyncio.Future[np.ndarray]]] = []
         while (
-            self._waiting and self._waiting[0][0] is served and (not taken or total + self._waiting[0][2] <= MOST_ROWS)
+            self._waiting
+            and self._waiting[0][0] is served
+            and (not taken or total + self._waiting[0][2] <= MAX_BATCH_ROWS)
         ):
             one = self._waiting.popleft()
             taken.append(one)
@@ -183,7 +185,7 @@ class Batcher:
             tensors = {name: np.concatenate([one[1][name] for one in taken]) for name in tensors}
         loop = asyncio.get_running_loop()
         work: asyncio.Future[np.ndarray]
-        if served.engine == "onnx" and total <= ROWS_AT_ONCE:
+        if served.engine == "onnx" and total <= MAX_INLINE_ROWS:
             work = loop.create_future()
             try:
                 work.set_result(served.answer(tensors))

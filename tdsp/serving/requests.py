@@ -31,7 +31,7 @@ class BadRequest(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RequestRows:
     """The rows of a request."""
 
     count: int
@@ -99,7 +99,7 @@ def _split(value: Any) -> Columns:
 
 
 def _positional(what: str, data: Any, names: Sequence[str]) -> Columns:
-    """Rows of cells in the order of the names."""
+    """RequestRows of cells in the order of the names."""
     if not isinstance(data, list) or not set(map(type, data)) <= {list}:
         raise BadRequest(f"{what}: the rows must be a list of lists.")
     if not set(map(len, data)) <= {len(names)}:
@@ -185,11 +185,11 @@ class Reader:
         parts += [[n + suffix for suffix in (".days", ".month", ".weekday", ".hour")] for n in self._of["timestamp"]]
         self._order = [[part for group in parts for part in group].index(name) for name in numbers]
 
-    def read_json(self, body: bytes) -> Rows:
+    def read_json(self, body: bytes) -> RequestRows:
         """The rows of a JSON body. Raises BadRequest."""
         return self.read(columns_of(parse_json(body), self.names))
 
-    def read_csv(self, body: bytes) -> Rows:
+    def read_csv(self, body: bytes) -> RequestRows:
         """The rows of a CSV body, typed as training typed them. Raises BadRequest."""
         from tdsp.serving.batch import read_cells, type_cells
 
@@ -201,7 +201,7 @@ class Reader:
         others = {name: cells[name].to_pylist() for name in cells.column_names if name not in frame}
         return self._checked(pd.concat([frame, pd.DataFrame(others, dtype=object)], axis=1), others.get(self.key))
 
-    def read(self, columns: Columns) -> Rows:
+    def read(self, columns: Columns) -> RequestRows:
         """The rows of cells by column. Raises BadRequest."""
         texts = [name for name in self._of["string"] if name in columns]
         _require_unicode(columns, texts)
@@ -218,7 +218,7 @@ class Reader:
         """Whether a cell is one of the codes that training read as a gap, as text or as a number."""
         return (f"{cell:g}" if isinstance(cell, float) else str(cell)) in self._codes
 
-    def _plain(self, columns: Columns) -> Rows | None:
+    def _plain(self, columns: Columns) -> RequestRows | None:
         """The rows where each cell is of its column's type; None where the loader has to look."""
         blocks = {}
         for kind in self._present:
@@ -239,7 +239,9 @@ class Reader:
             return None
         rows_beyond = zip(self._of["float"], beyond.sum(axis=1).tolist(), strict=True) if beyond.any() else ()
         warnings = self._warn(columns.keys(), unknown, {name: n for name, n in rows_beyond if n})
-        return Rows(count, self._tensors(floats, blocks), floats, columns, warnings, _keys(columns.get(self.key)))
+        return RequestRows(
+            count, self._tensors(floats, blocks), floats, columns, warnings, _keys(columns.get(self.key))
+        )
 
     def _tensors(self, floats: np.ndarray, blocks: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The graph's inputs from columns of plain cells."""
@@ -273,7 +275,7 @@ class Reader:
         told += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
         return told + ([f"not used by the model: {_listed(extra)}"] if extra else [])
 
-    def _checked(self, frame: pd.DataFrame, keys: Sequence[Any] | None) -> Rows:
+    def _checked(self, frame: pd.DataFrame, keys: Sequence[Any] | None) -> RequestRows:
         """The rows as the loader sees them, with its words where they do not fit."""
         try:
             features = as_features(frame, self.schema)
@@ -287,7 +289,7 @@ class Reader:
         }
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
         warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
-        return Rows(len(frame), tensors_of(features, self.schema), floats, sent, warnings, _keys(keys))
+        return RequestRows(len(frame), tensors_of(features, self.schema), floats, sent, warnings, _keys(keys))
 
 
 def _keys(cells: Sequence[Any] | None) -> list[str | None] | None:
@@ -336,7 +338,7 @@ def _sent(values: pd.Series, kind: str) -> list[Any]:
     return values.astype(object).where(values.notna(), None).tolist()
 
 
-READERS: dict[str, Callable[[Reader, bytes], Rows]] = {
+READERS: dict[str, Callable[[Reader, bytes], RequestRows]] = {
     "application/json": Reader.read_json,
     "text/csv": Reader.read_csv,
 }

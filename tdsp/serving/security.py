@@ -23,14 +23,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-LEAST_TOKEN = 16  # characters
+MIN_TOKEN_LENGTH = 16  # characters
 OPEN_PATHS = frozenset({"/health", "/ping", "/ready"})  # what a load balancer asks, without a token
 COUNTED_PATHS = OPEN_PATHS | {"/", "/invocations", "/metrics"}  # any other is "other": a client invents no label
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What one request may cost."""
 
     body_bytes: int = 16_000_000
@@ -56,13 +56,13 @@ def require_token(host: str, token_env: str, environment: Mapping[str, str]) -> 
         if is_loopback(host):
             return ""
         raise ParameterError(
-            f"--host {host} can be reached from other machines: put a token of at least {LEAST_TOKEN} characters into "
-            "an environment variable and name it: --token-env TDSP_TOKEN"
+            f"--host {host} can be reached from other machines: put a token of at least "
+            f"{MIN_TOKEN_LENGTH} characters into an environment variable and name it: --token-env TDSP_TOKEN"
         )
     token = environment.get(token_env, "").strip()
-    if len(token) < LEAST_TOKEN:
+    if len(token) < MIN_TOKEN_LENGTH:
         found = f"has {len(token)} characters" if token else "is not set"
-        raise ParameterError(f"--token-env {token_env}: it {found}, at least {LEAST_TOKEN} are needed.")
+        raise ParameterError(f"--token-env {token_env}: it {found}, at least {MIN_TOKEN_LENGTH} are needed.")
     return token
 
 
@@ -94,10 +94,10 @@ def _names_this_machine(host: bytes) -> bool:
     return name in {*LOOPBACK_NAMES, ""} or is_loopback(name.strip("[]"))
 
 
-class Guard:
+class SecurityMiddleware:
     """The outer layer: who may ask, how long it may take, what was asked. Pure ASGI, since it is on every request."""
 
-    def __init__(self, app: Any, limits: Limits, token: str, observe: Callable[[str, int, float], None]) -> None:
+    def __init__(self, app: Any, limits: RequestLimits, token: str, observe: Callable[[str, int, float], None]) -> None:
         self.app, self.limits, self.token, self.observe = app, limits, token.encode(), observe
         self.prefix, self.numbers = secrets.token_hex(6), itertools.count(1)
 

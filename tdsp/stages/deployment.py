@@ -15,7 +15,7 @@ from ..config.parameters import Parameters
 from ..core.record import Headline, Run
 from ..packaging.bundle import Bundle, choose_golden, describe_pipeline, reference_profile, write_bundle
 from ..packaging.loader import predict_frame
-from ..packaging.onnx.export import LEAST_ROWS, onnx_form
+from ..packaging.onnx.export import MIN_ROWS, onnx_form
 from ..packaging.parity import ParityRecord
 from ..packaging.wheel import build_wheel
 from ..reporting.documents.fields import Evidence
@@ -28,7 +28,7 @@ def pack(run: Run, p: Parameters) -> Bundle:
     "Write the bundle of this run, with its ONNX form where that answers alike, and enter both in the record."
     pipeline, schema, train = run.read_model("pipeline"), run.read_json("schema"), run.read_table("train")
     test = run.read_table("test")
-    onnx = onnx_form(pipeline, schema, pd.concat([test, train]).head(max(len(test), LEAST_ROWS)))
+    onnx = onnx_form(pipeline, schema, pd.concat([test, train]).head(max(len(test), MIN_ROWS)))
     about = describe_pipeline(pipeline)
     about["settings"] = run.fact("parts") or about["settings"]  # an average has none of its own
     run.note(**about)

@@ -33,7 +33,7 @@ from tdsp.evaluation.calibration import with_power
 from tdsp.modeling.families import FAMILIES
 from tdsp.modeling.fitting import fit_final
 from tdsp.packaging.loader import as_features
-from tdsp.packaging.onnx.export import LEAST_ROWS, awkward_rows, compare_forms, comparison_rows, onnx_form
+from tdsp.packaging.onnx.export import MIN_ROWS, awkward_rows, compare_forms, comparison_rows, onnx_form
 from tdsp.packaging.onnx.graph import Graph, NotConvertible
 from tdsp.packaging.onnx.models import onnx_bytes
 
@@ -122,7 +122,7 @@ def test_a_candidate_answers_alike_in_onnx(name: str, task: str) -> None:
     pipeline = fit_final(name, as_features(frame, schema), y, task=task, random_state=0)
     form = onnx_form(pipeline, schema, frame)
     assert form.model, form.reason
-    assert form.rows >= LEAST_ROWS
+    assert form.rows >= MIN_ROWS
     assert form.max_difference < 1e-10
 
 
@@ -246,7 +246,7 @@ def test_awkward_rows_hold_every_edge_of_every_column() -> None:
     assert rows.iloc[-1].isna().all()
     assert rows["admitted"].max() == pd.Timestamp("2099-12-31")
     few = comparison_rows(frame.head(30), schema)
-    assert len(few) == LEAST_ROWS + len(awkward_rows(frame, schema))
+    assert len(few) == MIN_ROWS + len(awkward_rows(frame, schema))
     pd.testing.assert_frame_equal(few, comparison_rows(frame.head(30), schema))
 
 

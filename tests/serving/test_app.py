@@ -25,8 +25,8 @@ from tdsp.packaging.bundle import load_model
 from tdsp.registry.registry import promote
 from tdsp.serving.app import Service, make_app
 from tdsp.serving.prediction_log import PredictionLog
-from tdsp.serving.predictor import Batcher, load_served
-from tdsp.serving.security import Limits, is_loopback, require_token
+from tdsp.serving.predictor import MicroBatcher, load_served
+from tdsp.serving.security import RequestLimits, is_loopback, require_token
 from tests.packaging.test_onnx import table
 from tests.support.load_serve import run_load
 from tests.support.serving import Running, free_port, register, running, write_model
@@ -414,11 +414,11 @@ def test_what_waits_together_is_asked_together(model: Path) -> None:
     async def ask_all(answer: Callable[[Any], np.ndarray]) -> list[Any]:
         from dataclasses import replace
 
-        batcher = Batcher(sizes.append)
+        batcher = MicroBatcher(sizes.append)
         rows = [served.reader.read({name: [cell] for name, cell in row.items()}) for row in rows_of(40)]
         one = replace(served, answer=answer)
-        found = await asyncio.gather(*(batcher.ask(one, row) for row in rows), return_exceptions=True)
-        again = await batcher.ask(served, rows[0])
+        found = await asyncio.gather(*(batcher.predict(one, row) for row in rows), return_exceptions=True)
+        again = await batcher.predict(served, rows[0])
         batcher.close()
         return [*found, again]
 
@@ -436,9 +436,9 @@ def test_who_has_left_costs_the_model_nothing(model: Path) -> None:
     served, sizes = load_served(str(model)), []
 
     async def ask_three() -> np.ndarray:
-        batcher = Batcher(sizes.append)
+        batcher = MicroBatcher(sizes.append)
         rows = served.reader.read_json(json.dumps({"instances": rows_of(3)}).encode())
-        first, left, last = (batcher.ask(served, rows) for _ in range(3))
+        first, left, last = (batcher.predict(served, rows) for _ in range(3))
         left.cancel()
         found = np.concatenate(await asyncio.gather(first, last))
         batcher.close()
@@ -454,7 +454,7 @@ def test_a_model_that_fails_is_told_as_json(model: Path, tmp_path: Path) -> None
 
     from starlette.testclient import TestClient
 
-    service = Service("m", load_served(str(model)), key="", outputs=tmp_path, limits=Limits())
+    service = Service("m", load_served(str(model)), key="", outputs=tmp_path, limits=RequestLimits())
     sound = service.served
     with TestClient(make_app(service), base_url="http://localhost", raise_server_exceptions=False) as client:
         service.served = replace(sound, answer=lambda _: 1 / 0)

@@ -103,8 +103,8 @@ def test_a_large_file_in_pieces_gives_the_same_file(
     """Beyond the limit the text is streamed; the output does not show it."""
     data = save(tmp_path / "new.csv")
     predict_file(model, data, tmp_path / "whole.csv")
-    monkeypatch.setattr(batch, "WHOLE", 100)
-    monkeypatch.setattr(batch, "BLOCK", 4000)
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
+    monkeypatch.setattr(batch, "PIECE_BYTES", 4000)
     predict_file(model, data, tmp_path / "pieces.csv")
     assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
@@ -187,8 +187,8 @@ def test_odd_rows_go_to_the_rejects_with_their_reasons(
     lines = [line for line, _ in ODD.values()]
     (tmp_path / "new.csv").write_text(HEAD + good + "\n".join(lines) + "\n")
     if not whole:
-        monkeypatch.setattr(batch, "WHOLE", 10)
-        monkeypatch.setattr(batch, "BLOCK", 90)
+        monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 10)
+        monkeypatch.setattr(batch, "PIECE_BYTES", 90)
     scored = predict_file(model, tmp_path / "new.csv", tmp_path / f"out{suffix}")
     read = pd.read_parquet if suffix == ".parquet" else pd.read_csv
     rejects = read(scored.rejects)
@@ -255,7 +255,7 @@ def test_a_killed_batch_is_taken_up_with_the_same_output(model: Path, tmp_path: 
     frame = pd.concat([flights().drop(columns="remark")] * 8, ignore_index=True)
     data = save(tmp_path / "new.parquet", frame)
     script = (
-        "import os, signal, sys; from tdsp import batch; batch.ROWS = 500; kill_at = int(sys.argv[4])\n"
+        "import os, signal, sys; from tdsp.serving import batch; batch.PIECE_ROWS = 500; kill_at = int(sys.argv[4])\n"
         "stop = lambda rows: rows >= kill_at and os.kill(os.getpid(), signal.SIGKILL)\n"
         "scored = batch.predict_file(*sys.argv[1:4], progress=stop); print(scored.resumed, scored.rows)"
     )
@@ -275,7 +275,7 @@ def test_a_killed_batch_is_taken_up_with_the_same_output(model: Path, tmp_path: 
 
 def test_parts_of_other_data_are_not_taken_up(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file was written anew between the two calls."""
-    monkeypatch.setattr(batch, "ROWS", 100)
+    monkeypatch.setattr(batch, "PIECE_ROWS", 100)
     data = save(tmp_path / "new.parquet")
 
     def stop(rows: int) -> None:
@@ -418,8 +418,8 @@ def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
     data = save(tmp_path / "new.csv", flights().drop(columns="remark"))
     data.write_text(data.read_text() + "one,two,three,four,five,six\n")
     (tmp_path / "out.csv").write_text("yesterday's")
-    monkeypatch.setattr(batch, "WHOLE", 100)
-    monkeypatch.setattr(batch, "BLOCK", 4000)
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
+    monkeypatch.setattr(batch, "PIECE_BYTES", 4000)
     with pytest.raises(DataError, match=r"new\.csv cannot be read"):
         predict_file(model, data, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "yesterday's"
@@ -430,7 +430,7 @@ def test_ambiguous_dates_in_pieces_are_refused(model: Path, tmp_path: Path, monk
     """One piece may allow an order of day and month that the file does not."""
     frame = flights().drop(columns="remark")
     frame["scheduled"] = frame["scheduled"].dt.strftime("%d/%m/%Y")
-    monkeypatch.setattr(batch, "WHOLE", 100)
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
     with pytest.raises(DataError, match="must be written as 2013-10-19"):
         predict_file(model, save(tmp_path / "new.csv", frame), tmp_path / "out.csv")
 
@@ -508,7 +508,7 @@ def stated(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("whole", [True, False])
 def test_rows_are_read_as_training_read_them(stated: Path, tmp_path: Path, monkeypatch, whole: bool) -> None:
     """Also where one odd cell makes a text of the column, and where the file is read in pieces."""
-    monkeypatch.setattr(batch, "WHOLE", batch.WHOLE if whole else 10)
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", batch.MAX_WHOLE_BYTES if whole else 10)
     (tmp_path / "new.csv").write_text("distance;note\n1.234;a\n2.345,5;b\n-1;c\nfar;d\n")
     pd.DataFrame({"distance": [1234, 2345.5, np.nan]}).to_parquet(tmp_path / "same.parquet")
     scored = predict_file(stated, tmp_path / "new.csv", tmp_path / "out.csv")

@@ -29,9 +29,10 @@ from tests.packaging.test_onnx import table
 START = """
 import sys, json
 from pathlib import Path
-from tdsp.runner.serve import Limits, serve
+from tdsp.serving.app import serve
+from tdsp.serving.security import RequestLimits
 spec, port, outputs, key, limits = sys.argv[1:]
-serve(spec, port=int(port), outputs=Path(outputs), key=key, limits=Limits(**json.loads(limits)))
+serve(spec, port=int(port), outputs=Path(outputs), key=key, limits=RequestLimits(**json.loads(limits)))
 """
 
 
@@ -134,7 +135,7 @@ class Running:
 def running(
     spec: str | Path, outputs: Path, *, key: str = "", command: list[str] | None = None, **limits: Any
 ) -> Iterator[Running]:
-    """A service in a process of its own; `limits` as in `tdsp.runner.serve.Limits`. It is ended by its process id."""
+    """A service in a process of its own, ended by its process id; `limits` are fields of `RequestLimits`."""
     port = free_port()
     ours = [sys.executable, "-c", START, str(spec), str(port), str(outputs), key, json.dumps(limits)]
     with tempfile.TemporaryFile() as errors:
