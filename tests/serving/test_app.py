@@ -516,7 +516,7 @@ def test_a_bundle_with_one_changed_byte_is_refused_before_anything_is_unpickled(
     """Each file in turn, by the function and by the command; joblib and ONNX Runtime are never reached."""
     import joblib
 
-    from tdsp.packaging.onnx import export as predictor
+    from tdsp.serving import predictor
 
     monkeypatch.setattr(joblib, "load", lambda *_: pytest.fail("unpickled"))
     monkeypatch.setattr(predictor, "open_session", lambda *_: pytest.fail("opened"))
@@ -539,7 +539,7 @@ def test_a_graph_that_misses_the_golden_predictions_does_not_serve(
 ) -> None:
     """On a machine where ONNX Runtime answers otherwise, the pipeline does, and the log says so."""
     from tdsp.packaging.onnx import export
-    from tdsp.packaging.onnx import export as predictor
+    from tdsp.serving import predictor
 
     one, other = (write_model(tmp_path / name, rows=rows) for name, rows in (("a", 1500), ("b", 900)))
     session = export.open_session((other / "model.onnx").read_bytes())
