@@ -10,16 +10,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ParameterError, did_you_mean
-
-if TYPE_CHECKING:
-    pass
+from ..core.kinds import ColumnKind
 
 # %% ../../notebooks/lib/config/02_contract.ipynb #4b6456c2
 class Rules(BaseModel):
@@ -27,7 +25,7 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["true/false", "whole number", "number", "date", "text"]
+    type: ColumnKind
     required: bool = True  # the table must have the column
     nulls: float = Field(default=1.0, ge=0, le=1)  # largest share of rows without a value
     min: str | None = None  # of numbers and dates
@@ -112,21 +110,21 @@ def _odd_rules(contract: Contract) -> Iterator[tuple[str, str]]:
     "Bounds that are none, and rules that their type cannot have."
     for name, rules in contract.columns.items():
         for bound in filter(None, (rules.min, rules.max)):
-            if rules.type in ("text", "true/false"):
+            if rules.type in (ColumnKind.TEXT, ColumnKind.BOOLEAN):
                 yield name, f"a column of {rules.type} has no range"
             elif bound_of(rules, bound) is None:
                 yield name, f"{bound!r} is no {rules.type}"
-        if (rules.levels or rules.closed) and rules.type != "text":
+        if (rules.levels or rules.closed) and rules.type != ColumnKind.TEXT:
             yield name, f"levels are for text, and this is a {rules.type}"
         if rules.closed and not rules.levels:
             yield name, "closed, and no level is listed"
-        if rules.fresh_days and rules.type != "date":
+        if rules.fresh_days and rules.type != ColumnKind.DATE:
             yield name, "fresh_days needs a date"
 
 
 def bound_of(rules: Rules, text: str) -> float | pd.Timestamp | None:
     "A bound as a value; None where it is none."
-    if rules.type == "date":
+    if rules.type == ColumnKind.DATE:
         moment = pd.to_datetime(text, errors="coerce")
         return None if pd.isna(moment) else moment.tz_convert(None) if moment.tz else moment
     try:
@@ -166,4 +164,4 @@ def _yaml(value: Any) -> str:
 def _text(value: str) -> str:
     "A text in one line; bare where nothing could be read into it."
     bare = re.fullmatch(r"[A-Za-z_][\w ]*\w|[A-Za-z]|-?\d+(\.\d+)?", value)
-    return value if bare else yaml.safe_dump(value, allow_unicode=True, default_style='"', width=10**9).strip()
+    return value if bare else yaml.safe_dump(str(value), allow_unicode=True, default_style='"', width=10**9).strip()

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
+from ..core.kinds import ColumnKind
 from .schema import kind_of, reason_to_leave_out
 from .splits import MANY_DAYS
 from .target import Guess, require_target
@@ -58,7 +59,7 @@ def _guess_time(df: pd.DataFrame, target: str) -> Guess:
 def _guess_group(df: pd.DataFrame, target: str) -> Guess:
     for name in df.columns:
         n = df[name].nunique()
-        if name == target or not _GROUP.search(str(name)) or kind_of(df[name]) not in ("string", "float"):
+        if name == target or not _GROUP.search(str(name)) or kind_of(df[name]) in (ColumnKind.BOOLEAN, ColumnKind.DATE):
             continue
         if df[name].notna().all() and 20 <= n <= 0.8 * len(df):
             return Guess(name, f"{name} names {n:,} different ones in {len(df):,} rows")
@@ -86,7 +87,7 @@ def _guess_missing_codes(df: pd.DataFrame) -> Guess:
 
 def _apart(column: pd.Series) -> float | None:
     "The least value of a column of numbers where it is whole, below -90, frequent and far below all others, else None."
-    if kind_of(column) != "float":
+    if not kind_of(column).is_numeric:
         return None
     low = float(column.min())
     if not (low < -90 and low.is_integer()):  # -1 may be an answer

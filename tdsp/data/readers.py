@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
+from ..core.kinds import ColumnKind
 from .csv_reader import DETECT, ROW, TOO_LONG, Cells, Reading, read_cells, type_cells, type_columns
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #901d610a
@@ -102,7 +103,13 @@ def _bounded(file: Any, where: str) -> bytes:
     return bytes(data)
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #4851f565
-PLAIN = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us"))
+PLAIN = {
+    ColumnKind.TEXT: pa.string(),
+    ColumnKind.INTEGER: pa.int64(),
+    ColumnKind.NUMBER: pa.float64(),
+    ColumnKind.BOOLEAN: pa.bool_(),
+    ColumnKind.DATE: pa.timestamp("us"),
+}
 
 
 def plain_schema(
@@ -129,14 +136,14 @@ def _plain_type(kind: pa.DataType, name: str, where: str) -> pa.DataType:
         return pa.string()
     if isinstance(kind, pa.BaseExtensionType):
         return _plain_type(kind.storage_type, name, where)
-    fits = (
-        (t.is_string, t.is_large_string, t.is_string_view, t.is_time),
-        (t.is_integer,),
-        (t.is_floating, t.is_decimal, t.is_null),
-        (t.is_boolean,),
-        (t.is_timestamp, t.is_date),
-    )
-    found = next((target for target, tests in zip(PLAIN, fits) if any(test(kind) for test in tests)), None)
+    fits = {
+        ColumnKind.TEXT: (t.is_string, t.is_large_string, t.is_string_view, t.is_time),
+        ColumnKind.INTEGER: (t.is_integer,),
+        ColumnKind.NUMBER: (t.is_floating, t.is_decimal, t.is_null),
+        ColumnKind.BOOLEAN: (t.is_boolean,),
+        ColumnKind.DATE: (t.is_timestamp, t.is_date),
+    }
+    found = next((PLAIN[target] for target, tests in fits.items() if any(test(kind) for test in tests)), None)
     if found is None:
         raise DataError(
             f"{where}: column {name!r} is of type {kind}. Turn it into plain columns by SQL, or leave it out."

@@ -18,6 +18,7 @@ from pandas.api import types as dtypes
 
 from ..core.errors import DataError, did_you_mean
 from ..core.files import replacing, sha256_bytes
+from ..core.kinds import ColumnKind
 from .sql import Scan, open_scan, quoted
 
 # %% ../../notebooks/lib/data/09_splits.ipynb #796cf8a5
@@ -226,11 +227,11 @@ def _group_labels(groups: pd.Series) -> pd.Series:
     return as_labels(groups).fillna("(missing)")
 
 # %% ../../notebooks/lib/data/09_splits.ipynb #06f696d6
-def key_sql(kind: str, x: str) -> str:
+def key_sql(kind: ColumnKind, x: str) -> str:
     "SQL of a key's place between 0 and 1; a whole number is the same key whether a gap made a float of it or not."
     text = (
         f"CASE WHEN {x} = round({x}) THEN {x}::BIGINT::VARCHAR ELSE {x}::VARCHAR END"
-        if kind == "number"
+        if kind == ColumnKind.NUMBER
         else f"{x}::VARCHAR"
     )
     return f"('0x' || substr(md5({text}), 1, 8))::UBIGINT / 4294967296.0"
@@ -286,10 +287,10 @@ def write_parts(
 
 def _test_sql(scan: Scan, rule: str, column: str, known: str, share: float) -> str:
     "The condition that a row of the test part fulfils; NULL where a row cannot be told."
-    x, kind = (scan.of(column), scan.kinds[scan.names.index(column)]) if column else ("row", "whole number")
+    x, kind = (scan.of(column), scan.kind(column)) if column else ("row", ColumnKind.INTEGER)
     if rule == "key":
         return f"{key_sql(kind, x)} < {share!r}"
-    if rule == "given" and kind in ("number", "whole number"):
+    if rule == "given" and kind.is_numeric:
         return f"CASE WHEN {x} = 1 THEN true WHEN {x} = 0 THEN false END"
     if rule == "given":
         test, train = (f"lower({x}::VARCHAR) IN {words}" for words in (("1", "true", "test"), ("0", "false", "train")))
@@ -297,7 +298,9 @@ def _test_sql(scan: Scan, rule: str, column: str, known: str, share: float) -> s
     if rule == "order":
         return f"{x} >= {_cut_sql(scan, x, known, share)[0]}"
     if rule == "time":
-        return _later_sql(scan, _moment_sql(scan, x, column, known) if kind == "text" else x, kind, known, share)
+        return _later_sql(
+            scan, _moment_sql(scan, x, column, known) if kind == ColumnKind.TEXT else x, kind, known, share
+        )
     raise DataError(
         f"split: {rule} has to see all rows at once, and parts are written row by row. "
         "Use one of: key, given, time, order."
@@ -314,10 +317,13 @@ def _moment_sql(scan: Scan, x: str, column: str, known: str) -> str:
     return f"CASE WHEN isfinite({moment}) THEN {moment} END"
 
 
-def _later_sql(scan: Scan, x: str, kind: str, known: str, share: float) -> str:
+def _later_sql(scan: Scan, x: str, kind: ColumnKind, known: str, share: float) -> str:
     "The condition of the latest rows: those of whole days, where there are many."
     day = f"date_trunc('day', {x})"
-    if kind in ("text", "date") and scan.ask(f"SELECT count(DISTINCT {day}) FROM t WHERE {known}")[0][0] >= MANY_DAYS:
+    if (
+        kind in (ColumnKind.TEXT, ColumnKind.DATE)
+        and scan.ask(f"SELECT count(DISTINCT {day}) FROM t WHERE {known}")[0][0] >= MANY_DAYS
+    ):
         x = day
     cut, first = _cut_sql(scan, x, known, share)
     return f"{x} {'>' if cut == first else '>='} {cut}"
@@ -350,7 +356,7 @@ def _require_parts(scan: Scan, rule: str, column: str, known: str, is_test: str)
 
 def _require_classes(scan: Scan, rule: str, target: str, known: str, is_test: str) -> None:
     "Raise DataError where training lacks a class of the target, or the test part has one only."
-    if scan.kinds[scan.names.index(target)] not in ("text", "true/false"):
+    if scan.kind(target) not in (ColumnKind.TEXT, ColumnKind.BOOLEAN):
         return
     counts = f"count(*) FILTER (NOT ({is_test})), count(*) FILTER ({is_test})"
     y = scan.of(target)

@@ -14,7 +14,9 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from ..core.formatting import format_number
-from .leakage import MAX_ROWS, _as_numbers, _ask, _kind_of, _Question
+from ..core.kinds import ColumnKind
+from ..data.schema import kind_of
+from .leakage import MAX_ROWS, _as_numbers, _ask, _Question
 from ..stats.metrics import METRICS
 from ..stats.resampling import evenly
 
@@ -63,7 +65,7 @@ def score_association(
 
 def usual_measure(column: pd.Series, question: _Question) -> str:
     "The measure that fits a pair of types, in words: Spearman's rho, ROC-AUC, Cramer's V or the correlation ratio."
-    is_text, y = _kind_of(column) == "text", question.y
+    is_text, y = kind_of(column) == ColumnKind.TEXT, question.y
     numbers = pd.Series(_as_numbers(column))
     has = numbers.notna().to_numpy()
     if numbers[has].nunique() < 2:
@@ -93,7 +95,7 @@ def _cramer(a: np.ndarray, b: np.ndarray) -> float:
 
 def _bins(column: pd.Series) -> np.ndarray:
     "Bin of each row: levels of a text, tenths of a number; a gap is a bin of its own."
-    if _kind_of(column) == "text":
+    if kind_of(column) == ColumnKind.TEXT:
         top = column.value_counts().index[: 5 * BINS]
         return pd.Categorical(column.where(column.isin(top), "(other)").where(column.notna())).codes + 1
     numbers = _as_numbers(column)
@@ -128,7 +130,7 @@ def target_along(
 
 
 def _along(column: pd.Series, wanted: np.ndarray) -> pd.DataFrame:
-    if _kind_of(column) in ("text", "true/false"):
+    if kind_of(column) in (ColumnKind.TEXT, ColumnKind.BOOLEAN):
         where = (
             column.astype("str")
             .where(column.isin(column.value_counts().index[:8]), "other")
@@ -152,7 +154,7 @@ def _along(column: pd.Series, wanted: np.ndarray) -> pd.DataFrame:
 def find_clusters(X: pd.DataFrame, *, limit: float = 0.8) -> pd.DataFrame:
     "Groups of numeric columns linked by a rank correlation beyond `limit`: columns, size, strongest; largest first."
     rows = evenly(len(X), MAX_ROWS)
-    names = [name for name in X.columns[:MOST_COLUMNS] if _kind_of(X[name]) != "text" and X[name].nunique() > 2]
+    names = [name for name in X.columns[:MOST_COLUMNS] if kind_of(X[name]) != ColumnKind.TEXT and X[name].nunique() > 2]
     numbers = pd.DataFrame({name: _as_numbers(X[name].iloc[rows]) for name in names})
     links = numbers.rank().corr(min_periods=30).abs().to_numpy() if len(names) > 1 else np.zeros((len(names),) * 2)
     _, group = connected_components(links >= limit)

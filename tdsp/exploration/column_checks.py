@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from ..core.formatting import format_int, format_number, format_percent
+from ..core.kinds import ColumnKind
 from .findings import Case, Finding, found
 from .profile import Profile
 
@@ -75,7 +76,13 @@ def _outlier(c: Profile, case: Case) -> str:
 
 
 def _counter(c: Profile, case: Case) -> str:
-    if c.kind != "whole number" or c.missing or c.name not in case.frame or c.name in case.reasons or c.distinct <= 50:
+    if (
+        c.kind != ColumnKind.INTEGER
+        or c.missing
+        or c.name not in case.frame
+        or c.name in case.reasons
+        or c.distinct <= 50
+    ):
         return ""
     steps = np.diff(case.frame[c.name].to_numpy(dtype=float))
     if c.low in (0, 1) and (steps == 1).mean() > 0.8:
@@ -153,8 +160,8 @@ def _tick_box(c: Profile, case: Case) -> str:
     return f"{c.top[0][0]!r:.40} or nothing; nothing in {format_percent(c.gaps)} of the rows" if ticked else ""
 
 
-ANY, NUMBERS, TEXTS = ("true/false", "whole number", "number", "date", "text"), ("whole number", "number"), ("text",)
-RULES: dict[str, tuple[tuple[str, ...], Callable[[Profile, Case], str]]] = {
+ANY, NUMBERS, TEXTS = (*ColumnKind,), (ColumnKind.INTEGER, ColumnKind.NUMBER), (ColumnKind.TEXT,)
+RULES: dict[str, tuple[tuple[ColumnKind, ...], Callable[[Profile, Case], str]]] = {
     "id": (ANY, _because("row number", "id or free text", "rarely repeats")),
     "constant": (ANY, _because("same value", "no value")),
     "near-constant": (ANY, _near_constant),
@@ -209,7 +216,7 @@ def ask_people(case: Case, *, answered: Iterable[str] = ()) -> list[tuple[str, s
     columns = [c for c in case.columns if c.name not in {case.target, *answered}]
     asked = [(c.name, text.format(c.name)) for c in columns for pattern, text in QUESTIONS.items()
              if re.search(pattern, c.name, re.IGNORECASE)]  # fmt: skip
-    codes = [c.name for c in columns if c.kind == "whole number" and 3 <= c.distinct <= 16]
+    codes = [c.name for c in columns if c.kind == ColumnKind.INTEGER and 3 <= c.distinct <= 16]
     if codes:
         asked.append((", ".join(codes[:8]) + (", …" if len(codes) > 8 else ""), CODES.format(len(codes))))
     labels = {str(label) for label in case.frame[case.target].dropna().unique()} if case.task != "regression" else set()

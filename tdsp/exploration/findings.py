@@ -117,5 +117,5 @@ class Case:
 
     def numbers(self) -> list[str]:
         "Columns of numbers other than the target, at most 60, that vary."
-        names = [c.name for c in self.columns if "number" in c.kind and c.name != self.target and c.distinct > 1]
+        names = [c.name for c in self.columns if c.kind.is_numeric and c.name != self.target and c.distinct > 1]
         return [name for name in names if name in self.frame][:60]

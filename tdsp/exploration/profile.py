@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.formatting import format_number, format_percent
+from ..core.kinds import ColumnKind
 from ..data.sql import Scan, open_scan
 
 # %% ../../notebooks/lib/exploration/00_profile.ipynb #3074c9d7
@@ -33,7 +34,7 @@ class Profile:
     "The facts of one column; numbers are NaN where the kind has none, dates are days since 1970."
 
     name: str
-    kind: str  # true/false, whole number, number, date, text
+    kind: ColumnKind
     rows: int
     missing: int
     distinct: int
@@ -68,17 +69,17 @@ class Profile:
 
 def profile_column(scan: Scan, name: str) -> Profile:
     "The facts of one column, over all rows."
-    kind, x = scan.kinds[scan.names.index(name)], scan.of(name)
+    kind, x = scan.kind(name), scan.of(name)
     count = "count(DISTINCT {x})" if scan.rows <= EXACT else "approx_count_distinct({x})"
     present, distinct = scan.ask(f"SELECT count({x}), {count.format(x=x)} FROM t")[0]
     facts: dict[str, Any] = {"missing": scan.rows - present, "distinct": int(distinct)}
-    if present and kind in ("number", "whole number", "date"):
-        facts |= _numbers(scan, f"(epoch({x}) / 86400)" if kind == "date" else f"{x}::DOUBLE")
-    if present and kind == "text":
+    if present and (kind.is_numeric or kind == ColumnKind.DATE):
+        facts |= _numbers(scan, f"(epoch({x}) / 86400)" if kind == ColumnKind.DATE else f"{x}::DOUBLE")
+    if present and kind == ColumnKind.TEXT:
         facts["shapes"] = _shapes(scan, x)
-    if present and kind != "date" and (kind != "number" or distinct <= LEVELS):
+    if present and kind != ColumnKind.DATE and (kind != ColumnKind.NUMBER or distinct <= LEVELS):
         facts["top"] = _levels(scan, x, "DESC")
-        facts["rare"] = _levels(scan, x, "ASC") if distinct <= 100 and kind == "text" else ()
+        facts["rare"] = _levels(scan, x, "ASC") if distinct <= 100 and kind == ColumnKind.TEXT else ()
     return Profile(name, kind, scan.rows, **facts)
 
 
@@ -195,7 +196,7 @@ def data_dictionary(
 
 def value_range(c: Profile) -> str:
     "Least and greatest value of a number or date, number of levels of a text."
-    if c.quantiles and c.kind == "date":
+    if c.quantiles and c.kind == ColumnKind.DATE:
         return f"{_day(c.low)} to {_day(c.high)}"
     if c.quantiles:
         return (
@@ -206,9 +207,9 @@ def value_range(c: Profile) -> str:
 
 def examples_of(c: Profile, n: int = 3) -> str:
     "Some values: the most frequent of a text, quantiles of a number."
-    if c.kind == "date" and c.quantiles:
+    if c.kind == ColumnKind.DATE and c.quantiles:
         return ", ".join(map(_day, c.quantiles[1:4]))
-    if c.quantiles and c.kind != "text":
+    if c.quantiles and c.kind != ColumnKind.TEXT:
         return ", ".join(format_number(q) for q in c.quantiles[1:4])
     return ", ".join(short(value) for value, _ in c.top[:n])
 

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats as distributions
 
 from ..core.formatting import format_int, format_number, format_percent
+from ..core.kinds import ColumnKind
 from .findings import NOTE, SEVERE, Case, Finding, found
 from ..stats.resampling import evenly
 
@@ -134,7 +135,7 @@ def _products(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
 
 def _repeated_levels(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
     where: dict[tuple[str, bytes], list[str]] = {}
-    for c in (c for c in case.columns if c.kind == "text" and 2 < c.distinct <= 20 and c.name in few):
+    for c in (c for c in case.columns if c.kind == ColumnKind.TEXT and 2 < c.distinct <= 20 and c.name in few):
         for level in (level for level, n in c.top if n >= 20):
             where.setdefault((level, (few[c.name] == level).to_numpy().tobytes()), []).append(c.name)
     for (level, _), names in where.items():
@@ -219,7 +220,7 @@ def check_table(case: Case) -> Iterator[Finding]:
 
 def _flags(case: Case) -> Iterator[Finding]:
     others = [c for c in case.columns if c.distinct == 2 and c.name != case.target]
-    digits = [c.name for c in others if c.kind == "whole number" and (c.low, c.high) == (0, 1)]
+    digits = [c.name for c in others if c.kind == ColumnKind.INTEGER and (c.low, c.high) == (0, 1)]
     words = [c.name for c in others if {level.lower() for level, _ in c.top} == {"yes", "no"}]
     if digits and len(words) >= 3:
         yield found("mixed-flags", f"0 and 1 in {', '.join(digits[:3])}; yes and no in {len(words)} columns")
@@ -252,7 +253,7 @@ def _long_constant(case: Case) -> Iterator[Finding]:
 
 def _lost_moments(case: Case) -> Iterator[Finding]:
     whole = case.rows <= len(case.frame)
-    for c in (c for c in case.columns if c.kind == "date" and c.name in case.frame and whole):
+    for c in (c for c in case.columns if c.kind == ColumnKind.DATE and c.name in case.frame and whole):
         counts = case.frame[c.name].dropna().dt.normalize().value_counts().sort_index()
         if not 60 <= len(counts) <= counts.sum() / 2 or (counts.index[-1] - counts.index[0]).days > 2 * len(counts):
             continue
