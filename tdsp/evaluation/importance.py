@@ -18,7 +18,7 @@ import pandas as pd
 from ..core.formatting import cell_text, format_number, format_percent
 from ..packaging.loader import feature_names
 from ..stats.metrics import Metric
-from ..stats.plotting import BAND, BLUE, INK, described, drawing, style
+from ..stats.plotting import BAND, BLUE, INK, report_axes, style, with_alt_text
 from ..stats.resampling import Units, estimate_of, evenly, freedom_of, gain_of, make_units, score_resamples
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _short(text: object, length: int = 24) -> str:
 def plot_importance(table: pd.DataFrame, metric: Metric, *, top: int = 12, ax: "Axes | None" = None) -> "Axes":
     "Loss of score by column, the largest on top; the title names the first. Returns Axes."
     shown = table.head(top).iloc[::-1].reset_index(drop=True)
-    with drawing(ax, height=1.3 + 0.27 * max(len(shown), 1)) as ax:
+    with report_axes(ax, height=1.3 + 0.27 * max(len(shown), 1)) as ax:
         where = np.arange(len(shown))
         ax.barh(where, shown["importance"].clip(lower=0), color=BLUE, height=0.62)
         ax.hlines(where, shown["low"], shown["high"], color=INK, linewidth=1.2)
@@ -134,7 +134,7 @@ def plot_importance(table: pd.DataFrame, metric: Metric, *, top: int = 12, ax: "
         verb = "loss of" if metric.higher_is_better else "rise of"
         ax.set_xlabel(f"{verb.capitalize()} {metric.label}\nwhen the column is shuffled")
         ax.set_title(_importance_title(table))
-        return described(ax, alt=_importance_alt(table, metric), data=table)
+        return with_alt_text(ax, alt=_importance_alt(table, metric), data=table)
 
 
 def _importance_title(table: pd.DataFrame) -> str:
@@ -215,7 +215,7 @@ def plot_dependence(table: pd.DataFrame, *, target: str, classes: Sequence[str] 
         title = f"{_short(best, 20)} moves it by {format_number(reach[best])}" if best else "No column to show"
         figure.suptitle(title)
         moved = ", ".join(f"{_short(name)} {format_number(reach[name])}" for name in names)
-        described(
+        with_alt_text(
             panels[0], alt=f"Mean prediction over the values of a feature; range of the curves: {moved}.", data=table
         )
     return figure

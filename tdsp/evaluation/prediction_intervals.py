@@ -16,7 +16,7 @@ import pandas as pd
 from ..core.errors import ParameterError
 from ..core.formatting import format_percent
 from .decisions import _mean
-from ..stats.plotting import BLUE, GREY, INK, described, drawing
+from ..stats.plotting import BLUE, GREY, INK, report_axes, with_alt_text
 from tdsp.stats.resampling import (
     Units,
     estimate_of,
@@ -95,7 +95,7 @@ def plot_ranges(
     lower, upper = ranges.of(told[at])
     missed = (y[at] < lower) | (y[at] > upper)
     x = np.arange(len(at))
-    with drawing(ax, height=3.1) as ax:
+    with report_axes(ax, height=3.1) as ax:
         ax.vlines(x, lower, upper, color=GREY, linewidth=2)
         ax.plot(x[~missed], y[at][~missed], linestyle="", marker="o", markersize=4, color=BLUE)
         ax.plot(x[missed], y[at][missed], linestyle="", marker="x", markersize=6, color=INK)
@@ -105,4 +105,4 @@ def plot_ranges(
         ax.set_title(f"{format_percent(ranges.level)} ranges hold {format_percent(coverage)}")
         told_of = f"{format_percent(ranges.level)} of the truths hold {format_percent(coverage)}"
         alt = f"Ranges made to hold {told_of} of the {len(told):,} test rows."
-        return described(ax, alt=alt, data=pd.DataFrame({"row": at, "low": lower, "high": upper, "truth": y[at]}))
+        return with_alt_text(ax, alt=alt, data=pd.DataFrame({"row": at, "low": lower, "high": upper, "truth": y[at]}))

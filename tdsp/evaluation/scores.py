@@ -21,7 +21,7 @@ from ..core.errors import StageError
 from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number, format_percent
 from ..core.record import Rung
 from ..stats.metrics import METRICS, Metric, metrics_for
-from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, described, drawing
+from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, report_axes, with_alt_text
 from tdsp.stats.resampling import (
     Estimate,
     Units,
@@ -325,7 +325,7 @@ def plot_candidates(
 ) -> "Axes":
     "Mean score of each candidate over the folds; the title names the chosen one. Returns Axes."
     shown = table[table["mean"].notna()].iloc[::-1].reset_index(drop=True)
-    with drawing(ax, height=1.5 + 0.34 * len(shown)) as ax:
+    with report_axes(ax, height=1.5 + 0.34 * len(shown)) as ax:
         for i, row in enumerate(shown.to_dict("records")):
             colour, error = (BLUE if row["candidate"] == winner else GREY), np.nan_to_num(2 * row["standard_error"])
             ax.errorbar(row["mean"], i, xerr=error, fmt="o", color=colour, elinewidth=2)
@@ -341,7 +341,7 @@ def plot_candidates(
         ax.set_title(f"{_short(winner)} goes forward")
         best = shown.loc[shown["candidate"] == winner, "mean"]
         alt = f"{metric.label} of {len(shown)} candidates over the folds; {winner} is chosen"
-        return described(ax, alt=f"{alt} with {best.iloc[0]:.3g}." if len(best) else f"{alt}.", data=table)
+        return with_alt_text(ax, alt=f"{alt} with {best.iloc[0]:.3g}." if len(best) else f"{alt}.", data=table)
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #4b9fdb50
 def _gap(table: pd.DataFrame) -> float:
@@ -355,7 +355,7 @@ def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = No
     gap = f"{100 * _gap(table):.0f} points" if is_share else format_number(_gap(table))
     what = "Probabilities" if is_share else "Mean predictions"
     event = {"binary": f"share of {_short(scores.classes[-1] if scores.classes else 1)}", "multiclass": "share right"}
-    with drawing(ax, height=3.2) as ax:
+    with report_axes(ax, height=3.2) as ax:
         ends = [min(table["predicted"].min(), table["low"].min()), max(table["predicted"].max(), table["high"].max())]
         ax.axline((ends[0], ends[0]), slope=1, color=GREY, linestyle=":", marker="", linewidth=1.5)
         middle = (ends[0] + ends[1]) / 4 + ends[0] / 2
@@ -368,7 +368,7 @@ def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = No
         ax.set_title(f"{what} are off by up to {gap}")
         gap = gap.replace("points", "percentage points")
         alt = f"{what} against what was observed in {len(table)} groups of test rows: the largest gap is {gap}."
-        return described(ax, alt=alt, data=table)
+        return with_alt_text(ax, alt=alt, data=table)
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #c3579fcb
 def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
@@ -376,7 +376,7 @@ def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     table, name = lift_table(scores), _short(scores.classes[-1] if scores.classes else 1, 16)
     tenth = table.loc[table["share_of_rows"] == 0.1].iloc[0]
     x, y = [0, *100 * table["share_of_rows"]], [0, *100 * table["positives_found"]]
-    with drawing(ax) as ax:
+    with report_axes(ax) as ax:
         ax.plot([0, 100], [0, 100], color=GREY, linestyle=":", marker="", linewidth=1.5)
         ax.annotate("at random", (70, 70), xytext=(4, -14), textcoords="offset points", color=MUTED)
         ax.plot(x, y, color=BLUE, marker="o")
@@ -386,7 +386,7 @@ def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
         found = f"{100 * tenth['positives_found']:.0f} % of all {name}, {tenth['lift']:.1f} times as many as at random"
         alt = f"Gain curve: the tenth of the rows with the highest probability holds {found}."
         how = f"Solid: rows in the model's order. Dotted: at random. The further apart, the sooner {name} is found."
-        return described(ax, alt=alt, data=table, caption=how)
+        return with_alt_text(ax, alt=alt, data=table, caption=how)
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #7204fa31
 def _worst_mistake(table: pd.DataFrame) -> tuple[str, str, int]:
@@ -403,7 +403,7 @@ def plot_confusion(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     true, told, rows = _worst_mistake(table)
     title = f"{_short(true, 12)} taken for {_short(told, 12)}: {rows} rows" if rows else "No test row is mistaken"
     names, k = [_short(name, 12) for name in table.columns], len(table)
-    with drawing(ax, height=float(np.clip(1.4 + 0.35 * k, 2.6, 6))) as ax:
+    with report_axes(ax, height=float(np.clip(1.4 + 0.35 * k, 2.6, 6))) as ax:
         ax.imshow(share, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         for i, j in np.ndindex(k, k) if k <= 8 else ():
             colour = "#fefefe" if share[i, j] < 55 else "#101010"  # not the palette's: the cell is alike in dark mode
@@ -415,14 +415,14 @@ def plot_confusion(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
         right = np.trace(table.to_numpy()) / max(table.to_numpy().sum(), 1)
         alt = f"Confusion of {k} classes on the test part: {format_percent(right)} of the rows are right. {title}."
         how = "Each row is a true class and adds up to 100 %; what lies off the diagonal is mistaken."
-        return described(ax, alt=alt, data=table.reset_index(), caption=how)
+        return with_alt_text(ax, alt=alt, data=table.reset_index(), caption=how)
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #5dc566c4
 def plot_residuals(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     "Quantiles of truth minus prediction over the prediction; the title gives the typical error. Returns Axes."
     table, name = residual_table(scores), _short(scores.target, 24)
     typical = format_number(float(np.median(np.abs(scores.y_true - scores.predictions["winner"]))))
-    with drawing(ax) as ax:
+    with report_axes(ax) as ax:
         ax.fill_between(table["predicted"], table["error_10%"], table["error_90%"], color=BAND, linewidth=0)
         for edge in ("error_25%", "error_75%"):
             ax.plot(table["predicted"], table[edge], color=BLUE, linewidth=1, linestyle="--", marker="")
@@ -434,7 +434,7 @@ def plot_residuals(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
         alt = f"Errors of predicting {name}: half are within ±{typical}; the median error by size of the prediction"
         spread = f"runs from {format_number(table['error_50%'].min())} to {format_number(table['error_50%'].max())}."
         how = "Above zero the truth is higher than predicted. The line is the median, between the dashes lies half."
-        return described(ax, alt=f"{alt} {spread}", data=table, caption=how)
+        return with_alt_text(ax, alt=f"{alt} {spread}", data=table, caption=how)
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #e01dadeb
 def plot_errors(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
@@ -460,7 +460,7 @@ def plot_metric_over_time(
     length, half = table["length"].iloc[0], scores.estimate.half_width
     ends = [format_number(end, decimals_of(half)) for end in (seen["value"].min(), seen["value"].max())]
     spread = " to ".join(ends)
-    with drawing(ax) as ax:
+    with report_axes(ax) as ax:
         ax.fill_between(seen["period"], seen["low"], seen["high"], color=BAND, linewidth=0)
         ax.plot(seen["period"], seen["value"], color=BLUE, marker="o")
         ax.axhline(scores.estimate.value, color=GREY, linestyle=":", linewidth=1.5)
@@ -471,7 +471,7 @@ def plot_metric_over_time(
         ax.set_title(f"{_short(m.label, 16)} by {length}: {spread}")
         alt = f"{m.label} by {length} on the test part runs from {spread}; over the whole part it is"
         how = f"Each point scores the rows of one {length}, the band is its interval; the dotted line is all of them."
-        return described(ax, alt=f"{alt} {scores.estimate.value:.3g}.", data=table, caption=how)
+        return with_alt_text(ax, alt=f"{alt} {scores.estimate.value:.3g}.", data=table, caption=how)
 
 
 def _few_dates(ax: "Axes", periods: pd.Series) -> None:

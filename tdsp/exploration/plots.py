@@ -18,7 +18,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ..core.formatting import Shown, format_int, format_number, format_percent
 from .profile import Profile
-from ..stats.plotting import BLUE, INK, ORANGE, PALETTE, described, drawing
+from ..stats.plotting import BLUE, INK, ORANGE, PALETTE, report_axes, with_alt_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,14 +59,14 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     ax = _plot_rows(100 * shares, title, "Rows without a value (%)", ax)
     ax.set_xlim(0, 100)
     alt = f"{title} of its rows." if len(shares) else f"{title}."
-    return described(ax, alt=alt, data=shares.rename("missing").rename_axis("column").reset_index())
+    return with_alt_text(ax, alt=alt, data=shares.rename("missing").rename_axis("column").reset_index())
 
 
 def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", marked: Iterable[str] = ()) -> "Axes":
     "One bar a row, longest first; rows in `marked` in another colour, hatched and called suspected."
     values, marked = values[:MOST][::-1], set(marked)
     names = [_label(str(name)) + (", suspected" if name in marked else "") for name in values.index]
-    with drawing(ax, height=0.9 + 0.26 * max(3, len(values))) as ax:
+    with report_axes(ax, height=0.9 + 0.26 * max(3, len(values))) as ax:
         colours = [ORANGE if name in marked else BLUE for name in values.index]
         for bar, name in zip(ax.barh(range(len(values)), values, height=0.7, color=colours), values.index):
             bar.set_hatch("///" if name in marked else "")
@@ -94,14 +94,14 @@ def plot_target(y: pd.Series, *, task: str, positive_class: str | None = None, a
     ax = _plot_rows(100 * shares, title, "Rows (%)", ax)
     held = ", ".join(f"{_short(label)} {format_percent(share, 1)}" for label, share in shares[:3].items())
     alt = f"{len(shares)} classes, most frequent first: {held} of {format_int(len(y))} rows."
-    return described(ax, alt=alt, data=table)
+    return with_alt_text(ax, alt=alt, data=table)
 
 
 def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
     low, middle, high = (format_number(float(q)) for q in y.quantile([0.25, 0.5, 0.75]))
     title = f"Half of {_short(y.name)} lies between {low} and {high}"
     counts, edges = np.histogram(y, bins=min(30, max(5, y.nunique())))
-    with drawing(ax) as ax:
+    with report_axes(ax) as ax:
         ax.stairs(counts, edges, fill=True, color=BLUE)
         ax.axvline(float(y.median()), color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
         ax.set(xlabel=f"{_short(y.name)}; dashed: median {middle}", ylabel="Rows")
@@ -109,7 +109,7 @@ def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
         ax.xaxis.set_major_formatter(lambda value, _: format_number(value))
         ax.set_title(title)
     data = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "rows": counts})
-    return described(ax, alt=f"{title}; the median of {format_int(len(y))} rows is {middle}.", data=data)
+    return with_alt_text(ax, alt=f"{title}; the median of {format_int(len(y))} rows is {middle}.", data=data)
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #35db6da5
 def plot_association(
@@ -127,14 +127,14 @@ def plot_association(
         title = f"{_short(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
     ax = _plot_rows(100 * values, title, "Explained alone (%)", ax, suspects)
     low, high = (100 * scores.set_index("column")[side][:MOST][::-1] for side in ("low", "high"))
-    with drawing(ax):
+    with report_axes(ax):
         ax.hlines(range(len(low)), low, high, color=INK, linewidth=1.2)
         ax.axvline(100 * chance, color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
     ax.set_xlim(0, max(100 * float(scores["high"].max()) * 1.05, 300 * chance, 1))
     best = ", ".join(f"{_short(n)} {format_percent(v)}" for n, v in values[:3].items())
     alt = f"Each column alone against the target: {title}. Most explain {best}."
     how = "The line through a bar is its 95 % interval; the dashed line is what chance reaches."
-    return described(ax, alt=alt, data=scores, caption=how)
+    return with_alt_text(ax, alt=alt, data=scores, caption=how)
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #c9db0b16
 STEPS = 12
@@ -158,7 +158,7 @@ def plot_trend(
     middle, half = [interval.mid for interval in table.index], 1.96 * table["std"].fillna(0) / np.sqrt(table["size"])
     low, high = table["mean"].min(), table["mean"].max()
     title = f"{_short(name)} moved between {format_number(float(low))} and {format_number(float(high))}"
-    with drawing(ax) as ax:
+    with report_axes(ax) as ax:
         ax.fill_between(middle, table["mean"] - half, table["mean"] + half, color=PALETTE["band"][0])
         ax.plot(middle, table["mean"], color=BLUE, marker="o")
         if cut is not None:
@@ -175,7 +175,7 @@ def plot_trend(
     data = pd.DataFrame(
         {"moment": [str(m) for m in middle], "mean": table["mean"].to_numpy(), "rows": table["size"].to_numpy()}
     )
-    return described(ax, alt=f"Over time, the mean of {title}; {format_int(len(moments))} rows.", data=data)
+    return with_alt_text(ax, alt=f"Over time, the mean of {title}; {format_int(len(moments))} rows.", data=data)
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #776476cd
 THIRDS = ("first third", "middle third", "last third")

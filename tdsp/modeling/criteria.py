@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeRegressor
 from ..core.errors import ParameterError, did_you_mean
 from ..core.formatting import estimate_text, format_number
 from ..stats.metrics import Metric
-from ..stats.plotting import BLUE, GREY, MUTED, described, drawing
+from ..stats.plotting import BLUE, GREY, MUTED, report_axes, with_alt_text
 from ..stats.resampling import Estimate, Units, estimate_of, evenly, gain_of, score_resamples
 
 if TYPE_CHECKING:
@@ -428,7 +428,7 @@ def plot_pareto(ranking: Ranking, metric: Metric, *, ax: "Axes | None" = None) -
     ordered = table.sort_values("explainability", ascending=False, kind="stable")
     front = ordered[(sign * ordered["score"]).cummax() == sign * ordered["score"]]
     won = ranking.names[0] if ranking.names else ""
-    with drawing(ax, height=3.1) as ax:
+    with report_axes(ax, height=3.1) as ax:
         ax.plot(front["explainability"], front["score"], color=GREY, linestyle=":", marker="", drawstyle="steps-post")
         for row in table.sort_values("score").to_dict("records"):
             colour = BLUE if row["candidate"] == won else MUTED if row["candidate"] in set(front["candidate"]) else GREY
@@ -449,4 +449,4 @@ def plot_pareto(ranking: Ranking, metric: Metric, *, ax: "Axes | None" = None) -
             f"{r['candidate']} {r['score']:.3g} at {r['explainability']:.2f}" for r in front.to_dict("records")
         )
         alt = f"{metric.label} against explainability of {len(table)} families; on the front: {shown}."
-        return described(ax, alt=alt, data=table)
+        return with_alt_text(ax, alt=alt, data=table)

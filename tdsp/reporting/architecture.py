@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..config.charter import Charter
 from ..core.record import Run
-from ..stats.plotting import described, drawing
+from ..stats.plotting import report_axes, with_alt_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def _lines(text: str, width: int, most: int) -> str:
 def plot_architecture(found: list[Station], ax: "Axes | None" = None) -> "Axes":
     """The stations as boxes in two rows, the flow as arrows, and the way back from monitoring to the lake."""
     places = [(0, 1), (1, 1), (2, 1), (2, 0), (1, 0), (0, 0)]
-    with drawing(ax, height=4.2) as ax:
+    with report_axes(ax, height=4.2) as ax:
         for box, (x, y) in zip(found, places, strict=True):
             ax.add_patch(_box(x, y))
             ax.text(x, y + 0.3, box.station, ha="center", va="center", weight="bold")
@@ -99,7 +99,7 @@ def plot_architecture(found: list[Station], ax: "Axes | None" = None) -> "Axes":
         ax.set_axis_off()
     names = " to ".join(box.station.lower() for box in found)
     alt = f"Six stations: {names}; monitoring leads back to the lake, where training begins again."
-    return described(ax, alt=alt, data=pd.DataFrame([_row(box) for box in found]))
+    return with_alt_text(ax, alt=alt, data=pd.DataFrame([_row(box) for box in found]))
 
 
 def _row(box: Station) -> dict[str, str]:

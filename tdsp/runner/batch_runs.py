@@ -3,7 +3,6 @@
 # Each worker is a process of its own that runs one member after another and reports it in JSON lines. Members need no
 # common state: every run has its own folder, and what they share in the lake is written whole or not at all.
 
-
 import itertools
 import json
 import os

@@ -5,7 +5,6 @@
 # seconds. `papermill --engine tdsp` gets the same. Papermill loads this module while it is itself being imported (entry
 # point `papermill.engine`), so nothing of it is imported at the top and the classes have no base of papermill's.
 
-
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime

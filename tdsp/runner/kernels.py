@@ -4,7 +4,6 @@
 # the notebook's first cell is about to import, and goes on as ipykernel. Started while the stage before is still running,
 # it is ready when its own stage begins.
 
-
 import ast
 import ctypes
 import fcntl

@@ -3,7 +3,6 @@
 # Everything a user can get wrong is found before a run folder exists. From then on each end (accepted, rejected, an error
 # in a cell, a dead kernel, a cell past its limit, Ctrl-C) is in run.json before the caller gets it.
 
-
 import logging
 import re
 import shutil

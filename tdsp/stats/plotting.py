@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'INK', 'MUTED', 'BLUE', 'ORANGE', 'GREEN', 'RED', 'GREY', 'BAND', 'LINE', 'PANEL', 'FONTS', 'LIMIT_LINE',
-           'style', 'drawing', 'Description', 'described', 'description_of', 'figure_of', 'themed_svg']
+           'style', 'report_axes', 'Description', 'with_alt_text', 'description_of', 'figure_of', 'themed_svg']
 
 # %% ../../notebooks/lib/stats/04_plotting.ipynb #6bc86302
 import contextlib
@@ -86,7 +86,7 @@ def style() -> dict[Any, Any]:
 
 # %% ../../notebooks/lib/stats/04_plotting.ipynb #25aec673
 @contextlib.contextmanager
-def drawing(
+def report_axes(
     ax: "Axes | None" = None,  # None: a new figure
     *,
     height: float = 2.9,  # inches
@@ -112,7 +112,7 @@ class Description:
 _DESCRIPTIONS: "weakref.WeakKeyDictionary[Figure, Description]" = weakref.WeakKeyDictionary()
 
 
-def described(
+def with_alt_text(
     ax: "Axes",
     *,
     alt: str,  # what a reader would conclude, with 2 or 3 numbers, under 40 words
@@ -125,7 +125,7 @@ def described(
 
 
 def description_of(thing: "Axes | Figure") -> Description:
-    "Return what `described` attached; without it the title stands in for the alt text."
+    "Return what `with_alt_text` attached; without it the title stands in for the alt text."
     figure = figure_of(thing)
     return _DESCRIPTIONS.get(figure) or Description(_title(figure) or "Figure without a description")
 

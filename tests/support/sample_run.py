@@ -172,13 +172,13 @@ def _data(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
 
 
 def _figure(values: list[float], title: str, xlabel: str) -> Any:
-    with plotting.drawing() as ax:
+    with plotting.report_axes() as ax:
         ax.bar(range(1, 11), values, color=[plotting.GREY] * 9 + [plotting.BLUE])
         ax.axhline(24, **plotting.LIMIT_LINE)
         ax.annotate("all flights 24 %", (0.6, 25))
         ax.set(title=title, xlabel=xlabel, xticks=range(1, 11))
     table = pd.DataFrame({"group": range(1, 11), "late": values})
-    return plotting.described(ax, alt="The riskiest tenth is late 56 times in 100, the safest 8 times.", data=table)
+    return plotting.with_alt_text(ax, alt="The riskiest tenth is late 56 times in 100, the safest 8 times.", data=table)
 
 
 def predictions(auc: float, rows: int = 740) -> pd.DataFrame:
@@ -228,13 +228,13 @@ def _model(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
 
 
 def _folds() -> Any:
-    with plotting.drawing() as ax:
+    with plotting.report_axes() as ax:
         for k, name in enumerate(("LightGBM", "HistGradientBoosting", "Logistic", "Carrier, hour")):
             scores = [0.70 - k * 0.012 + i * 0.004 - (i == 3) * 0.003 for i in range(5)]
             ax.plot(range(1, 6), scores)
             ax.annotate(name, (5.1, scores[-1]), color=ax.lines[-1].get_color(), va="center", weight="bold")
         ax.set(title="LightGBM leads in every fold", xlabel="Fold, oldest to newest", xticks=range(1, 6))
-    return plotting.described(ax, alt="LightGBM leads in all 5 folds, with 0.70 to 0.72.")
+    return plotting.with_alt_text(ax, alt="LightGBM leads in all 5 folds, with 0.70 to 0.72.")
 
 
 def _deploy(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
