@@ -1,6 +1,7 @@
 """Notebooks keep their form: exports are current, stage notebooks stay thin, no result is typed or committed."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -294,10 +295,22 @@ def test_library_notebooks_open_with_name_and_purpose(path: Path):
 
 
 @pytest.mark.timeout(600)
-def test_the_examples_in_library_notebooks_hold():
-    """Every cell of notebooks/lib runs, so that each assertion in the prose is true."""
-    done = tool("nbdev-test", "notebooks/lib", cwd=ROOT)
+def test_nbdev_prepare_runs_every_example_and_leaves_the_tree_clean(tmp_path: Path):
+    """`nbdev-prepare` as nbdev documents it: exports, runs each cell of notebooks/lib, cleans, and changes no file."""
+    clone = tmp_path / "clone"
+    shutil.copytree(
+        ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", "outputs", "tests", ".*_cache", "_modidx.py")
+    )
+    shutil.copy(ROOT / ".gitignore", clone)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
+        subprocess.run([*git, *command], cwd=clone, check=True, capture_output=True)
+    env = os.environ | {"PYTHONPATH": str(clone)}
+    command = [str(Path(sys.executable).parent / "nbdev-prepare")]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    status = subprocess.run([*git, "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
+    assert status.stdout == ""
 
 
 OPENING = [

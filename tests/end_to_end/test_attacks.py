@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ended = pipeline.run_file(parameters, settings=FAST, out=outputs).folder
     notebook = root / "notebooks/2_data_acquisition.ipynb"
     book = json.loads(notebook.read_text())
-    fault = f"from tdsp.core import DataError\nraise DataError({' '.join(ATTACKS)!r})"
+    fault = f"from tdsp.core.errors import DataError\nraise DataError({' '.join(ATTACKS)!r})"
     book["cells"][-1] |= {"cell_type": "code", "source": fault, "outputs": [], "execution_count": None}
     notebook.write_text(json.dumps(book))
     failed = pipeline.run_file(parameters, settings=FAST, out=outputs).folder

@@ -87,7 +87,7 @@ def test_an_error_is_named_with_cell_and_line(tmp_path):
 
 def test_our_own_errors_are_shown_by_their_message_alone(tmp_path):
     """A DataError raised in a stage is one message with its place, no traceback, exit 1."""
-    cell = "from tdsp.core import DataError\n\nraise DataError('no column wind')"
+    cell = "from tdsp.core.errors import DataError\n\nraise DataError('no column wind')"
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: [cell]})
     error = stages[STAGES[0]]["error"]
     assert (error["type"], error["line"], outcome.exit_code) == ("DataError", 3, 1)
