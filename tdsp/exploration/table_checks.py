@@ -100,7 +100,8 @@ def check_pairs(case: Case) -> Iterator[Finding]:
     yield from _products(case, few)
     yield from _repeated_levels(case, few)
     yield from _gaps_together(case)
-    yield from _telling_gaps(case)
+    if case.target:
+        yield from _telling_gaps(case)
 
 
 def _copies(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
@@ -125,12 +126,12 @@ def _products(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
     if len(X) < 50 or (X < 0).any(axis=None):
         return
     logs = X.apply(np.log1p)
-    links = logs.corr().abs()
-    for b, c in itertools.combinations(names, 2):
-        product = logs[b] + logs[c]
-        for a in (name for name in names if name not in (b, c) and max(links.loc[name, [b, c]]) < 0.97):
-            if (whole := float(np.corrcoef(logs[a], product)[0, 1])) > 0.985:
-                yield found("product", f"correlation {whole:.3f} of the logarithms", a, b, c)
+    links, values = logs.corr().abs().to_numpy(), logs.to_numpy().T
+    for i, j in itertools.combinations(range(len(names)), 2):
+        product = values[i] + values[j]
+        for k in (k for k in range(len(names)) if k not in (i, j) and max(links[k, i], links[k, j]) < 0.97):
+            if (whole := float(np.corrcoef(values[k], product)[0, 1])) > 0.985:
+                yield found("product", f"correlation {whole:.3f} of the logarithms", names[k], names[i], names[j])
 
 
 def _repeated_levels(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
@@ -213,7 +214,8 @@ def check_table(case: Case) -> Iterator[Finding]:
             "duplicate", f"{format_int(case.repeated)} rows, {format_percent(case.repeated / case.rows, 2)}, ids aside"
         )
     yield from _flags(case)
-    yield from _order(case)
+    if case.target:
+        yield from _order(case)
     yield from _long_constant(case)
     yield from _lost_moments(case)
 

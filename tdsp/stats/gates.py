@@ -10,14 +10,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..core.display import card_html, interval_cell, scale_of
 from ..core.errors import ParameterError
+from ..core.formatting import estimate_text, format_estimate, format_number
 from .resampling import MIN_UNITS, Estimate
 
 # %% ../../notebooks/lib/stats/02_gates.ipynb #12cfbb4e
 GO, NO_GO, UNSURE = "go", "no-go", "insufficient evidence"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Gate:
     "A rule written before the run, what was measured against it, and the one answer that follows."
 
@@ -47,6 +49,24 @@ class Gate:
         if worst > limit or (worst == limit and self.rule != ">"):
             return GO
         return NO_GO if best < limit or (best == limit and self.rule == ">") else UNSURE
+
+    @property
+    def _limit_text(self) -> str:
+        return " ".join(
+            filter(None, ({">=": "≥", "<=": "≤"}.get(self.rule, ">"), format_number(self.limit), self.unit))
+        )
+
+    def __repr__(self) -> str:
+        measured = estimate_text(self.value, self.low, self.high) if self.low < self.high else format_number(self.value)
+        return f"{self.answer}: {self.name} {measured}, limit {self._limit_text}"
+
+    def _repr_html_(self) -> str:
+        value, interval = format_estimate(self.value, self.low, self.high)
+        start, end = scale_of([(self.value, self.low, self.high)], self.limit)
+        picture = interval_cell(self.value, self.low, self.high, start=start, end=end, reference=self.limit, width=320)
+        facts = [f"{self.name} {value}{f' ({interval})' if interval else ''}; limit (dashed) {self._limit_text}"]
+        state = {GO: "ok", NO_GO: "bad"}.get(self.answer, "unsure")
+        return card_html(self.answer, facts, body=picture, remarks=[self.note] if self.note else [], state=state)
 
 # %% ../../notebooks/lib/stats/02_gates.ipynb #16191301
 def gate(name: str, estimate: Estimate, limit: float, *, rule: str = ">=", unit: str = "", note: str = "") -> Gate:
