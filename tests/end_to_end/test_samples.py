@@ -11,7 +11,8 @@ import pytest
 from tdsp.runner import pipeline
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
-FEW = {"max_rows": "30000", "search_trials": "3"}  # of the flights: all months, in seconds instead of minutes
+SHORT = {"search_trials": "3"}  # three models instead of sixteen
+SHORT_FLIGHTS = {"max_rows": "30000", "search_trials": "3"}  # all months, in seconds instead of minutes
 
 
 def run(project: Path, name: str, **settings: str) -> pipeline.RunOutcome:
@@ -19,17 +20,25 @@ def run(project: Path, name: str, **settings: str) -> pipeline.RunOutcome:
     return pipeline.run_file(project / "parameters" / f"{name}.yaml", settings=settings)
 
 
+EXPECTED = {
+    "breast_cancer": ("accepted", "test_roc_auc", (0.98, 1.0)),
+    "wine": ("accepted", "test_balanced_accuracy", (0.9, 1.0)),
+    "diabetes": ("insufficient evidence", "test_r2", (0.3, 0.6)),
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "verdict", "score", "range_"),
+    ("name", "settings"),
     [
-        ("breast_cancer", "accepted", "test_roc_auc", (0.98, 1.0)),
-        ("wine", "accepted", "test_balanced_accuracy", (0.9, 1.0)),
-        ("diabetes", "insufficient evidence", "test_r2", (0.3, 0.6)),
+        ("wine", SHORT),
+        ("diabetes", SHORT),
+        *(pytest.param(name, {}, marks=pytest.mark.slow, id=f"{name}-whole search") for name in EXPECTED),
     ],
 )
-def test_a_sample_runs_to_its_verdict(project, name, verdict, score, range_):
+def test_a_sample_runs_to_its_verdict(project, name, settings):
     """Binary, multiclass and regression: score, interval and verdict are as they should be."""
-    outcome = run(project, name)
+    verdict, score, range_ = EXPECTED[name]
+    outcome = run(project, name, **settings)
     found = outcome.record["metrics"][score]
     assert (outcome.record["status"], outcome.record["verdict"], outcome.page_problem) == ("succeeded", verdict, "")
     assert range_[0] <= found["value"] <= range_[1] and found["low"] < found["value"] <= found["high"]
@@ -46,7 +55,7 @@ def flights(project: Path) -> Path:
 
 def test_flights_are_split_by_time_and_resampled_by_day(project):
     """The last fifth of the year is the test; its days are what is independent."""
-    record = run(project, "flights", **FEW).record
+    record = run(project, "flights", **SHORT_FLIGHTS).record
     found = record["metrics"]["test_roc_auc"]
     assert record["status"] == "succeeded" and found["resampled"] == "days"
     assert 0.6 < found["value"] < 0.72 and found["high"] - found["low"] > 0.02
@@ -55,12 +64,13 @@ def test_flights_are_split_by_time_and_resampled_by_day(project):
 
 def test_a_column_known_only_afterwards_is_named_and_stops_the_verdict(flights):
     """With `dep_delay` in the table the score is splendid, and worthless: the run ends with exit code 3."""
-    outcome = run(flights, "flights", **FEW)
+    outcome = run(flights, "flights", **SHORT_FLIGHTS)
     gate = next(g for g in outcome.record["gates"] if g["name"].startswith("Columns that may give"))
     assert (outcome.exit_code, outcome.record["verdict"], gate["answer"]) == (3, "rejected", "no-go")
     assert "dep_delay" in gate["note"]
 
 
+@pytest.mark.slow
 def test_busy_cores_another_hash_seed_and_time_zone_change_no_byte(project, tmp_path):
     """The table and the bundle have the same bytes on an idle machine and on one that others keep busy."""
     sums = []

@@ -1,4 +1,4 @@
-"""Three doors lead into a run (papermill, JupyterLab, `tdsp run`), and all end in the same bundle, byte for byte."""
+"""papermill, JupyterLab and `tdsp run` give the same bundle, byte for byte."""
 
 import shutil
 import subprocess
@@ -12,17 +12,28 @@ from tdsp.core.project import STAGES
 from tdsp.core.record import read_record
 from tdsp.runner import pipeline
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900), pytest.mark.xdist_group("ways_to_run")]
+SHORT = "search_trials: 3\nn_resamples: 200\nimportance_repeats: 1\n"  # three models instead of sixteen
 
 
 @pytest.fixture(scope="module")
 def by_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished run of `tdsp run`, in a project of its own."""
     root = Path(__file__).parents[2]
-    folder = tmp_path_factory.mktemp("door")
+    folder = tmp_path_factory.mktemp("command")
     for name in ("notebooks", "parameters"):
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("lib", ".ipynb_checkpoints"))
-    return pipeline.run_file(folder / "parameters" / "breast_cancer.yaml").folder
+    parameters = folder / "parameters" / "breast_cancer.yaml"
+    parameters.write_text(parameters.read_text() + SHORT)
+    return pipeline.run_file(parameters).folder
+
+
+@pytest.fixture
+def short_project(project: Path) -> Path:
+    """A project of its own with the parameters of `by_command`."""
+    parameters = project / "parameters" / "breast_cancer.yaml"
+    parameters.write_text(parameters.read_text() + SHORT)
+    return project
 
 
 def manifest(run: Path) -> bytes:
@@ -30,13 +41,13 @@ def manifest(run: Path) -> bytes:
     return (run / "model" / "bundle.json").read_bytes()
 
 
-def test_five_papermill_calls_give_the_same_bundle(by_command, project, tmp_path):
+def test_five_papermill_calls_give_the_same_bundle(by_command, short_project, tmp_path):
     """A scheduler that knows papermill alone needs nothing of ours but the notebooks."""
     run = tmp_path / "run"
     for stage in STAGES:
         command = [sys.executable, "-m", "papermill", f"notebooks/{stage}.ipynb", str(tmp_path / f"{stage}.ipynb")]
         command += ["-f", "parameters/breast_cancer.yaml", "-p", "run_dir", str(run), "--no-progress-bar"]
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=short_project, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
     record = read_record(run)
     assert (record["status"], record["verdict"]) == ("succeeded", "accepted")
@@ -44,15 +55,15 @@ def test_five_papermill_calls_give_the_same_bundle(by_command, project, tmp_path
 
 
 @pytest.mark.browser
-def test_five_run_alls_in_jupyterlab_give_the_same_bundle(by_command, project, lab, monkeypatch):
+def test_five_run_alls_in_jupyterlab_give_the_same_bundle(by_command, short_project, lab, monkeypatch):
     """Open, Run All, save: five times, in order, in a real browser."""
     monkeypatch.setenv("TDSP_PROJECT", "breast_cancer")
-    opened = lab(project)
+    opened = lab(short_project)
     for stage in STAGES:
         cells = opened.run_all(f"notebooks/{stage}.ipynb")
         errors = [o["evalue"] for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
         assert errors == []
-    run = project / "outputs" / "runs" / "breast_cancer-draft"
+    run = short_project / "outputs" / "runs" / "breast_cancer-draft"
     assert read_record(run)["verdict"] == "accepted"
     assert manifest(run) == manifest(by_command)
 
@@ -72,13 +83,13 @@ def test_the_packaged_model_predicts_from_the_run(by_command):
     import pandas as pd
 
     test = pd.read_parquet(by_command / "data" / "test.parquet")
-    told = tdsp.load_model(by_command / "model").predict(test)
+    predicted = tdsp.load_model(by_command / "model").predict(test)
     kept = pd.read_parquet(by_command / "data" / "predictions.parquet")
-    assert (told["probability"].to_numpy() == kept["winner"].to_numpy()).all()
+    assert (predicted["probability"].to_numpy() == kept["winner"].to_numpy()).all()
 
 
 def test_a_changed_hand_over_file_stops_the_next_stage(by_command, tmp_path):
-    """A stage reads only what the stage before wrote: here somebody moves the limit after the goal was set."""
+    """A stage reads only what the stage before wrote: here the limit was moved after the goal was set."""
     run = tmp_path / "run"
     shutil.copytree(by_command, run)
     goal = run / "artifacts" / "goal.json"
