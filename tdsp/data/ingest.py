@@ -25,18 +25,28 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, sha256_bytes, sha256_file
-from .csv_reader import DETECT, Reading
-from .lake import READER, Landed, land, note_arrival, read_note, staging, typed_files, versions, write_note
+from .csv_reader import AUTO, ReadOptions
+from tdsp.data.lake import (
+    READER,
+    LandedSource,
+    ingest_source,
+    log_arrival,
+    read_note,
+    staging,
+    typed_files,
+    versions,
+    write_note,
+)
 from .lineage import trace
 from .readers import BATCH, Rows, plain_batch, plain_schema, wide_columns, write_rows
-from .sources import place, quoted
+from .sources import move_into_place, quoted
 
 # %% ../../notebooks/lib/data/06_ingest.ipynb #090dd1c6
 @dataclass(frozen=True, slots=True)
 class Source:
     "A source that has been read."
 
-    landed: Landed
+    landed: LandedSource
     table: pa.Table
     remarks: tuple[str, ...] = ()  # what was detected or mended on the way
 
@@ -45,7 +55,7 @@ class Source:
         return input_of(self.landed, self.table.num_rows)
 
 
-def input_of(landed: Landed, rows: int) -> dict[str, Any]:
+def input_of(landed: LandedSource, rows: int) -> dict[str, Any]:
     "What the run record says of a source."
     return {"name": landed.name, "uri": landed.uri, "sha256": landed.sha256, "rows": rows, "bytes": landed.bytes}
 
@@ -56,11 +66,11 @@ def load_source(
     *,
     root: Path,  # where relative paths start
     lake: Path | None = None,  # None: nothing is kept
-    reading: Reading = DETECT,
+    reading: ReadOptions = AUTO,
 ) -> Source:
     "Find and read a source. Raises DataError naming the file, and the line where there is one."
     with tempfile.TemporaryDirectory() as folder, staging(here := Path(lake or folder)) as scratch:
-        landed = land(name, uri, root=root, lake=here, scratch=scratch, reading=reading)
+        landed = ingest_source(name, uri, root=root, lake=here, scratch=scratch, reading=reading)
         paths, remarks = typed_files(landed, here, scratch, reading)
         rows = read_together(paths, uri)
         return Source(landed, pa.Table.from_batches(rows.batches, rows.schema), tuple(remarks))
@@ -229,13 +239,13 @@ class Table:
 class Loading:
     "How each source is to be read and fetched, by its name."
 
-    readings: Mapping[str, Reading]
+    readings: Mapping[str, ReadOptions]
     watermarks: Mapping[str, str]  # columns by which only newer rows are fetched
     pinned: Mapping[str, str]  # sha256 that a run has begun with
 
-    def reading(self, name: str) -> Reading:
+    def reading(self, name: str) -> ReadOptions:
         "What is known of how a source is written."
-        return self.readings.get(name, DETECT)
+        return self.readings.get(name, AUTO)
 
 
 def load_table(
@@ -254,7 +264,7 @@ def load_table(
     sql, lake = _read_sql(sql_path), Path(lake)
     with staging(lake) as scratch:
         landed = [
-            land(
+            ingest_source(
                 name,
                 uri,
                 root=Path(root),
@@ -272,7 +282,7 @@ def load_table(
             where = sql_path.name if sql_path else landed[0].uri
             made, reused = _make_table(landed, sql, where, max_rows, note, scratch, loading), False
         for source, entry in zip(landed, made["inputs"]):
-            note_arrival(source, entry["rows"], lake, scratch)
+            log_arrival(source, entry["rows"], lake, scratch)
     name, sha256 = next(iter(made["files"].items()))
     new_rows = {source.name: source.new_rows for source in landed if source.watermark}
     return Table(
@@ -301,7 +311,7 @@ def _with_codes(loading: Loading, sources: Iterable[str], codes: Iterable[str]) 
 
 
 def _make_table(
-    landed: list[Landed], sql: str, where: str, max_rows: int, note: Path, scratch: Path, loading: Loading
+    landed: list[LandedSource], sql: str, where: str, max_rows: int, note: Path, scratch: Path, loading: Loading
 ) -> dict[str, Any]:
     lake = note.parents[1]
     read = {s.name: typed_files(s, lake, scratch, loading.reading(s.name)) for s in landed}
@@ -324,7 +334,7 @@ def _make_table(
     remarks = [remark for _, told in read.values() for remark in told]
     facts = {"inputs": inputs, "remarks": remarks, "trace": traced}
     target, sha256 = note.with_suffix(".parquet"), sha256_file(made)
-    place(made, target)
+    move_into_place(made, target)
     return write_note(note, {target.name: sha256}, facts, scratch)
 
 
@@ -372,6 +382,6 @@ def _read_sql(path: Path | None) -> str:
         raise DataError(f"the SQL file {path} cannot be read: {error}.") from error
 
 
-def _key(sql: str, landed: Sequence[Landed], max_rows: int, loading: Loading) -> str:
+def _key(sql: str, landed: Sequence[LandedSource], max_rows: int, loading: Loading) -> str:
     inputs = {s.name: [s.uri, s.sha256, asdict(loading.reading(s.name))] for s in landed}
     return sha256_bytes(canonical_json([READER, versions(), sql, inputs, max_rows]))

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
 from ..core.kinds import ColumnKind
-from .csv_reader import DETECT, ROW, TOO_LONG, Cells, Reading, read_cells, type_cells, type_columns
+from .csv_reader import AUTO, ROW, TOO_LONG, Cells, ReadOptions, read_cells, type_cells, type_columns
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #901d610a
 TEXT = (".csv", ".tsv", ".txt", ".data", ".dat", ".tab")
@@ -244,7 +244,7 @@ def with_constants(rows: Rows, constants: dict[str, pa.Scalar]) -> Rows:
 BATCH = 1 << 16  # rows
 
 
-def _read_typed(path: Path, where: str, reading: Reading) -> Rows:
+def _read_typed(path: Path, where: str, reading: ReadOptions) -> Rows:
     suffix = Path(where).suffix.lower()
     open_file = _open_parquet if suffix in PARQUET else _open_feather
     kind = "Parquet" if suffix in PARQUET else "Feather"
@@ -287,7 +287,7 @@ def _open_feather(path: Path) -> tuple[pa.Schema, Callable[[], Iterator[pa.Recor
 SQLITE = ".sqlite.parquet"  # how rows of an SQLite database are called
 
 
-def with_moments(rows: Rows, path: Path, reading: Reading) -> Rows:
+def with_moments(rows: Rows, path: Path, reading: ReadOptions) -> Rows:
     "The rows with those text columns of a Parquet file as moments that hold nothing else."
     found = {}
     for name in [f.name for f in rows.schema if pa.types.is_string(f.type)]:
@@ -308,7 +308,7 @@ def with_moments(rows: Rows, path: Path, reading: Reading) -> Rows:
     return Rows(schema, batches(), (*rows.remarks, *told)) if found else rows
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #67b99486
-def table_of_values(columns: dict[str, list[Any]], where: str, reading: Reading) -> tuple[pa.Table, list[str]]:
+def table_of_values(columns: dict[str, list[Any]], where: str, reading: ReadOptions) -> tuple[pa.Table, list[str]]:
     "A typed table from Python values by column, and remarks. Raises DataError for nested values."
     found = {name: _column_of(values, name, where) for name, values in columns.items()}
     texts = {name: column.fill_null("") for name, column in found.items() if pa.types.is_string(column.type)}
@@ -337,7 +337,7 @@ def _as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _read_json(data: bytes, where: str, reading: Reading) -> Rows:
+def _read_json(data: bytes, where: str, reading: ReadOptions) -> Rows:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -365,7 +365,7 @@ def _read_json(data: bytes, where: str, reading: Reading) -> Rows:
     return rows_of(*table_of_values(columns, where, reading))
 
 
-def _read_excel(data: bytes, where: str, sheet: str, reading: Reading) -> Rows:
+def _read_excel(data: bytes, where: str, sheet: str, reading: ReadOptions) -> Rows:
     import python_calamine as calamine
 
     try:
@@ -414,7 +414,7 @@ Keys = tuple[tuple[str, str], ...]
 
 def read_files(
     files: Sequence[tuple[Path, str, Keys]],  # where each lies, how messages call it, the keys of its folders
-    reading: Reading = DETECT,
+    reading: ReadOptions = AUTO,
     sheet: str = "",  # of a spreadsheet; empty: the first
 ) -> list[Rows]:
     "The rows of each file; of text files together. Raises DataError naming the file, and the line where there is one."
@@ -439,7 +439,7 @@ def read_files(
     return found
 
 
-def _typed_keys(keys: list[Keys], reading: Reading) -> list[dict[str, pa.Scalar]]:
+def _typed_keys(keys: list[Keys], reading: ReadOptions) -> list[dict[str, pa.Scalar]]:
     "The values of the folders, each in the kind that fits all of them."
     names = dict.fromkeys(name for pairs in keys for name, _ in pairs)
     texts = pa.table({name: [dict(pairs).get(name, "") for pairs in keys] for name in names})
@@ -459,7 +459,7 @@ def _suffix(where: str) -> str:
     return Path(where).suffix.lower()
 
 
-def _read_whole(data: bytes, where: str, sheet: str, reading: Reading) -> Rows:
+def _read_whole(data: bytes, where: str, sheet: str, reading: ReadOptions) -> Rows:
     if not data:
         raise DataError(f"{where} is empty.")
     if _suffix(where) in JSON:

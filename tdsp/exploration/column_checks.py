@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.formatting import format_int, format_number, format_percent
 from ..core.kinds import ColumnKind
-from .findings import Case, Finding, found
+from .findings import CheckInput, Finding, finding
 from .profile import Profile
 
 # %% ../../notebooks/lib/exploration/02_column_checks.ipynb #194cc105
@@ -23,7 +23,7 @@ NINES = re.compile(r"-?9{2,}(\.0)?")
 OVERFLOWS = (2**31 - 1, 2**32 - 1, -(2**31), 2**63 - 1)
 
 
-def _sentinel(c: Profile, case: Case) -> str:
+def _sentinel(c: Profile, case: CheckInput) -> str:
     above, below = (
         (c.high - c.next_high) / max(c.next_high - c.low, 1e-12),
         (c.next_low - c.low) / max(c.high - c.next_low, 1e-12),
@@ -34,11 +34,11 @@ def _sentinel(c: Profile, case: Case) -> str:
     return ""
 
 
-def _overflow(c: Profile, case: Case) -> str:
+def _overflow(c: Profile, case: CheckInput) -> str:
     return f"the value {c.high:.0f}, where a counter ends" if {c.high, c.low} & set(OVERFLOWS) else ""
 
 
-def _capped(c: Profile, case: Case) -> str:
+def _capped(c: Profile, case: CheckInput) -> str:
     piled = c.at_high >= max(20, 0.01 * c.present) and c.at_high >= 3 * c.at_next_high and c.distinct >= 30
     if not piled or c.high in (0, 1, 100) or _sentinel(c, case):  # shares and percentages end by themselves
         return ""
@@ -46,19 +46,19 @@ def _capped(c: Profile, case: Case) -> str:
     return f"{told}, {format_int(c.at_next_high)} at the value below"
 
 
-def _spike(c: Profile, case: Case) -> str:
+def _spike(c: Profile, case: CheckInput) -> str:
     some = c.low == 0 and max(10, 0.03 * c.present) <= c.at_low <= 0.3 * c.present and c.distinct >= 10
     alone = some and c.next_low >= 0.15 * (c.high or 1)
     return f"{format_int(c.at_low)} rows at 0, the next value is {format_number(c.next_low)}" if alone else ""
 
 
-def _zero(c: Profile, case: Case) -> str:
+def _zero(c: Profile, case: CheckInput) -> str:
     few = c.low == 0 and 0 < c.zeros < 0.005 * c.present and c.distinct >= 30
     odd = few and c.next_low > 0.3 * c.quantiles[2]
     return f"0 in {format_int(c.zeros)} rows, while the next value is {format_number(c.next_low)}" if odd else ""
 
 
-def _outlier(c: Profile, case: Case) -> str:
+def _outlier(c: Profile, case: CheckInput) -> str:
     if c.distinct < 20 or _sentinel(c, case) or _overflow(c, case):
         return ""
     first, q1, _, q3, last = c.quantiles
@@ -75,7 +75,7 @@ def _outlier(c: Profile, case: Case) -> str:
     return f"{format_number(c.high if high else c.low)}, {told}" if far else ""
 
 
-def _counter(c: Profile, case: Case) -> str:
+def _counter(c: Profile, case: CheckInput) -> str:
     if (
         c.kind != ColumnKind.INTEGER
         or c.missing
@@ -94,30 +94,30 @@ def _counter(c: Profile, case: Case) -> str:
 NO_VALUE = re.compile(r"unknown|none|missing|not (known|available|stated)|n\.?/?a\.?|nil|-+|\.|\?", re.IGNORECASE)
 
 
-def _because(*words: str) -> Callable[[Profile, Case], str]:
+def _because(*words: str) -> Callable[[Profile, CheckInput], str]:
     "The reason why a column cannot be used, where it holds one of these words."
 
-    def rule(c: Profile, case: Case) -> str:
+    def rule(c: Profile, case: CheckInput) -> str:
         reason = case.reasons.get(c.name, "")
         return reason if any(word in reason for word in words) else ""
 
     return rule
 
 
-def _near_constant(c: Profile, case: Case) -> str:
+def _near_constant(c: Profile, case: CheckInput) -> str:
     level, rows = c.top[0] if c.top and c.distinct > 1 else ("", 0)
     most = rows >= 0.995 * c.present
     return f"{level!r:.40} in {format_percent(rows / c.present, 2)} of the values" if most else ""
 
 
-def _missing(c: Profile, case: Case) -> str:
+def _missing(c: Profile, case: CheckInput) -> str:
     return f"{format_int(c.missing)} rows, {format_percent(c.gaps, 1)}" if c.missing else ""
 
 
-def _shape(wanted: str, share: float) -> Callable[[Profile, Case], str]:
+def _shape(wanted: str, share: float) -> Callable[[Profile, CheckInput], str]:
     "Texts that look like something else; digits that the reader kept as text for good reason are codes."
 
-    def rule(c: Profile, case: Case) -> str:
+    def rule(c: Profile, case: CheckInput) -> str:
         rows = (c.shapes or {}).get(wanted, 0)
         kept = any("leading zero" in remark and f"{c.name}:" in remark for remark in case.remarks)
         if rows < share * c.present or (kept and wanted == "number"):
@@ -127,41 +127,41 @@ def _shape(wanted: str, share: float) -> Callable[[Profile, Case], str]:
     return rule
 
 
-def _mixed(c: Profile, case: Case) -> str:
+def _mixed(c: Profile, case: CheckInput) -> str:
     share = (c.shapes or {}).get("number", 0) / c.present
     mixed = 0.1 <= share <= 0.9 and c.distinct > 10
     return f"{format_percent(share)} of the values are numbers, the others are words" if mixed else ""
 
 
-def _missing_word(c: Profile, case: Case) -> str:
+def _missing_word(c: Profile, case: CheckInput) -> str:
     words = [(level, n) for level, n in c.top if NO_VALUE.fullmatch(level.strip())]
     return ", ".join(f"{level!r} in {format_int(n)} rows" for level, n in words) if c.distinct > 2 else ""
 
 
-def _padded(c: Profile, case: Case) -> str:
+def _padded(c: Profile, case: CheckInput) -> str:
     rows = (c.shapes or {}).get("padded", 0)
     return f"{format_int(rows)} values begin or end with a blank" if rows else ""
 
 
-def _rare(c: Profile, case: Case) -> str:
+def _rare(c: Profile, case: CheckInput) -> str:
     few = 5 if c.rows >= 5000 else 2
     rare = [(level, n) for level, n in c.rare if n <= few and 2 < c.distinct <= 50 and c.name not in case.reasons]
     return ", ".join(f"{level!r:.30} in {n} {'row' if n == 1 else 'rows'}" for level, n in rare[:3])
 
 
-def _variants(c: Profile, case: Case) -> str:
+def _variants(c: Profile, case: CheckInput) -> str:
     seen: dict[str, str] = {}
     pairs = [(seen.setdefault(" ".join(level.casefold().split()), level), level) for level, _ in (*c.top, *c.rare)]
     return "; ".join(sorted({f"{a!r} and {b!r}" for a, b in pairs if a != b})[:3])
 
 
-def _tick_box(c: Profile, case: Case) -> str:
+def _tick_box(c: Profile, case: CheckInput) -> str:
     ticked = c.distinct == 1 and 0.01 < c.gaps < 0.99
     return f"{c.top[0][0]!r:.40} or nothing; nothing in {format_percent(c.gaps)} of the rows" if ticked else ""
 
 
 ANY, NUMBERS, TEXTS = (*ColumnKind,), (ColumnKind.INTEGER, ColumnKind.NUMBER), (ColumnKind.TEXT,)
-RULES: dict[str, tuple[tuple[ColumnKind, ...], Callable[[Profile, Case], str]]] = {
+RULES: dict[str, tuple[tuple[ColumnKind, ...], Callable[[Profile, CheckInput], str]]] = {
     "id": (ANY, _because("row number", "id or free text", "rarely repeats")),
     "constant": (ANY, _because("same value", "no value")),
     "near-constant": (ANY, _near_constant),
@@ -186,16 +186,16 @@ RULES: dict[str, tuple[tuple[ColumnKind, ...], Callable[[Profile, Case], str]]] 
 OF_TARGET = ("capped", "spike", "outlier", "sentinel")  # told of a target that is a number, under codes of its own
 
 
-def check_columns(case: Case) -> Iterator[Finding]:
+def check_columns(case: CheckInput) -> Iterator[Finding]:
     "What the facts of single columns tell, the target's included."
     for c in case.columns:
         is_target = c.name == case.target
         for code, (kinds, rule) in RULES.items():
             wanted = code in OF_TARGET and case.task == "regression" if is_target else True
             if wanted and c.kind in kinds and (c.present or code == "constant") and (told := rule(c, case)):
-                yield found(f"target-{code}" if is_target else code, told, c.name)
+                yield finding(f"target-{code}" if is_target else code, told, c.name)
         if is_target and case.task == "regression" and c.low >= 0 and c.skew > 1:
-            yield found("target-skewed", f"skewness {c.skew:.1f}", c.name)
+            yield finding("target-skewed", f"skewness {c.skew:.1f}", c.name)
 
 # %% ../../notebooks/lib/exploration/02_column_checks.ipynb #5402479f
 QUESTIONS = {
@@ -211,7 +211,7 @@ CODES = "{} columns hold few whole numbers. Are they amounts, or codes of catego
 LABELS = "What do the codes of {} mean, which of them is the event, and what does either error cost?"
 
 
-def ask_people(case: Case, *, answered: Iterable[str] = ()) -> list[tuple[str, str]]:
+def ask_people(case: CheckInput, *, answered: Iterable[str] = ()) -> list[tuple[str, str]]:
     "Column and question, for the columns that the charter does not describe yet."
     columns = [c for c in case.columns if c.name not in {case.target, *answered}]
     asked = [(c.name, text.format(c.name)) for c in columns for pattern, text in QUESTIONS.items()

@@ -258,7 +258,7 @@ def what_it_tells(score: Mapping[str, Any] | None, along: pd.DataFrame | None, e
 def portraits(
     columns: Sequence[Profile],
     scores: pd.DataFrame,  # from quality.score_association
-    along: Mapping[str, pd.DataFrame],  # from quality.target_along
+    along: Mapping[str, pd.DataFrame],  # from quality.target_by_bin
     *,
     event: str,  # what the target's mean is the share or the mean of
     average: float,  # of the target over all rows

@@ -18,7 +18,7 @@ from scipy import stats as distributions
 
 from ..core.formatting import format_int, format_number, format_percent
 from ..core.kinds import ColumnKind
-from .findings import NOTE, SEVERE, Case, Finding, found
+from .findings import NOTE, SEVERE, CheckInput, Finding, finding
 from ..stats.resampling import evenly
 
 # %% ../../notebooks/lib/exploration/03_table_checks.ipynb #c534197b
@@ -26,11 +26,11 @@ PREDICTED = re.compile(r"(^|_)(y_?)?(pred(icted|iction)?s?|proba(bility)?)(_|$)"
 COMPARED = 400  # rows in which a sum has to hold, at most
 
 
-def check_target(case: Case) -> Iterator[Finding]:
+def check_target(case: CheckInput) -> Iterator[Finding]:
     "What is odd about the target itself, and columns that are made from it."
     missing = next((c.missing for c in case.columns if c.name == case.target), 0)
     if missing:
-        yield found("target-missing", f"{format_int(missing)} rows are left out", case.target)
+        yield finding("target-missing", f"{format_int(missing)} rows are left out", case.target)
     if case.task == "regression":
         yield from _sums(case)
         yield from _thresholds(case)
@@ -40,17 +40,17 @@ def check_target(case: Case) -> Iterator[Finding]:
     told = len(case.target) >= 3 and not case.target.startswith("column_")
     for name in (str(name) for name in case.frame.columns if name != case.target):
         if PREDICTED.search(name):
-            yield found("prediction", "its name says so", name)
+            yield finding("prediction", "its name says so", name)
         elif told and word.search(name):
-            yield found("target-in-name", "its name holds the target's", name, case.target)
+            yield finding("target-in-name", "its name holds the target's", name, case.target)
 
 
-def _odd_classes(case: Case) -> Iterator[Finding]:
+def _odd_classes(case: CheckInput) -> Iterator[Finding]:
     counts = case.frame[case.target].value_counts()
     least, label, rows = int(counts.iloc[-1]), str(counts.index[-1]), int(counts.sum())
     if len(counts) == 2 and least < 0.1 * rows:
         shares = [format_percent(share, 1) for share in (least / rows, 1 - least / rows)]
-        yield found(
+        yield finding(
             "imbalance",
             f"{label!r} in {shares[0]} of the rows; the other class alone is right in {shares[1]}",
             case.target,
@@ -58,15 +58,15 @@ def _odd_classes(case: Case) -> Iterator[Finding]:
     spelled: dict[str, str] = {}
     for name in map(str, counts.index):
         if (first := spelled.setdefault(" ".join(name.casefold().split()), name)) != name:
-            yield found("level-variants", f"the classes {first!r} and {name!r}", case.target, severity=SEVERE)
+            yield finding("level-variants", f"the classes {first!r} and {name!r}", case.target, severity=SEVERE)
             break
     if len(counts) > 2 and least < 10:
-        yield found("rare-class", f"{label!r} in {least} rows", case.target)
+        yield finding("rare-class", f"{label!r} in {least} rows", case.target)
     if len(counts) >= 20:
-        yield found("many-classes", f"from {least:,} to {counts.iloc[0]:,} rows each", case.target, len(counts))
+        yield finding("many-classes", f"from {least:,} to {counts.iloc[0]:,} rows each", case.target, len(counts))
 
 
-def _sums(case: Case) -> Iterator[Finding]:
+def _sums(case: CheckInput) -> Iterator[Finding]:
     y = case.frame[case.target].to_numpy(dtype=float)
     rows = np.flatnonzero(~np.isnan(y))[:COMPARED]
     X = {name: case.frame[name].to_numpy(dtype=float)[rows] for name in case.numbers()}
@@ -76,23 +76,23 @@ def _sums(case: Case) -> Iterator[Finding]:
             off = np.abs(left + sign * right - y[rows])
             varied = np.nanstd(left) and np.nanstd(right)
             if varied and np.isfinite(off).mean() > 0.9 and np.nanmax(off) <= close:
-                yield from (found("target-sum", told, name, case.target, f"{a} {word} {b}") for name in (a, b))
+                yield from (finding("target-sum", told, name, case.target, f"{a} {word} {b}") for name in (a, b))
 
 
-def _thresholds(case: Case) -> Iterator[Finding]:
+def _thresholds(case: CheckInput) -> Iterator[Finding]:
     y = case.frame[case.target]
     for name in (name for name in case.frame if name != case.target and case.frame[name].nunique() == 2):
         ends = y.groupby(case.frame[name]).agg(["min", "max", "count"]).sort_values("min")
         if ends["count"].min() >= 10 and ends["max"].iloc[0] <= ends["min"].iloc[1]:
             told = f"it changes at {format_number(float(ends['min'].iloc[1]))}, in every row"
-            yield found("target-threshold", told, str(name), case.target)
+            yield finding("target-threshold", told, str(name), case.target)
 
 # %% ../../notebooks/lib/exploration/03_table_checks.ipynb #889bbed9
 PAIR_ROWS = 5_000
 SHIFTS = {"regression": (0.1, 3.0)}  # difference of the target that is told, and that is severe: standard deviations
 
 
-def check_pairs(case: Case) -> Iterator[Finding]:
+def check_pairs(case: CheckInput) -> Iterator[Finding]:
     "What columns say about one another and about the target."
     few = case.frame.iloc[evenly(len(case.frame), PAIR_ROWS)]
     yield from _copies(case, few)
@@ -104,23 +104,23 @@ def check_pairs(case: Case) -> Iterator[Finding]:
         yield from _telling_gaps(case)
 
 
-def _copies(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
+def _copies(case: CheckInput, few: pd.DataFrame) -> Iterator[Finding]:
     names = [c.name for c in case.columns if c.name in few and c.name not in {case.target, *case.reasons}][:200]
     codes = {name: pd.factorize(few[name])[0] for name in names if 2 < few[name].nunique() < 0.5 * len(few)}
     for (a, left), (b, right) in itertools.combinations(codes.items(), 2):
         if left.max() == right.max() and len(np.unique(left * 1_000_003 + right)) == len(np.unique(left)):
-            yield found("copy", f"their {left.max() + 1} values meet one to one", b, a)
+            yield finding("copy", f"their {left.max() + 1} values meet one to one", b, a)
 
 
-def _near_copies(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
+def _near_copies(case: CheckInput, few: pd.DataFrame) -> Iterator[Finding]:
     names = [name for name in case.numbers() if few[name].nunique() > 10]
     ranks = few[names].rank().corr(min_periods=30).abs().to_numpy() if len(names) > 1 else np.eye(len(names))
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
         if ranks[i, j] >= 0.97:
-            yield found("near-copy", f"rank correlation {ranks[i, j]:.3f}", b, a)
+            yield finding("near-copy", f"rank correlation {ranks[i, j]:.3f}", b, a)
 
 
-def _products(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
+def _products(case: CheckInput, few: pd.DataFrame) -> Iterator[Finding]:
     names = [name for name in case.numbers() if few[name].nunique() > 20][:15]
     X = few[names].astype("float64").dropna()
     if len(X) < 50 or (X < 0).any(axis=None):
@@ -131,31 +131,31 @@ def _products(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
         product = values[i] + values[j]
         for k in (k for k in range(len(names)) if k not in (i, j) and max(links[k, i], links[k, j]) < 0.97):
             if (whole := float(np.corrcoef(values[k], product)[0, 1])) > 0.985:
-                yield found("product", f"correlation {whole:.3f} of the logarithms", names[k], names[i], names[j])
+                yield finding("product", f"correlation {whole:.3f} of the logarithms", names[k], names[i], names[j])
 
 
-def _repeated_levels(case: Case, few: pd.DataFrame) -> Iterator[Finding]:
+def _repeated_levels(case: CheckInput, few: pd.DataFrame) -> Iterator[Finding]:
     where: dict[tuple[str, bytes], list[str]] = {}
     for c in (c for c in case.columns if c.kind == ColumnKind.TEXT and 2 < c.distinct <= 20 and c.name in few):
         for level in (level for level, n in c.top if n >= 20):
             where.setdefault((level, (few[c.name] == level).to_numpy().tobytes()), []).append(c.name)
     for (level, _), names in where.items():
         if len(names) > 1:
-            yield found("repeated-level", f"the same rows in {', '.join(names[:4])}", names[0], f"{level!r:.30}")
+            yield finding("repeated-level", f"the same rows in {', '.join(names[:4])}", names[0], f"{level!r:.30}")
 
 
-def _gaps_together(case: Case) -> Iterator[Finding]:
+def _gaps_together(case: CheckInput) -> Iterator[Finding]:
     missing = {c.name: c.missing for c in case.columns}
     for names, rows in case.patterns:
         alike = [name for name in names if rows >= 0.8 * missing.get(name, math.inf)]
         if len(alike) >= 3 and rows >= 2:
-            yield found(
+            yield finding(
                 "missing-together", f"{', '.join(alike[:4])} in the same {format_int(rows)} rows", alike[0], len(alike)
             )
             return
 
 
-def _telling_gaps(case: Case) -> Iterator[Finding]:
+def _telling_gaps(case: CheckInput) -> Iterator[Finding]:
     rows = case.frame[case.frame[case.target].notna()]
     y, tested = rows[case.target], []
     for c in (c for c in case.columns if 0.01 <= c.gaps <= 0.99 and c.name in rows and c.name != case.target):
@@ -170,7 +170,7 @@ def _telling_gaps(case: Case) -> Iterator[Finding]:
         unit = "standard deviations" if case.task == "regression" else "of the rows"
         told = f"the target differs by {shift:.2f} {unit} where it is empty"
         if shift >= least:
-            yield found("filled-after" if shift >= severe else "telling-gap", told, name)
+            yield finding("filled-after" if shift >= severe else "telling-gap", told, name)
 
 
 def _p_value(y: pd.Series, empty: pd.Series, task: str) -> float:
@@ -199,18 +199,18 @@ REMARKS = {  # code: what the reader's remark holds
 }
 
 
-def check_table(case: Case) -> Iterator[Finding]:
+def check_table(case: CheckInput) -> Iterator[Finding]:
     "What the table as a whole tells: reader's remarks, size, repeated rows, order, dates."
     for code, pattern in REMARKS.items():
         told = [remark.partition(": ")[2] for remark in case.remarks if re.search(pattern, remark)]
         if told:
-            yield found(code, "; ".join(told[:2]) + (f" and {len(told) - 2} more" if len(told) > 2 else ""))
+            yield finding(code, "; ".join(told[:2]) + (f" and {len(told) - 2} more" if len(told) > 2 else ""))
     if case.rows < 1000:
-        yield found("few-rows", f"{format_int(case.rows)} rows")
+        yield finding("few-rows", f"{format_int(case.rows)} rows")
     if len(case.columns) > case.rows / 5:
-        yield found("wide", f"{len(case.columns)} columns, {format_int(case.rows)} rows")
+        yield finding("wide", f"{len(case.columns)} columns, {format_int(case.rows)} rows")
     if case.repeated:
-        yield found(
+        yield finding(
             "duplicate", f"{format_int(case.repeated)} rows, {format_percent(case.repeated / case.rows, 2)}, ids aside"
         )
     yield from _flags(case)
@@ -220,15 +220,15 @@ def check_table(case: Case) -> Iterator[Finding]:
     yield from _lost_moments(case)
 
 
-def _flags(case: Case) -> Iterator[Finding]:
+def _flags(case: CheckInput) -> Iterator[Finding]:
     others = [c for c in case.columns if c.distinct == 2 and c.name != case.target]
     digits = [c.name for c in others if c.kind == ColumnKind.INTEGER and (c.low, c.high) == (0, 1)]
     words = [c.name for c in others if {level.lower() for level, _ in c.top} == {"yes", "no"}]
     if digits and len(words) >= 3:
-        yield found("mixed-flags", f"0 and 1 in {', '.join(digits[:3])}; yes and no in {len(words)} columns")
+        yield finding("mixed-flags", f"0 and 1 in {', '.join(digits[:3])}; yes and no in {len(words)} columns")
 
 
-def _order(case: Case) -> Iterator[Finding]:
+def _order(case: CheckInput) -> Iterator[Finding]:
     y = case.frame[case.target].dropna()
     values = y.rank().to_numpy() if case.task == "regression" else pd.factorize(y)[0].astype(float)
     if len(values) < 200 or y.nunique() < 2:
@@ -240,20 +240,20 @@ def _order(case: Case) -> Iterator[Finding]:
     if (alike - chance) / (1 - chance) > max(0.2, 6 / math.sqrt(len(values))):
         respected = case.split in ("time", "order")
         told = f"{alike:.2f} alike with the row before, {chance:.2f} by chance"
-        yield found("order", told, severity=NOTE if respected else "")
+        yield finding("order", told, severity=NOTE if respected else "")
 
 
-def _long_constant(case: Case) -> Iterator[Finding]:
+def _long_constant(case: CheckInput) -> Iterator[Finding]:
     n = len(case.frame)
     for name in case.numbers() if n >= 1000 else []:
         values = case.frame[name].to_numpy(dtype=float)
         first = int(np.argmax(values != values[0]))
         if first >= 0.1 * n and len(np.unique(values[first:])) > 20:
             told = f"{format_number(float(values[0]))} in the first {format_percent(first / n)} of the rows"
-            yield found("begins-constant", told, name)
+            yield finding("begins-constant", told, name)
 
 
-def _lost_moments(case: Case) -> Iterator[Finding]:
+def _lost_moments(case: CheckInput) -> Iterator[Finding]:
     whole = case.rows <= len(case.frame)
     for c in (c for c in case.columns if c.kind == ColumnKind.DATE and c.name in case.frame and whole):
         counts = case.frame[c.name].dropna().dt.normalize().value_counts().sort_index()
@@ -263,7 +263,7 @@ def _lost_moments(case: Case) -> Iterator[Finding]:
         usual = per_day.mode().iloc[0]
         if usual > 1 and (per_day == usual).mean() > 0.5 and per_day.max() == usual and per_day.min() < usual:
             lost = format_int(int((usual - per_day).sum()))
-            yield found("lost-moments", f"{usual} rows a day as a rule, {lost} in all are absent", c.name)
+            yield finding("lost-moments", f"{usual} rows a day as a rule, {lost} in all are absent", c.name)
 
 
 def sorted_findings(*found_by: Iterator[Finding]) -> list[Finding]:

@@ -16,11 +16,11 @@ from tdsp.data.schema import reason_to_leave_out
 from tdsp.data.splits import split_table
 from tdsp.data.target import require_target
 from tdsp.exploration.column_checks import ask_people
-from tdsp.exploration.findings import Case
+from tdsp.exploration.findings import CheckInput
 from tdsp.exploration.leakage import find_leaks
 from tdsp.exploration.profile import profile_table
-from tdsp.exploration.split_checks import compare_orders, score_shift
-from tdsp.stages.data_acquisition import find_problems, flattery_findings
+from tdsp.exploration.split_checks import compare_random_and_forward, score_shift
+from tdsp.stages.data_acquisition import find_problems, split_findings
 from tests.support.strangers import DATA, TABLES
 
 FAN = "Do you consider yourself to be a fan of the Star Trek franchise?"
@@ -229,7 +229,7 @@ def keys_of(name: str) -> tuple[list[str], list[str]]:
     ids = [c for c, reason in reasons.items() if "id or" in reason or "row number" in reason]
     facts = profile_table(df, ids=ids)
     rows = (facts.rows, facts.repeated, facts.patterns)
-    case = Case(facts.columns, df, target, outcome.task, *rows, reasons=reasons, remarks=source.remarks)
+    case = CheckInput(facts.columns, df, target, outcome.task, *rows, reasons=reasons, remarks=source.remarks)
     found = find_problems(case)
     found += models(df, target, outcome, reasons, any(f.code == "order" for f in found))
     asked = [column.strip() for columns, _ in ask_people(case) for column in columns.split(",")]
@@ -244,10 +244,10 @@ def models(df, target, outcome, reasons, ordered) -> list:
     X = columns.drop(columns=leaks)
     dates = [c for c in X if pd.api.types.is_datetime64_any_dtype(X[c]) and X[c].notna().all()]
     when = X[dates[0]] if dates else pd.Series(range(len(X)))
-    orders = compare_orders(X, y, when, task=outcome.task, random_state=0) if dates or ordered else None
+    orders = compare_random_and_forward(X, y, when, task=outcome.task, random_state=0) if dates or ordered else None
     parts = split_table(known, target=target, task=outcome.task, random_state=0)
     shift = score_shift(X.iloc[parts.train], X.iloc[parts.test], random_state=0)
-    return flattery_findings(parts, shift, orders, bool(dates))
+    return split_findings(parts, shift, orders, bool(dates))
 
 
 def answers(wanted: str, keys: list[str], asked: list[str]) -> bool:

@@ -12,7 +12,7 @@ from tdsp.core.errors import DataError
 from tdsp.core.record import create_run, new_record
 from tdsp.data.splits import split_table
 from tdsp.runner.preflight import load_plan, plan_run
-from tdsp.stages.context import modelling_table, readings_of
+from tdsp.stages.context import modelling_table, read_options
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_statement_about_no_source_is_refused(growing, capsys):
     code, _, err = call(capsys, "ingest", growing)
     assert code == 2 and "thousands names 'plaens', which is no source. Did you mean 'planes'" in err
     with pytest.raises(DataError, match="watermark names 'x'"):
-        readings_of({"sources": {"t": "t.csv"}, "watermark": {"x": "id"}})
+        read_options({"sources": {"t": "t.csv"}, "watermark": {"x": "id"}})
 
 
 def test_a_stage_sees_the_rows_that_its_run_has_begun_with(growing, monkeypatch):

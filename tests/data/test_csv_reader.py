@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdsp.core.errors import DataError
-from tdsp.data.csv_reader import Layout, Reading, decode, detect_layout, read_text, type_columns
+from tdsp.data.csv_reader import Layout, ReadOptions, decode, detect_layout, read_text, type_columns
 
 
 def read(text: str | bytes, **options):
@@ -245,7 +245,7 @@ def test_far_years_and_noon_are_read_right():
 
 def test_more_missing_codes_can_be_given():
     """-999 is a number until somebody says that it is none."""
-    table, _ = read("temp,wind\n-999,1\n3,-999\n", reading=Reading(missing_codes=("-999",)))
+    table, _ = read("temp,wind\n-999,1\n3,-999\n", reading=ReadOptions(missing_codes=("-999",)))
     assert table.to_pydict() == {"temp": [None, 3], "wind": [1, None]}
 
 

@@ -15,7 +15,7 @@ import pytest
 from tdsp.core.errors import DataError
 from tdsp.core.files import sha256_file
 from tdsp.data.ingest import Loading, load_table
-from tdsp.data.lake import arrivals, land, register_folder, staging
+from tdsp.data.lake import arrivals, ingest_source, register_folder, staging
 
 ROOT = Path(__file__).parents[2]
 URI = "sqlite:air.db?table=flights"
@@ -191,5 +191,5 @@ def test_a_source_that_cannot_be_reached_leaves_the_lake_as_it_was(air):
     with pytest.raises(DataError, match=r"source 'flights': there is no file .*air\.db"):
         load(air)
     with staging(air / "lake") as scratch, pytest.raises(DataError, match="there is no file"):
-        land("flights", URI, root=air, lake=air / "lake", scratch=scratch, watermark="seen")
+        ingest_source("flights", URI, root=air, lake=air / "lake", scratch=scratch, watermark="seen")
     assert len(arrivals(register(air))) == 1

@@ -25,7 +25,7 @@ import pytest
 
 from tdsp.core.errors import DataError
 from tdsp.core.files import sha256_bytes, sha256_file
-from tdsp.data.csv_reader import Reading
+from tdsp.data.csv_reader import ReadOptions
 from tdsp.data.ingest import load_source
 from tdsp.data.lake import arrivals, register_folder
 from tdsp.data.sources import is_kept, resolve_secrets, split_query
@@ -185,7 +185,7 @@ def test_detection_can_be_overruled(tmp_path):
     """Encoding, separator, signs, codes and dates: what a person knows counts more than what is seen."""
     text = "náme:price:code:day\nA:1.046:007:01.02.13\nB:955:-:03.02.13\n"
     (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
-    stated = Reading("latin-1", ":", "", ".", ("-",), (("code", "text"), ("day", "%d.%m.%y")))
+    stated = ReadOptions("latin-1", ":", "", ".", ("-",), (("code", "text"), ("day", "%d.%m.%y")))
     found = load_source("t", "t.csv", root=tmp_path, reading=stated)
     assert found.table.to_pydict() == {
         "náme": ["A", "B"], "price": [1046, 955], "code": ["007", None],
@@ -197,14 +197,14 @@ def test_detection_can_be_overruled(tmp_path):
 @pytest.mark.parametrize(
     ("reading", "message"),
     [
-        (Reading(encoding="klingon"), "encoding 'klingon' is not known"),
-        (Reading(encoding="ascii"), r"t\.csv, line 2: this is not ascii"),
-        (Reading(separator="??"), "separator '\\?\\?' is not one sign"),
-        (Reading(decimal=";"), "decimal ';' is none of"),
-        (Reading(decimal=",", thousands=","), "both ','"),
-        (Reading(columns=(("b", "%d.%m.%Y"),)), "'x' in 'b' is no %d"),
-        (Reading(columns=(("b", "number"),)), "'x' in 'b' is no number"),
-        (Reading(columns=(("b", "date"),)), "cannot be read as 'date'"),
+        (ReadOptions(encoding="klingon"), "encoding 'klingon' is not known"),
+        (ReadOptions(encoding="ascii"), r"t\.csv, line 2: this is not ascii"),
+        (ReadOptions(separator="??"), "separator '\\?\\?' is not one sign"),
+        (ReadOptions(decimal=";"), "decimal ';' is none of"),
+        (ReadOptions(decimal=",", thousands=","), "both ','"),
+        (ReadOptions(columns=(("b", "%d.%m.%Y"),)), "'x' in 'b' is no %d"),
+        (ReadOptions(columns=(("b", "number"),)), "'x' in 'b' is no number"),
+        (ReadOptions(columns=(("b", "date"),)), "cannot be read as 'date'"),
     ],
 )
 def test_a_wrong_statement_is_told(tmp_path, reading, message):

@@ -7,13 +7,13 @@ import pytest
 from tdsp.data.schema import reason_to_leave_out
 from tdsp.data.splits import split_table
 from tdsp.data.target import require_target
-from tdsp.exploration.association import find_clusters, score_association, target_along
+from tdsp.exploration.association import find_clusters, score_association, target_by_bin
 from tdsp.exploration.column_checks import ask_people
-from tdsp.exploration.findings import LIST, NOTE, SEVERE, Case, found
+from tdsp.exploration.findings import LIST, NOTE, SEVERE, CheckInput, finding
 from tdsp.exploration.plots import portraits
 from tdsp.exploration.profile import profile_table
-from tdsp.exploration.split_checks import compare_orders, score_shift
-from tdsp.stages.data_acquisition import find_problems, findings_gate, flattery_findings
+from tdsp.exploration.split_checks import compare_random_and_forward, score_shift
+from tdsp.stages.data_acquisition import find_problems, findings_gate, split_findings
 
 N = 1200
 RNG = np.random.default_rng(7)
@@ -27,18 +27,18 @@ def table(**columns):
     return pd.DataFrame({"wind": WIND, "gust": GUST, "dest": dest, "late": LATE}).assign(**columns)
 
 
-def case_of(df, target="late", remarks=(), split="random"):
+def check_input(df, target="late", remarks=(), split="random"):
     """The table as the rules see it."""
     task = require_target(df, target, min_class_rows=1).task
     reasons = {str(c): reason for c in df.columns if c != target and (reason := reason_to_leave_out(df[c]))}
     ids = [name for name, reason in reasons.items() if "id or" in reason or "row number" in reason]
     facts = profile_table(df, ids=ids)
     rows = (facts.rows, facts.repeated, facts.patterns)
-    return Case(facts.columns, df, target, task, *rows, reasons=reasons, remarks=remarks, split=split)
+    return CheckInput(facts.columns, df, target, task, *rows, reasons=reasons, remarks=remarks, split=split)
 
 
 def keys(df, target="late", **options):
-    return [finding.key for finding in find_problems(case_of(df, target, **options))]
+    return [finding.key for finding in find_problems(check_input(df, target, **options))]
 
 
 def with_values(values, numbers=WIND, rows=None):
@@ -174,13 +174,15 @@ def test_clean_tables_raise_no_alarm():
 
 def test_an_order_that_the_split_respects_is_a_note():
     """By time the neighbours of a test row are not in training."""
-    respected = next(f for f in find_problems(case_of(table(late=np.sort(LATE)), split="time")) if f.code == "order")
+    respected = next(
+        f for f in find_problems(check_input(table(late=np.sort(LATE)), split="time")) if f.code == "order"
+    )
     assert respected.severity == NOTE
 
 
 def test_a_severe_finding_shuts_the_gate_until_it_is_accepted_by_its_code():
     """By code, or by code and column."""
-    severe = [found("prediction", "its name says so", "score"), found("few-rows", "91 rows")]
+    severe = [finding("prediction", "its name says so", "score"), finding("few-rows", "91 rows")]
     assert findings_gate(severe, []).answer == "no-go" and "prediction:score" in findings_gate(severe, []).note
     assert findings_gate(severe, ["prediction"]).answer == "go" == findings_gate(severe, ["prediction:score"]).answer
 
@@ -188,16 +190,16 @@ def test_a_severe_finding_shuts_the_gate_until_it_is_accepted_by_its_code():
 def test_every_code_has_a_title_a_remedy_and_a_degree():
     """The list is the contract: titles take the column's name, remedies are sentences."""
     for code in LIST:
-        record = found(code, "seen", "wind", "late", "x")
+        record = finding(code, "seen", "wind", "late", "x")
         assert record.title and record.remedy.endswith(".") and record.severity in ("severe", "watch", "note"), code
 
 
 def test_names_that_speak_of_people_places_and_later_are_asked_about():
     """Questions, not findings; a column that the charter describes is not asked about again."""
     df = table(sex="f", dropoff_hour=1, latitude=40.7, fnlwgt=range(N), class_code=RNG.integers(1, 9, N), late=LATE + 1)
-    asked = [column for column, _ in ask_people(case_of(df))]
+    asked = [column for column, _ in ask_people(check_input(df))]
     assert asked == ["sex", "dropoff_hour", "latitude", "fnlwgt", "class_code", "late"]
-    assert "sex" not in [column for column, _ in ask_people(case_of(df), answered=["sex"])]
+    assert "sex" not in [column for column, _ in ask_people(check_input(df), answered=["sex"])]
 
 
 # --- what flatters a model ------------------------------------------------------------------------------------------
@@ -213,13 +215,13 @@ def drifting(n=3000):
 def test_a_random_split_that_flatters_is_severe_where_rows_have_a_time():
     """Both scores stand side by side; after a split by time it is a note."""
     X, y = drifting()
-    orders = compare_orders(X, y, X["when"], task="regression", random_state=0)
-    assert orders.random.value - orders.forward.value > 0.3 and orders.flattery.low > 0
+    orders = compare_random_and_forward(X, y, X["when"], task="regression", random_state=0)
+    assert orders.random.value - orders.forward.value > 0.3 and orders.random_split_optimism.low > 0
     df = X.assign(y=y)
     for kind, degree in (("random", SEVERE), ("time", NOTE)):
         parts = split_table(df, target="y", task="regression", kind=kind, time_column="when")
         shift = score_shift(X[["x"]].iloc[parts.train], X[["x"]].iloc[parts.test], random_state=0)
-        told = flattery_findings(parts, shift, orders, True)
+        told = split_findings(parts, shift, orders, True)
         assert [(f.code, f.severity) for f in told] == [("random-flatters", degree)]
 
 
@@ -229,8 +231,8 @@ def test_order_that_says_nothing_is_not_flattering():
         rng = np.random.default_rng(seed)
         X = pd.DataFrame({"x": rng.normal(size=800), "z": rng.normal(size=800)})
         y = (X["x"] + rng.normal(size=800) > 0).astype(int).to_numpy()
-        orders = compare_orders(X, y, pd.Series(range(800)), task="binary", random_state=0)
-        assert orders.flattery.low <= 0 or orders.flattery.value < 0.03
+        orders = compare_random_and_forward(X, y, pd.Series(range(800)), task="binary", random_state=0)
+        assert orders.random_split_optimism.low <= 0 or orders.random_split_optimism.value < 0.03
 
 
 def test_parts_that_can_be_told_apart_are_severe_after_a_random_split_only():
@@ -240,7 +242,7 @@ def test_parts_that_can_be_told_apart_are_severe_after_a_random_split_only():
     test = np.arange(N) % 5 == 0
     shift = score_shift(df[~test].drop(columns="late"), df[test].drop(columns="late"), random_state=0)
     assert shift.column == "machine" and shift.estimate.low > 0.9
-    assert [f.severity for f in flattery_findings(parts, shift, None, False)] == [SEVERE]
+    assert [f.severity for f in split_findings(parts, shift, None, False)] == [SEVERE]
 
 
 def test_random_parts_are_seldom_called_different():
@@ -250,7 +252,7 @@ def test_random_parts_are_seldom_called_different():
         parts = split_table(df, target="late", task="binary", random_state=seed)
         X = df.drop(columns="late")
         shift = score_shift(X.iloc[parts.train], X.iloc[parts.test], random_state=0)
-        assert flattery_findings(parts, shift, None, False) == []
+        assert split_findings(parts, shift, None, False) == []
 
 
 # --- the report -----------------------------------------------------------------------------------------------------
@@ -286,7 +288,7 @@ def test_three_hundred_variables_fit_a_page():
     facts, y = profile_table(wide), LATE[:300]
     scores = score_association(wide, y, task="binary", random_state=0)
     shown = portraits(
-        facts.columns, scores, target_along(wide, y, task="binary", random_state=0), event="late", average=y.mean()
+        facts.columns, scores, target_by_bin(wide, y, task="binary", random_state=0), event="late", average=y.mean()
     )
     assert len(shown.html) < 900_000 and shown.html.count("<tr>") == 302 and "<b>x" not in shown.html
     assert "<details><summary>The other 288 variables; 20 more" in shown.html and shown.html.count("<img alt=") == 600
@@ -311,5 +313,5 @@ def test_classes_that_differ_in_spelling_only_are_severe():
     """Yes, YES and yes are three classes to a model, and one answer to people."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"x": rng.normal(size=200), "left": rng.choice(["Yes", "YES", "No"], 200)})
-    problems = find_problems(case_of(table, "left"))
+    problems = find_problems(check_input(table, "left"))
     assert [(f.code, f.severity) for f in problems if f.column == "left"] == [("level-variants", "severe")]
