@@ -16,7 +16,7 @@ import pandas as pd
 from ..core.display import card_html, table_html
 from ..core.errors import ParameterError, did_you_mean
 from ..core.formatting import cell_text, format_int, format_percent
-from .csv_reader import Reading
+from .csv_reader import ReadOptions
 from .guesses import guess_settings
 from .ingest import load_source, to_frame
 from .readers import plain_table
@@ -81,7 +81,7 @@ def read_table(
     """
     codes = tuple(sorted(map(str, missing_codes)))
     columns = tuple(sorted((read_as or {}).items()))
-    reading = Reading(encoding, separator, decimal, thousands, codes, columns)
+    reading = ReadOptions(encoding, separator, decimal, thousands, codes, columns)
     source = load_source("table", str(uri), root=Path.cwd(), reading=reading)
     frame = to_frame(source.table)
     for name in (read_as or {}).keys() - set(frame.columns):

@@ -21,7 +21,7 @@ from ..data.target import Target, require_target
 from . import leakage
 from .association import score_association
 from .column_checks import check_columns
-from .findings import NOTE, SEVERE, WATCH, Case, Finding
+from .findings import NOTE, SEVERE, WATCH, CheckInput, Finding
 from .profile import Profile, TableProfile, examples_of, profile_table, short, value_range
 from .table_checks import check_pairs, check_table, check_target, sorted_findings
 from ..stats.resampling import evenly
@@ -40,8 +40,8 @@ class _Subject:
     reasons: dict[str, str]  # why a column cannot be used by a model
 
     @property
-    def case(self) -> Case:
-        return Case(
+    def case(self) -> CheckInput:
+        return CheckInput(
             columns=self.facts.columns,
             frame=self.frame.iloc[evenly(len(self.frame), CASE_ROWS)],
             target=self.target.name if self.target else "",
