@@ -225,13 +225,14 @@ def _printed(code: str) -> str:
 
 def test_import_loads_no_heavy_library() -> None:
     """Figures and tables are imported when there are some."""
-    code = "import sys, tdsp.display; print([m for m in ('matplotlib', 'pandas', 'numpy') if m in sys.modules])"
+    code = "import sys, tdsp.reporting.show; print([m for m in ('matplotlib', 'pandas', 'numpy') if m in sys.modules])"
     assert _printed(code) == "[]"
 
 
 def test_no_backend_is_chosen_for_the_user() -> None:
     """A figure is drawn and saved without pyplot."""
-    code = "import sys, tdsp.display as d\nwith d.report_axes() as ax: ax.plot([1])\nd.show(None, ax, 'a')"
+    code = "import sys\nfrom tdsp.reporting.show import show\nfrom tdsp.stats.plotting import report_axes\n"
+    code += "with report_axes() as ax: ax.plot([1])\nshow(None, ax, 'a')"
     assert _printed(code + "; print('matplotlib.pyplot' in sys.modules)") == "False"
 
 
