@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,17 @@ from tdsp.cli.app import call
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
 from tdsp.core.record import Run, read_record
-from tdsp.reporting.comparison.statistics import APART, BETTER, SAME, WORSE, compare_runs, gains_of, previous_run
-from tdsp.reporting.comparison.statistics import Tested as Kept
+from tdsp.reporting.comparison.differences import code_changes
+from tdsp.reporting.comparison.statistics import (
+    BETTER,
+    NOT_COMPARABLE,
+    SAME,
+    WORSE,
+    compare_runs,
+    gains_of,
+    previous_run,
+)
+from tdsp.reporting.comparison.statistics import TestPredictions as Kept
 from tdsp.reporting.pages import render_comparison, render_index, render_run
 from tdsp.stats.resampling import Estimate
 from tests.reporting.test_notebook_html import PAYLOADS
@@ -123,7 +133,7 @@ def rewrite(folder: Path, name: str, **changes) -> None:
     ("name", "changes", "why"),
     [
         ("split", {"test_sha256": "other"}, "they were tested on other rows, 740 each"),
-        ("goal", {"metric": "log_loss"}, "they were asked for another metric: ROC-AUC and Log loss"),
+        ("goal", {"metric": "log_loss"}, "they optimize another metric: ROC-AUC and Log loss"),
         ("goal", {"target": "delay"}, "they have another target: late and delay"),
     ],
 )
@@ -132,7 +142,7 @@ def test_other_rows_metric_or_target_are_not_compared(tmp_path: Path, name: str,
     folders = make_pair(tmp_path)
     rewrite(folders[1], name, **changes)
     pair = compare_runs(folders).pairs[0]
-    assert (pair.verdict, pair.why, pair.main) == (APART, why, None)
+    assert (pair.verdict, pair.why, pair.main) == (NOT_COMPARABLE, why, None)
 
 
 def test_rows_are_compared_even_where_the_hashes_agree(tmp_path: Path):
@@ -150,7 +160,7 @@ def test_a_run_without_result_is_not_compared(tmp_path: Path):
     changed = write_run(tmp_path, run_id=NEW)
     (changed / "data" / "predictions.parquet").write_bytes(b"")
     pairs = compare_runs([first, failed, changed]).pairs
-    assert [pair.verdict for pair in pairs] == [APART, APART]
+    assert [pair.verdict for pair in pairs] == [NOT_COMPARABLE, NOT_COMPARABLE]
     assert pairs[0].why == "run b200 has no result: it failed"
     assert "run 7c1e has no test predictions to compare" in pairs[1].why
 
@@ -196,6 +206,37 @@ def test_what_gave_the_same_predictions_explains_nothing(tmp_path: Path):
     assert "versions" in pair.equal
 
 
+FLAT = {"tdsp/core.py": "1", "tdsp/report.py": "1", "parameters/flights.sql": "select 1"}
+ROOMS = {"tdsp/core/files.py": "1", "tdsp/reporting/pages.py": "1", "parameters/flights.sql": "select 1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changes"),
+    [
+        (ROOMS, ROOMS | {"tdsp/reporting/pages.py": "2"}, [("Code: tdsp/reporting/pages.py", True)]),
+        (ROOMS, ROOMS | {"tdsp/core/files.py": "2"}, [("Code: tdsp/core/files.py", False)]),
+        (FLAT, FLAT | {"tdsp/report.py": "2"}, [("Code: tdsp/report.py", False)]),
+        (FLAT, ROOMS, [("Code: the package was reorganized", False)]),
+        (
+            FLAT,
+            ROOMS | {"parameters/flights.sql": "select 2"},
+            [("Code: the package was reorganized; also parameters/flights.sql", False)],
+        ),
+    ],
+)
+def test_whether_code_can_change_a_prediction_follows_from_its_room(tmp_path: Path, before, now, changes):
+    """Pages write no prediction; a package of another layout is one difference, not two hundred."""
+    folders = tmp_path / "before", tmp_path / "now"
+    for folder, files in zip(folders, (before, now)):
+        folder.mkdir()
+        with zipfile.ZipFile(folder / "code.zip", "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+    records = [{"code": {"sha256": folder.name}} for folder in folders]
+    found = code_changes(*records, folders, same_rows=False)
+    assert [(change.what, bool(change.harmless)) for change in found] == changes
+
+
 # pages --------------------------------------------------------------------------------------------------------------
 def test_cover_says_what_changed_since_the_last_run(outputs: Path):
     """Three to five rows and a link to the page; nothing on the first run of a project."""
@@ -236,7 +277,7 @@ def test_incomparable_runs_get_a_page_that_says_why(tmp_path: Path):
     rewrite(folders[1], "split", test_sha256="other")
     _, (path,) = render_comparison(folders, tmp_path)
     text = Page(path).text
-    assert "Not comparable Runs 41d0 and 7c1e cannot be set against each other" in text
+    assert "Not comparable Runs 41d0 and 7c1e cannot be compared" in text
     assert "What differs in the result" not in text
 
 
@@ -264,7 +305,7 @@ def test_command_gives_json_of_several_runs_and_code_2_when_one_is_apart(tmp_pat
     names = [folder.name for folder in (*folders, other)]
     assert call(["compare", *names, "--json", "--out", str(tmp_path)]) == 2
     said = capsys.readouterr()
-    assert [pair["verdict"] for pair in json.loads(said.out)["pairs"]] == [SAME, APART]
+    assert [pair["verdict"] for pair in json.loads(said.out)["pairs"]] == [SAME, NOT_COMPARABLE]
     assert "c0de is not comparable" in said.err and "another target" in said.err
 
 
