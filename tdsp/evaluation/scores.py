@@ -25,8 +25,8 @@ from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, report_ax
 from tdsp.stats.resampling import (
     Estimate,
     Units,
+    degrees_of_freedom,
     estimate_of,
-    freedom_of,
     gain_of,
     in_blocks,
     metric_estimate,
@@ -54,7 +54,7 @@ class Scores:
     units: Units
     estimates: dict[str, Estimate]  # metric -> the winner's estimate, the main metric first
     roles: dict[str, Estimate]  # role -> its estimate in the main metric
-    ahead: dict[str, Estimate]  # role -> by how much the winner is better than it
+    gain_over: dict[str, Estimate]  # role -> by how much the winner is better than it
     random_state: int
 
     @property
@@ -93,8 +93,8 @@ def score_test(
     units = in_blocks(units, scorers[0])  # one set of blocks, from the winner's main score, serves all
     found = score_resamples(scorers, len(y), units, n_resamples=n_resamples, random_state=random_state)
     column = {role: found[:, i] for role, i in zip(("winner", *others), (0, *range(len(names), len(scorers))))}
-    freedom = freedom_of(metric, y, units)
-    ahead = {r: estimate_of(gain_of(column["winner"], column[r], metric), units, freedom=freedom) for r in others}
+    freedom = degrees_of_freedom(metric, y, units)
+    gain_over = {r: estimate_of(gain_of(column["winner"], column[r], metric), units, freedom=freedom) for r in others}
     return Scores(
         task=task,
         target=target,
@@ -105,7 +105,7 @@ def score_test(
         units=units,
         estimates={name: metric_estimate(found[:, i], METRICS[name], y, units) for i, name in enumerate(names)},
         roles={role: metric_estimate(scores, metric, y, units) for role, scores in column.items()},
-        ahead=ahead,
+        gain_over=gain_over,
         random_state=random_state,
     )
 
@@ -132,7 +132,7 @@ def comparison_table(scores: Scores, names: Mapping[str, str] | None = None) -> 
     "Winner, runner-up and baseline in the main metric, and by how much the winner is ahead of each."
     rows = []
     for role, found in scores.roles.items():
-        gain = scores.ahead.get(role)
+        gain = scores.gain_over.get(role)
         row = {"role": ROLES[role], "model": (names or {}).get(role, ""), "value": found.value}
         row |= {"low": found.low, "high": found.high, "behind": gain.value if gain else math.nan}
         row |= {"behind_low": gain.low if gain else math.nan, "behind_high": gain.high if gain else math.nan}
@@ -164,7 +164,7 @@ def _bounds(found: Estimate) -> tuple[float | None, float | None]:
 
 def score_sentence(scores: Scores) -> str:
     "The main result in words."
-    found, gain = scores.estimate, scores.ahead.get("baseline")
+    found, gain = scores.estimate, scores.gain_over.get("baseline")
     value, interval = format_estimate(found.value, found.low, found.high)
     told = f"{scores.metric.label} is {value} on the test part"
     if interval:
@@ -179,7 +179,7 @@ def score_sentence(scores: Scores) -> str:
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #f69ddbad
 def predictions_table(scores: Scores, row_id: Any) -> pd.DataFrame:
     "One row a test row: row_id, y_true, unit and the predictions, `winner` or `winner_<class>` and so on."
-    unit = scores.units.of_rows()
+    unit = scores.units.row_labels()
     columns: dict[str, Any] = {"row_id": np.asarray(row_id), "y_true": scores.y_true}
     columns["unit"] = np.asarray(row_id) if unit is None else unit
     for role, told in scores.predictions.items():
@@ -290,7 +290,7 @@ def metric_over_time(scores: Scores, times: Any, *, n_resamples: int = 200) -> p
 def _score_part(scores: Scores, at: np.ndarray, n_resamples: int) -> Estimate:
     "The winner's estimate on some of the rows."
     y, told = scores.y_true[at], scores.predictions["winner"][at]
-    units = scores.units.part(at)
+    units = scores.units.subset(at)
     found = score_resamples(
         [scores.metric.scorer(y, told)], len(y), units, n_resamples=n_resamples, random_state=scores.random_state
     )

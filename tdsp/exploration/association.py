@@ -18,7 +18,7 @@ from ..core.kinds import ColumnKind
 from ..data.schema import kind_of
 from .leakage import MAX_ROWS, _as_numbers, _ask, _Question
 from ..stats.metrics import METRICS
-from ..stats.resampling import evenly
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/exploration/05_association.ipynb #af27d89f
 BINS = 10
@@ -153,7 +153,7 @@ def _along(column: pd.Series, wanted: np.ndarray) -> pd.DataFrame:
 # %% ../../notebooks/lib/exploration/05_association.ipynb #78deddcf
 def find_clusters(X: pd.DataFrame, *, limit: float = 0.8) -> pd.DataFrame:
     "Groups of numeric columns linked by a rank correlation beyond `limit`: columns, size, strongest; largest first."
-    rows = evenly(len(X), MAX_ROWS)
+    rows = evenly_spaced(len(X), MAX_ROWS)
     names = [
         name
         for name in X.columns[:MAX_ASSOCIATED_COLUMNS]

@@ -24,7 +24,7 @@ from .column_checks import check_columns
 from .findings import NOTE, SEVERE, WATCH, CheckInput, Finding
 from .profile import Profile, TableProfile, examples_of, profile_table, short, value_range
 from .table_checks import check_pairs, check_table, check_target, sorted_findings
-from ..stats.resampling import evenly
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/exploration/20_overview.ipynb #overvie2
 CASE_ROWS = 200_000  # rows that the rules look at, spread evenly
@@ -43,7 +43,7 @@ class _Subject:
     def case(self) -> CheckInput:
         return CheckInput(
             columns=self.facts.columns,
-            frame=self.frame.iloc[evenly(len(self.frame), CASE_ROWS)],
+            frame=self.frame.iloc[evenly_spaced(len(self.frame), CASE_ROWS)],
             target=self.target.name if self.target else "",
             task=self.target.task if self.target else "",
             rows=self.facts.rows,

@@ -19,7 +19,7 @@ from scipy import stats as distributions
 from ..core.formatting import format_int, format_number, format_percent
 from ..core.kinds import ColumnKind
 from .findings import NOTE, SEVERE, CheckInput, Finding, finding
-from ..stats.resampling import evenly
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/exploration/03_table_checks.ipynb #c534197b
 PREDICTED = re.compile(r"(^|_)(y_?)?(pred(icted|iction)?s?|proba(bility)?)(_|$)", re.IGNORECASE)
@@ -94,7 +94,7 @@ SHIFTS = {"regression": (0.1, 3.0)}  # difference of the target that is told, an
 
 def check_pairs(case: CheckInput) -> Iterator[Finding]:
     "What columns say about one another and about the target."
-    few = case.frame.iloc[evenly(len(case.frame), PAIR_ROWS)]
+    few = case.frame.iloc[evenly_spaced(len(case.frame), PAIR_ROWS)]
     yield from _copies(case, few)
     yield from _near_copies(case, few)
     yield from _products(case, few)

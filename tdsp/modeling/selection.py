@@ -112,5 +112,5 @@ def candidates_table(candidates: Sequence[Candidate], metric: Metric) -> pd.Data
 
 def settings_of(c: Candidate) -> dict[str, str]:
     "Its settings in few digits; of an average, the share of each part."
-    shares = {part.name: f"{weight:.0%}" for part, weight in c.parts}
+    shares = {part.name: f"{weight:.0%}" for part, weight in c.members}
     return shares or {k: f"{value:.3g}" if isinstance(value, float) else str(value) for k, value in c.settings.items()}

@@ -35,7 +35,7 @@ from ..core.project import find_root
 from ..core.record import find_run, read_record
 from . import loader
 from .onnx.export import OnnxForm
-from ..stats.resampling import evenly
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #ab23bb1a
 LIBRARIES = frozenset({"sklearn", "lightgbm", "numpy", "scipy", "pandas", "joblib"})  # what a pipeline may consist of
@@ -131,7 +131,7 @@ def choose_golden(frame: pd.DataFrame, schema: Mapping[str, Any], rows: int = 10
     gaps = [np.flatnonzero(frame[spec["name"]].isna())[:3] for spec in schema["columns"]]
     target = schema["target"]
     order = np.argsort(frame[target].astype(str) if schema["task"] != "regression" else frame[target], kind="stable")
-    chosen = [*gaps, np.asarray(order)[evenly(len(frame), rows)]]
+    chosen = [*gaps, np.asarray(order)[evenly_spaced(len(frame), rows)]]
     positions = dict.fromkeys(int(i) for i in np.concatenate(chosen))
     return frame.iloc[sorted(list(positions)[:rows])].reset_index(drop=True)
 

@@ -207,7 +207,7 @@ def accept_limits(run: Run, p: Parameters, asked: Asked, door: Door) -> pd.DataF
         answers = door.told
         if door.outcome.task != "regression":
             decision = settled_decision(p.costs, door.outcome.classes, run.fact("decision_threshold"))
-            answers = decision.of(door.told)
+            answers = decision.predict(door.told)
         settings = {"task": door.outcome.task, "units": door.units, "random_state": p.random_state}
         fair = fairness_gate(fairness_table(door.test[groups], door.y, answers, **settings), p.max_unfairness)
         gates.append(replace(fair, name=f"{fair.name}, as served"))

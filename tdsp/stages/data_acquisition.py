@@ -38,7 +38,7 @@ from .context import GIVEN, _open_gates, _word, charter_of, parameters_folder, t
 from .customer_acceptance import score_delivery
 from .modeling import goal_gate
 from ..stats.gates import Gate, exact_gate
-from ..stats.resampling import evenly
+from ..stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,7 +161,7 @@ def check_input(
     out = {ROW, *p.drop, *p.forbidden}
     return CheckInput(
         columns=[c for c in facts.columns if c.name not in out],
-        frame=train.iloc[evenly(len(train), CASE_ROWS)].drop(columns=[name for name in out if name in train]),
+        frame=train.iloc[evenly_spaced(len(train), CASE_ROWS)].drop(columns=[name for name in out if name in train]),
         target=p.target,
         task=schema["task"],
         rows=facts.rows,

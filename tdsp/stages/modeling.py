@@ -41,25 +41,31 @@ from tdsp.evaluation.behavioral_tests import (
     require_monotone,
     stability_gate,
 )
-from ..evaluation.calibration import Calibration, calibrate, sharpen, with_power
-from ..evaluation.decisions import Decision, choose_decision, cost_matrix, cost_table
+from ..evaluation.calibration import TemperatureScaling, calibrate, scale_temperature, with_temperature_scaling
+from ..evaluation.decisions import DecisionRule, choose_decision, cost_matrix, cost_table
 from ..evaluation.fairness import fairness_gate, fairness_table
 from tdsp.evaluation.importance import (
     alike_columns,
-    answers_of,
     contributions,
     feature_groups,
     partial_dependence,
     permutation_importance,
     plot_dependence,
+    predicted_classes,
     worst_rows,
 )
-from ..evaluation.prediction_intervals import Ranges, coverage_table, fit_ranges, plot_ranges, require_level
-from ..evaluation.score_drop import Part, drop_between
+from tdsp.evaluation.prediction_intervals import (
+    PredictionIntervals,
+    coverage_table,
+    fit_prediction_intervals,
+    plot_prediction_intervals,
+    require_coverage,
+)
+from ..evaluation.score_drop import ScoredRows, drop_between
 from ..evaluation.scores import ROLES, Scores, comparison_table, plot_candidates, rungs, score_sentence, score_test
 from ..evaluation.slices import find_slices, judge_slices, row_losses, slice_gate, slices_table
-from ..modeling.criteria import Contender, Ground, Ranking, measure, plot_pareto, rank, require_weights
-from ..modeling.fitting import Candidate, fit_final, parts_of, predict, refit
+from ..modeling.criteria import FinalCandidate, MeasurementData, Ranking, measure, plot_pareto, rank, require_weights
+from ..modeling.fitting import Candidate, fit_final, members_of, predict, refit
 from ..modeling.folds import Folds
 from ..modeling.search import search, settings_found
 from tdsp.modeling.selection import (
@@ -77,7 +83,7 @@ from ..reporting.show import gate_row, show
 from .context import _open_gates, _word, charter_of, lake_of, read_split
 from ..stats.gates import Gate, exact_gate, gate
 from ..stats.metrics import METRICS, Metric
-from ..stats.resampling import Estimate, Units, bootstrap, evenly, make_units
+from ..stats.resampling import Estimate, Units, bootstrap, evenly_spaced, make_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,26 +153,26 @@ class Study:
         seed = self.seed if random_state is None else random_state
         return refit(self.candidate(name), X, y, task=self.outcome.task, random_state=seed)
 
-    def out_of_fold(self, name: str) -> tuple[np.ndarray, Part]:
+    def out_of_fold(self, name: str) -> tuple[np.ndarray, ScoredRows]:
         "Positions of the training rows that were predicted out of fold, and these predictions with their truth."
         told = self.candidate(name).predictions
         if told is None:
             raise StageError(f"{name} has no predictions out of fold: {self.candidate(name).error}")
         at = np.flatnonzero(np.isfinite(told.reshape(len(told), -1)).all(axis=1))
-        return at, Part(self.y[at], told[at], self.units(self.train.iloc[at]))
+        return at, ScoredRows(self.y[at], told[at], self.units(self.train.iloc[at]))
 
     def no_skill(self, name: str) -> float:
         "What the best constant guess gets on the rows that a candidate was scored on out of fold."
-        return float(self.metric.no_skill(self.out_of_fold(name)[1].y))
+        return float(self.metric.no_skill(self.out_of_fold(name)[1].y_true))
 
     def fold_score(self, name: str) -> Estimate:
         "The candidate's score on rows out of fold, with its interval."
         part = self.out_of_fold(name)[1]
-        told = part.told
+        told = part.y_pred
         if name == self.found[0].name and self.metric.name in RANKING:  # constants that differ would rank the folds
             told = np.broadcast_to(told.mean(axis=0), told.shape)
         settings: dict[str, Any] = {"n_resamples": 500, "random_state": self.seed}
-        return bootstrap(self.metric, part.y, told, units=part.units, **settings)
+        return bootstrap(self.metric, part.y_true, told, units=part.units, **settings)
 
 # %% ../../notebooks/lib/stages/03_modeling.ipynb #33796350
 def search_candidates(
@@ -218,7 +224,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
     return [
         lambda: require_weights(values["weights"]),
         lambda: cost_matrix(values["costs"], outcome.classes),
-        lambda: require_level(values["range_level"]),
+        lambda: require_coverage(values["range_level"]),
         lambda: require_monotone(values["monotone"], [name for name, numeric in kinds.items() if numeric]),
         lambda: read_changes(values["directional"], kinds),
     ]
@@ -227,7 +233,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
 MOST_ROWS, SEED_ROWS, FEW_ROWS, LEAST_SECONDS, MOST_SECONDS = 10_000, 5000, 1000, 4.0, 30.0
 
 
-def ground_of(study: Study) -> Ground:
+def ground_of(study: Study) -> MeasurementData:
     "The rows of the last fold, at most 10,000 to learn from and as many to score; a third where folds are small."
     learn, score = study.folds.pairs[-1]
     learn = np.random.default_rng(study.seed).permutation(learn)
@@ -235,13 +241,13 @@ def ground_of(study: Study) -> Ground:
         wanted = max((len(learn) + len(score)) // 3 - len(score), 0)
         score, learn = np.sort(np.concatenate([score, learn[:wanted]])), learn[wanted:]
     learn = learn[:MOST_ROWS]
-    score = score[evenly(len(score), MOST_ROWS)]
+    score = score[evenly_spaced(len(score), MOST_ROWS)]
 
     def ask(model: Any, X: pd.DataFrame) -> np.ndarray:
         return study.ask(model, X, n_seen=len(learn))
 
     units = study.units(study.train.iloc[score])
-    return Ground(study.X, study.y, learn, score, units, study.metric, ask, study.seed)
+    return MeasurementData(study.X, study.y, learn, score, units, study.metric, ask, study.seed)
 
 
 def weigh(study: Study) -> Ranking:
@@ -249,11 +255,11 @@ def weigh(study: Study) -> Ranking:
     require_weights(study.p.weights)
     best = best_of_families(study.found, study.metric)
 
-    def contender(c: Candidate) -> Contender:
-        kept = any(part.fits for part, _ in parts_of(c))  # then the fits of the folds are packaged together
+    def contender(c: Candidate) -> FinalCandidate:
+        kept = any(part.fits for part, _ in members_of(c))  # then the fits of the folds are packaged together
         whole = partial(fit_final, c, study.X, study.y, task=study.outcome.task, random_state=study.seed)
         score, fit = study.fold_score(c.name), partial(study.fit, c.name)
-        return Contender(c.name, c.family, fit, score, whole if kept else None, c.allowance)
+        return FinalCandidate(c.name, c.family, fit, score, whole if kept else None, c.selection_optimism)
 
     if not best:
         excluded = "; ".join(f"{name}: {why}" for name, why in excluded_of(study.found, study.metric).items())
@@ -289,7 +295,8 @@ def decide(study: Study, ranking: Ranking) -> Choice:
 def _parts_in_words(c: Candidate) -> dict[str, str]:
     "Name of each part of an average -> its share and settings; empty for any other candidate."
     told = {
-        part.name: [f"{share:.0%} of the average", *map(" ".join, settings_of(part).items())] for part, share in c.parts
+        part.name: [f"{share:.0%} of the average", *map(" ".join, settings_of(part).items())]
+        for part, share in c.members
     }
     return {name: ", ".join(words) for name, words in told.items()}
 
@@ -368,24 +375,30 @@ def _shown(value: Any) -> str:
 class Belief:
     "What was learned about the winner from rows out of fold."
 
-    folds: Part  # its predictions there, mended like the model's
+    folds: ScoredRows  # its predictions there, mended like the model's
     rows: np.ndarray  # positions of these training rows
-    calibration: Calibration | None  # classes only
-    decision: Decision | None  # classes only
-    ranges: Ranges | None  # numbers only
+    calibration: TemperatureScaling | None  # classes only
+    decision: DecisionRule | None  # classes only
+    ranges: PredictionIntervals | None  # numbers only
 
 
 def believe(study: Study, choice: Choice) -> Belief:
     "Calibration and decision, or ranges, from rows out of fold; entered in the record."
     rows, part = study.out_of_fold(choice.winner)
     if study.outcome.task == "regression":
-        ranges = fit_ranges(part.y, part.told, level=study.p.range_level)
+        ranges = fit_prediction_intervals(part.y_true, part.y_pred, level=study.p.range_level)
         study.run.write_json("ranges", asdict(ranges))
         return Belief(part, rows, None, None, ranges)
-    mended = calibrate(part.y, part.told, part.units, random_state=study.seed)
-    part = replace(part, told=sharpen(part.told, mended.power)) if mended.power != 1 else part
-    decision = choose_decision(part.y, part.told, study.p.costs, study.outcome.classes)
-    study.run.note(calibration=mended.sentence, calibration_power=mended.power, decision_threshold=decision.threshold)
+    mended = calibrate(part.y_true, part.y_pred, part.units, random_state=study.seed)
+    part = (
+        replace(part, y_pred=scale_temperature(part.y_pred, mended.inverse_temperature))
+        if mended.inverse_temperature != 1
+        else part
+    )
+    decision = choose_decision(part.y_true, part.y_pred, study.p.costs, study.outcome.classes)
+    study.run.note(
+        calibration=mended.sentence, calibration_power=mended.inverse_temperature, decision_threshold=decision.threshold
+    )
     return Belief(part, rows, mended, decision, None)
 
 
@@ -398,10 +411,10 @@ def fit_chosen(study: Study, choice: Choice, belief: Belief) -> dict[str, Any]:
         if name
     }
     fitted = {role: once[name] for role, name in names.items() if name}
-    if belief.calibration is not None and belief.calibration.power != 1:
+    if belief.calibration is not None and belief.calibration.inverse_temperature != 1:
         few = np.concatenate([np.flatnonzero(study.y == k)[:20] for k in np.unique(study.y)])
-        power = belief.calibration.power
-        fitted["winner"] = with_power(fitted["winner"], power, study.X.iloc[few], study.y[few])
+        power = belief.calibration.inverse_temperature
+        fitted["winner"] = with_temperature_scaling(fitted["winner"], power, study.X.iloc[few], study.y[few])
     return fitted
 
 # %% ../../notebooks/lib/stages/03_modeling.ipynb #da125735
@@ -518,9 +531,9 @@ def draw_ranges(study: Study, belief: Belief, scores: Scores) -> "Axes | pd.Data
     if belief.ranges is None:
         return pd.DataFrame({"note": [belief.calibration.sentence if belief.calibration else ""]})
     told = scores.predictions["winner"]
-    lower, upper = belief.ranges.of(told)
+    lower, upper = belief.ranges.bounds(told)
     held = float(np.mean((lower <= scores.y_true) & (scores.y_true <= upper)))
-    return plot_ranges(scores.y_true, told, belief.ranges, target=study.outcome.name, coverage=held)
+    return plot_prediction_intervals(scores.y_true, told, belief.ranges, target=study.outcome.name, coverage=held)
 
 # %% ../../notebooks/lib/stages/03_modeling.ipynb #3dcd58e7
 @dataclass(frozen=True, slots=True, eq=False)
@@ -583,7 +596,7 @@ def tell_worst(
     others = study.X.iloc[explained.held_out.rows]
     added = contributions(
         lambda table: study.ask(model, table), rows, others, groups, task=study.outcome.task,
-        of=answers_of(told[at], study.outcome.task), additive=forms.get(study.run.fact("winner")) == "additive",
+        of=predicted_classes(told[at], study.outcome.task), additive=forms.get(study.run.fact("winner")) == "additive",
         pipeline=model, random_state=study.seed,
     )  # fmt: skip
     ids = test["row_id"].iloc[at].tolist()
@@ -611,13 +624,13 @@ class Tested:
 
 def drop_gate(study: Study, belief: Belief, scores: Scores) -> Gate:
     "The gate on the proven drop from the folds to the test part, as a share of the gain over the baseline."
-    test = Part(scores.y_true, scores.predictions["winner"], scores.units)
+    test = ScoredRows(scores.y_true, scores.predictions["winner"], scores.units)
     settings: dict[str, Any] = {"n_resamples": study.p.n_resamples, "random_state": study.seed}
     drop = drop_between(study.metric, belief.folds, test, **settings)
     study.run.add_metric("overfit_drop", drop, label=f"{study.metric.label} lost from the folds to the test part",
                          higher_is_better=False)  # fmt: skip
-    base = float(study.metric.no_skill(belief.folds.y))
-    gain = abs(study.metric.function(belief.folds.y, belief.folds.told) - base)
+    base = float(study.metric.no_skill(belief.folds.y_true))
+    gain = abs(study.metric.function(belief.folds.y_true, belief.folds.y_pred) - base)
     share = [bound / gain if gain > 0 else math.nan for bound in (drop.value, drop.low, drop.high)]
     note = f"measured {share[0]:.2f} ({share[1]:.2f} to {share[2]:.2f}) of the gain over the baseline"
     return exact_gate("Proven drop from the folds to the test part", max(share[1], 0.0), study.p.max_drop, note=note)
@@ -625,8 +638,8 @@ def drop_gate(study: Study, belief: Belief, scores: Scores) -> Gate:
 
 def _slices(study: Study, belief: Belief, scores: Scores, test: pd.DataFrame) -> tuple[Gate | None, pd.DataFrame]:
     X_test, folds = as_features(test, study.schema), belief.folds
-    guess = study.out_of_fold(study.found[0].name)[1].told
-    losses = row_losses(study.metric, folds.y, folds.told) - row_losses(study.metric, folds.y, guess)
+    guess = study.out_of_fold(study.found[0].name)[1].y_pred
+    losses = row_losses(study.metric, folds.y_true, folds.y_pred) - row_losses(study.metric, folds.y_true, guess)
     weak = find_slices(study.X.iloc[belief.rows].reset_index(drop=True), losses, judges=X_test)
     study.run.write_json("weak_slices", weak)
     told, floor = scores.predictions, study.p.slice_floor
@@ -639,7 +652,7 @@ def _slices(study: Study, belief: Belief, scores: Scores, test: pd.DataFrame) ->
 
 def _fairness(study: Study, belief: Belief, scores: Scores, test: pd.DataFrame) -> Gate:
     told = scores.predictions["winner"]
-    answers = told if belief.decision is None else belief.decision.of(told)
+    answers = told if belief.decision is None else belief.decision.predict(told)
     names = [name for name in study.p.sensitive if name in test]
     table = fairness_table(test[names], scores.y_true, answers, task=study.outcome.task, units=scores.units,
                            random_state=study.seed)  # fmt: skip
@@ -666,7 +679,7 @@ def _behaviour(study: Study, model: Any) -> list[Gate]:
         return study.ask(model, as_features(table, tried))
 
     def spread(n: int) -> pd.DataFrame:
-        return study.train.iloc[evenly(len(study.train), n)]
+        return study.train.iloc[evenly_spaced(len(study.train), n)]
 
     kinds = {column["name"]: column["type"] in ("float", "boolean") for column in study.schema["columns"]}
     text = [column["name"] for column in study.schema["columns"] if column["type"] == "string"]
@@ -717,7 +730,7 @@ def goal_gate(estimate: Estimate, goal: Mapping[str, Any], *, where: str = "on t
 
 def baseline_gate(scores: Scores) -> Gate:
     "The gate on being better than the baseline: the whole interval of the paired difference has to be above 0."
-    found, winner, base = scores.ahead["baseline"], scores.estimate, scores.roles["baseline"]
+    found, winner, base = scores.gain_over["baseline"], scores.estimate, scores.roles["baseline"]
     if not found.low < found.high and winner.low < winner.high and base.value != winner.value:
         # a constant guess scores the same in every resample
         low, high = sorted(scores.metric.sign * (bound - base.value) for bound in (winner.low, winner.high))
@@ -746,7 +759,7 @@ def add_scores(run: Run, scores: Scores) -> None:
     measure = scores.metric
     up = measure.higher_is_better
     run.add_metric("test_score", scores.estimate, label=f"{measure.label} on the test part", higher_is_better=up)
-    for role, found in scores.ahead.items():
+    for role, found in scores.gain_over.items():
         run.add_metric(f"gain_over_{role}", found, label=f"{measure.label} gained over the {role.replace('_', '-')}")
     for name, found in scores.estimates.items():
         run.add_metric(

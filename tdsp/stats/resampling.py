@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_UNITS', 'Estimate', 'Units', 'ranked', 'make_units', 'resample_weights', 'score_resamples', 'block_length',
-           'in_blocks', 'freedom_of', 'estimate_of', 'metric_estimate', 'bootstrap', 'gain_of', 'paired_difference',
-           'evenly']
+           'in_blocks', 'degrees_of_freedom', 'estimate_of', 'metric_estimate', 'bootstrap', 'gain_of',
+           'paired_difference', 'evenly_spaced']
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #6b971202
 import math
@@ -53,11 +53,11 @@ class Units:
     labels: np.ndarray | None = None  # (n,), sorted, so that the order of rows does not matter
     ordered: bool = False  # in time: neighbours may be alike
 
-    def of_rows(self) -> np.ndarray | None:
+    def row_labels(self) -> np.ndarray | None:
         "The label of each row's unit; None where rows are the units."
         return None if self.codes is None or self.labels is None else self.labels[self.codes]
 
-    def part(self, at: np.ndarray) -> "Units":
+    def subset(self, at: np.ndarray) -> "Units":
         "The units of some of the rows, given by their positions."
         if self.codes is None:
             return Units(len(at), self.name, ordered=self.ordered)
@@ -161,7 +161,7 @@ def _units_of_class(y_true: np.ndarray, units: Units) -> np.ndarray:
     return pd.Series(unit).groupby(y_true).nunique().to_numpy(dtype=float)
 
 
-def freedom_of(metric: Metric, y_true: Any, units: Units) -> float:
+def degrees_of_freedom(metric: Metric, y_true: Any, units: Units) -> float:
     "Degrees of freedom of the interval of this metric on these rows."
     if not metric.by_class or not len(y_true):
         return units.n - 1
@@ -197,7 +197,7 @@ def estimate_of(
 
 def metric_estimate(scores: np.ndarray, metric: Metric, y_true: Any, units: Units, level: float = 0.95) -> Estimate:
     "The estimate of a metric within its bounds; a flawless accuracy gets its exact lower bound."
-    freedom = freedom_of(metric, y_true, units)
+    freedom = degrees_of_freedom(metric, y_true, units)
     found = estimate_of(scores, units, freedom=freedom, bounds=metric.bounds, level=level)
     if not metric.name.endswith("accuracy") or found.value < 1 or found.low < found.high:
         return found
@@ -253,10 +253,10 @@ def paired_difference(
     drawn = in_blocks(drawn, scorers[0])
     scores = score_resamples(scorers, len(y_true), drawn, n_resamples=n_resamples, random_state=random_state)
     gain = gain_of(scores[:, 0], scores[:, 1], metric)
-    return estimate_of(gain, drawn, freedom=freedom_of(metric, y_true, drawn), level=level)
+    return estimate_of(gain, drawn, freedom=degrees_of_freedom(metric, y_true, drawn), level=level)
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #9409df01
-def evenly(n: int, most: int) -> Any:
+def evenly_spaced(n: int, most: int) -> Any:
     "At most `most` (0: all) of the positions 0 to n - 1, evenly spread, so that every period is there; (n_chosen,)."
     import numpy as np
 

@@ -25,8 +25,8 @@ from tdsp.stats.resampling import (
     Estimate,
     Units,
     bootstrap,
+    degrees_of_freedom,
     estimate_of,
-    freedom_of,
     gain_of,
     in_blocks,
     metric_estimate,
@@ -237,7 +237,7 @@ def compare(
     drawn = in_blocks(units, scorers[0])
     found = score_resamples(scorers, len(labeled.y), drawn, n_resamples=n_resamples, random_state=random_state)
     one, other = (metric_estimate(found[:, i], metric_, labeled.y, drawn, level) for i in range(2))
-    freedom = freedom_of(metric_, labeled.y, drawn)
+    freedom = degrees_of_freedom(metric_, labeled.y, drawn)
     gain = estimate_of(gain_of(found[:, 0], found[:, 1], metric_), drawn, freedom=freedom, level=level)
     remarks = tuple(_remarks_on(labeled, units, gain))
     return Comparison(metric_, (str(names[0]), str(names[1])), one, other, gain, len(labeled.y), remarks)

@@ -42,7 +42,7 @@ def one(n: int) -> None:
     options = {"task": "binary", "cv": cv, "metric": METRICS["roc_auc"], "classes": ("no", "yes"), "random_state": 1}
     found = search(FAMILIES, X, y, trials=16, **options)
     searched = time.process_time() - cpu
-    best = max(best_of_families(found, METRICS["roc_auc"]), key=lambda c: c.mean + c.allowance)
+    best = max(best_of_families(found, METRICS["roc_auc"]), key=lambda c: c.mean + c.selection_optimism)
     fit_final(best, X, y, task="binary", random_state=1)
     scale = 2**20 if sys.platform == "darwin" else 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

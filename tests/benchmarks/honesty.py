@@ -268,7 +268,7 @@ def held_share(X: pd.DataFrame, y: np.ndarray, seed: int, level: float) -> float
     """Return the share of a test fifth that lies in ranges learned out of fold by a default LightGBM on the others."""
     from sklearn.model_selection import train_test_split
 
-    from tdsp.evaluation.prediction_intervals import fit_ranges
+    from tdsp.evaluation.prediction_intervals import fit_prediction_intervals
     from tdsp.modeling.fitting import fit_final, predict
     from tdsp.modeling.folds import make_folds
     from tdsp.modeling.search import search
@@ -278,9 +278,9 @@ def held_share(X: pd.DataFrame, y: np.ndarray, seed: int, level: float) -> float
     cv = make_folds(y_fit, task="regression", random_state=seed)
     settings = {"task": "regression", "random_state": seed}
     told = search(["lightgbm"], X_fit, y_fit, cv=cv, metric=METRICS["rmse"], trials=1, **settings)[-1].predictions
-    ranges = fit_ranges(y_fit, told, level=level)
+    ranges = fit_prediction_intervals(y_fit, told, level=level)
     final = predict(fit_final("lightgbm", X_fit, y_fit, **settings), X.iloc[test], task="regression")
-    low, high = ranges.of(final)
+    low, high = ranges.bounds(final)
     return float(np.mean((low <= y[test]) & (y[test] <= high)))
 
 

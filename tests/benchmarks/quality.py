@@ -113,7 +113,7 @@ def ours(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split:
     found = search(["linear", "lightgbm", "tree", "extra_trees", "mlp", "hist_gb", "ensemble"], features, y, task=task,
                    cv=cv, metric=metric, classes=classes, **budget, random_state=seed,
                    progress=lambda line: print("   ", line, flush=True))  # fmt: skip
-    best = max(best_of_families(found, metric), key=lambda c: metric.sign * (c.mean + c.allowance))
+    best = max(best_of_families(found, metric), key=lambda c: metric.sign * (c.mean + c.selection_optimism))
     pipeline = fit_final(best, features, y, task=task, random_state=seed)
     spent = time.monotonic() - began
     told = predict(pipeline, as_features(X_test, schema), task=task, n_classes=max(len(classes), 2))

@@ -80,13 +80,13 @@ def test_the_one_pass_gives_what_single_calls_give(task):
         assert estimate == bootstrap(METRICS[name], y, told["winner"], n_resamples=200, random_state=1)
     metric = METRICS[MAIN[task]]
     alone = paired_difference(metric, y, told["winner"], told["baseline"], n_resamples=200, random_state=1)
-    assert found.ahead["baseline"] == alone and alone.value > 0
+    assert found.gain_over["baseline"] == alone and alone.value > 0
 
 
 def test_units_reach_every_interval():
     """Resampling 20 groups is recorded, and is the same for every metric."""
     found = scores_of("binary", by=np.arange(400) % 20)
-    assert {(e.n, e.resampled) for e in (*found.estimates.values(), *found.ahead.values())} == {(20, "groups")}
+    assert {(e.n, e.resampled) for e in (*found.estimates.values(), *found.gain_over.values())} == {(20, "groups")}
 
 
 def test_a_run_without_a_runner_up_is_complete():
@@ -95,7 +95,7 @@ def test_a_run_without_a_runner_up_is_complete():
     only = {"winner": told["baseline"], "baseline": told["baseline"]}
     found = score_test(y, only, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1)
     assert list(found.roles) == ["winner", "baseline"]
-    assert (found.ahead["baseline"].low, found.ahead["baseline"].high) == (0, 0)
+    assert (found.gain_over["baseline"].low, found.gain_over["baseline"].high) == (0, 0)
     assert "not beyond noise" in score_sentence(found)
 
 

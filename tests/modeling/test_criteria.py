@@ -19,8 +19,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 from tdsp.core.errors import ParameterError
 from tdsp.modeling.criteria import (
-    Contender,
-    Ground,
+    FinalCandidate,
+    MeasurementData,
     columns_needed,
     excluded_by,
     explainability,
@@ -47,19 +47,19 @@ def trips(n=900, seed=0):
     return X, (2 * X["wind"] + X["hour"] ** 2 + rng.normal(scale=0.3, size=n)).to_numpy()
 
 
-def ground(n=900, metric=R2):
+def data(n=900, metric=R2):
     """Two thirds of the rows to learn from, the others to score."""
     X, y = trips(n)
     cut = 2 * n // 3
     units = make_units(n - cut)
-    return Ground(X, y, np.arange(cut), np.arange(cut, n), units, metric, lambda model, T: model.predict(T), 1)
+    return MeasurementData(X, y, np.arange(cut), np.arange(cut, n), units, metric, lambda model, T: model.predict(T), 1)
 
 
 def contender(name, model, score=0.9):
     """A candidate that fits clones of a model."""
     from sklearn.base import clone
 
-    return Contender(
+    return FinalCandidate(
         name, name, lambda X, y: clone(model).fit(X, y), Estimate(score, score - 0.02, score + 0.02, 99, "rows")
     )
 
@@ -71,7 +71,7 @@ TREES = contender("trees", HistGradientBoostingRegressor(max_iter=30, random_sta
 def row(name, score, explained, **more):
     """A row of the table of criteria."""
     base = {"candidate": name, "score": score, "low": score - 0.01, "high": score + 0.01, "explainability": explained}
-    speed = {"latency_1_ms": 2.0, "size_mb": 1.0, "cpu_seconds": 1.0, "last_doubling": 0.0, "allowance": 0.0}
+    speed = {"latency_1_ms": 2.0, "size_mb": 1.0, "cpu_seconds": 1.0, "last_doubling": 0.0, "selection_optimism": 0.0}
     return base | speed | {"columns": 9, "columns_needed": 3} | more
 
 
@@ -102,7 +102,7 @@ def test_what_few_rules_can_tell_is_imitated_and_what_they_cannot_is_not():
 
 def test_a_line_is_easier_to_explain_than_boosted_trees():
     """The index follows form, steps and fidelity; a column that turns back is not counted as monotone."""
-    g = ground()
+    g = data()
     line, trees = (explainability(g, c.fit(g.X, g.y)) for c in (LINE, TREES))
     assert line["explainability"] > 0.8 > trees["explainability"] and line["monotone"] == 1
     assert monotone_share(lambda T: T["hour"].to_numpy() ** 2 + T["wind"].to_numpy(), g.X[["wind", "hour"]]) == 0.5
@@ -110,7 +110,7 @@ def test_a_line_is_easier_to_explain_than_boosted_trees():
 
 def test_more_rows_help_a_hungry_model_and_not_one_that_is_full():
     """The last doubling of 600 rows is proven for trees and worth nothing to a line of three numbers."""
-    g = ground()
+    g = data()
     hungry, full = (learning_curve(c, g, c.fit(g.X.iloc[g.learn], g.y[g.learn])) for c in (TREES, LINE))
     assert hungry["last_doubling_low"] > 0 and hungry["last_doubling"] > hungry["next_doubling"] > 0
     assert abs(full["last_doubling"]) < 0.02
@@ -118,7 +118,7 @@ def test_more_rows_help_a_hungry_model_and_not_one_that_is_full():
 
 def test_the_fewest_columns_are_those_that_matter():
     """Two of three columns carry the target; the scored rows have no say in their order."""
-    g = ground()
+    g = data()
     model = TREES.fit(g.X.iloc[g.learn], g.y[g.learn])
     assert columns_needed(TREES, g, model, still=lambda: True) == {"columns": 3, "columns_needed": 2}
     assert columns_needed(TREES, g, model, still=lambda: False)["columns_needed"] is None
@@ -126,7 +126,7 @@ def test_the_fewest_columns_are_those_that_matter():
 
 def test_what_there_was_no_time_for_is_named():
     """Cost, speed and explainability are measured in any case; the rest is empty and said so."""
-    table = measure([LINE, TREES], ground(), seconds=0, price=3600)
+    table = measure([LINE, TREES], data(), seconds=0, price=3600)
     assert table["note"].str.contains("not measured in the time given").all() and table["last_doubling"].isna().all()
     assert table[["explainability", "latency_1_ms", "size_mb"]].notna().all(axis=None)
     assert table["cost"].to_numpy() == pytest.approx(table["cpu_seconds"].to_numpy())
@@ -140,8 +140,8 @@ def test_a_contender_that_fails_on_fewer_rows_keeps_what_was_measured():
             raise ValueError("needs 400 rows")
         return Ridge().fit(X, y)
 
-    picky = Contender("picky", "picky", fit, LINE.score)
-    table = measure([picky, TREES], ground(), seconds=60).set_index("candidate")
+    picky = FinalCandidate("picky", "picky", fit, LINE.score)
+    table = measure([picky, TREES], data(), seconds=60).set_index("candidate")
     assert "needs 400 rows" in table.loc["picky", "note"] and table.loc["trees", "note"] == ""
     assert np.isnan(table.loc["picky", "last_doubling"]) and table.loc["picky", "explainability"] > 0.8
 
@@ -204,7 +204,7 @@ def test_the_picture_names_what_goes_forward_and_tells_the_front():
 
 def test_speed_and_size_are_those_of_what_would_be_packaged():
     """Eight fits packaged together are larger than the one that the other criteria look at."""
-    here, model = ground(), HistGradientBoostingRegressor(max_iter=30, random_state=1)
+    here, model = data(), HistGradientBoostingRegressor(max_iter=30, random_state=1)
     many = VotingRegressor([(f"m{i}", model) for i in range(8)]).fit(here.X, here.y)
     table = measure([TREES, replace(TREES, name="many", whole=lambda: many)], here, seconds=0.0).set_index("candidate")
     assert table.loc["many", "size_mb"] > 4 * table.loc["trees", "size_mb"]
@@ -213,15 +213,15 @@ def test_speed_and_size_are_those_of_what_would_be_packaged():
 
 def test_what_the_folds_have_chosen_makes_room_for_the_average():
     """The best score owes 0.02 to being chosen by its folds: the average, 0.01 behind, goes forward and says so."""
-    table = pd.DataFrame([row("trees", 0.81, 0.4), row("ensemble", 0.80, 0.3, allowance=0.02)])
+    table = pd.DataFrame([row("trees", 0.81, 0.4), row("ensemble", 0.80, 0.3, selection_optimism=0.02)])
     found = rank(table, R2, baseline=0.0, weights={"performance": 1})
     assert found.names == ("ensemble", "trees")
     assert "0.01 behind trees, which owes 0.02 to being chosen by the folds that score it" in found.sentence
-    assert rank(table.assign(allowance=0.0), R2, baseline=0.0, weights={"performance": 1}).names[0] == "trees"
+    assert rank(table.assign(selection_optimism=0.0), R2, baseline=0.0, weights={"performance": 1}).names[0] == "trees"
 
 
 def test_an_allowance_that_does_not_decide_is_no_reason():
     """The average would be behind even so: what speaks for it is that it is cheaper."""
-    table = pd.DataFrame([row("trees", 0.81, 0.3), row("ensemble", 0.80, 0.3, allowance=0.001)])
+    table = pd.DataFrame([row("trees", 0.81, 0.3), row("ensemble", 0.80, 0.3, selection_optimism=0.001)])
     found = rank(table.assign(cpu_seconds=[500, 1]), R2, baseline=0.0, weights={"performance": 1, "training": 1})
     assert found.names[0] == "ensemble" and "behind trees, and cheaper" in found.sentence

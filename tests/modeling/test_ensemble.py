@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tdsp.modeling.ensemble import MOST_PARTS, Pool, blocks_of, greedy_weights
+from tdsp.modeling.ensemble import MAX_MEMBERS, EnsembleSelection, blocks_of, greedy_weights
 from tdsp.modeling.folds import Folds, make_folds
 from tdsp.stats.metrics import METRICS
 
@@ -36,8 +36,8 @@ def test_an_average_has_few_parts():
     truth, rng = np.zeros(4000), np.random.default_rng(0)
     told = [rng.normal(0, 1 + k / 50, 4000) for k in range(12)]
     weights = greedy_weights(squared(truth), told)
-    assert (weights > 0).sum() == MOST_PARTS and weights.sum() == pytest.approx(1)
-    best = squared(truth)(np.mean(told[:MOST_PARTS], axis=0))
+    assert (weights > 0).sum() == MAX_MEMBERS and weights.sum() == pytest.approx(1)
+    best = squared(truth)(np.mean(told[:MAX_MEMBERS], axis=0))
     assert squared(truth)(weights @ told) < 1.05 * best
 
 
@@ -56,22 +56,22 @@ def test_a_single_fold_is_chosen_by_its_halves(kind):
     halves = [b.rows for b in blocks_of(cv)]
     assert np.array_equal(np.sort(np.concatenate(halves)), score) and [len(h) for h in halves] == [n // 2, n // 2]
     assert (halves[0][-1] < halves[1][0]) == (kind == "time")
-    pool = Pool(y, cv, METRICS["roc_auc"], guesses(y, cv))
-    names = [*pool.told][1:]
-    (mixed,), auc = pool.mixed(names, keep=lambda w: w), METRICS["roc_auc"].function
-    best = max(auc(y[score], pool.told[name][0]) for name in names)
-    assert best > 0.515 and auc(y[score], mixed) < 0.512 and pool.owed(names) > 0.5 * (best - 0.5)
+    selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))
+    names = [*selection.told][1:]
+    (mixed,), auc = selection.mixed(names, keep=lambda w: w), METRICS["roc_auc"].function
+    best = max(auc(y[score], selection.told[name][0]) for name in names)
+    assert best > 0.515 and auc(y[score], mixed) < 0.512 and selection.selection_optimism(names) > 0.5 * (best - 0.5)
 
 
 def test_a_fold_that_cannot_be_scored_does_not_hide_what_is_owed():
     """One fold of one class only: the others still tell that the best guess owes its lead to chance."""
     y = np.r_[np.random.default_rng(2).integers(0, 2, 450), np.zeros(150, dtype=int)]
     cv = Folds("time", tuple((np.arange(100), np.arange(a, a + 100)) for a in (100, 200, 300, 500)), 600, "four")
-    pool = Pool(y, cv, METRICS["roc_auc"], guesses(y, cv))
-    names = [*pool.told][1:]
-    best = np.nanmax([np.nanmean(pool.gains[name]) for name in names])
-    assert np.isnan(pool.gains[names[0]][-1]) and pool.owed(names) > 0.5 * best > 0.03
-    assert all(np.isfinite(one).all() for one in pool.mixed(names, keep=lambda w: w))
+    selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))
+    names = [*selection.told][1:]
+    best = np.nanmax([np.nanmean(selection.gains[name]) for name in names])
+    assert np.isnan(selection.gains[names[0]][-1]) and selection.selection_optimism(names) > 0.5 * best > 0.03
+    assert all(np.isfinite(one).all() for one in selection.mixed(names, keep=lambda w: w))
 
 
 def test_a_single_fold_of_groups_is_cut_between_them():
@@ -85,15 +85,15 @@ def test_folds_that_share_rows_do_not_choose_for_one_another():
     """Of three rounds over few rows, only the folds of the same round choose."""
     y = np.tile([0.0, 1.0, 2.0], 40)
     cv = make_folds(y, task="regression", n_folds=5, random_state=0)
-    pool = Pool(y, cv, METRICS["rmse"], {"dummy": [np.ones(len(rows)) for _, rows in cv.pairs]})
-    assert cv.n_folds == 15 and [len(pool.elsewhere(i)) for i in range(15)] == [4] * 15
+    selection = EnsembleSelection(y, cv, METRICS["rmse"], {"dummy": [np.ones(len(rows)) for _, rows in cv.pairs]})
+    assert cv.n_folds == 15 and [len(selection.elsewhere(i)) for i in range(15)] == [4] * 15
 
 
 def test_what_is_dropped_for_want_of_time_is_not_in_the_score():
     """`keep` leaves one part: the predictions of each fold are that part's alone."""
     y = np.random.default_rng(3).integers(0, 2, 300)
     cv = make_folds(y, task="binary", n_folds=3, random_state=0)
-    pool = Pool(y, cv, METRICS["roc_auc"], guesses(y, cv, n=4))
-    names = [*pool.told][1:]
-    alone = pool.mixed(names, keep=lambda _: {names[2]: 1.0})
-    assert all(np.array_equal(a, b) for a, b in zip(alone, pool.told[names[2]], strict=True))
+    selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv, n=4))
+    names = [*selection.told][1:]
+    alone = selection.mixed(names, keep=lambda _: {names[2]: 1.0})
+    assert all(np.array_equal(a, b) for a, b in zip(alone, selection.told[names[2]], strict=True))

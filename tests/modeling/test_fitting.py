@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tdsp.modeling.families import FAMILIES, task_of
-from tdsp.modeling.fitting import Candidate, combine, fit_final, fit_rows, named, predict, prepare_rows
+from tdsp.modeling.fitting import Candidate, combine, default_candidate, fit_final, fit_rows, predict, prepare_rows
 from tdsp.stats.metrics import METRICS
 from tests.support.tables import CLASSES, NAN, mixed_table, target_of
 
@@ -94,8 +94,8 @@ def test_fitting_is_silent_and_leaves_its_arguments_alone():
 
 def half_and_half(X, y, task):
     """An average of a linear and a boosted model, packaged."""
-    parts = tuple((named(name), 0.5) for name in ("linear", "lightgbm"))
-    return fit_final(Candidate("ensemble", (), None, 0, 0, parts=parts), X, y, task=task, random_state=1)
+    parts = tuple((default_candidate(name), 0.5) for name in ("linear", "lightgbm"))
+    return fit_final(Candidate("ensemble", (), None, 0, 0, members=parts), X, y, task=task, random_state=1)
 
 
 @pytest.mark.parametrize("task", list(CLASSES))

@@ -196,8 +196,8 @@ def test_the_average_is_allowed_what_the_best_owes_to_its_folds():
     others = [[j for j in range(15) if j // 5 == i // 5 and j != i] for i in range(15)]
     elsewhere = [scores[scores[:, other].mean(axis=1).argmin(), i] for i, other in enumerate(others)]
     lost = scores.mean(axis=1).min() - np.mean(elsewhere)
-    assert mixed.name == ENSEMBLE and mixed.allowance == pytest.approx(lost) and lost < -0.005
-    assert not any(c.allowance for c in found[:-1])
+    assert mixed.name == ENSEMBLE and mixed.selection_optimism == pytest.approx(lost) and lost < -0.005
+    assert not any(c.selection_optimism for c in found[:-1])
 
 
 @pytest.mark.parametrize("kind", ["random", "time"])
@@ -232,7 +232,7 @@ if hasattr(os, "sched_setaffinity"):
 import tdsp.modeling.search
 from tests.modeling.test_search import LEARNERS, curved, searched
 from tdsp.modeling.fitting import fit_final
-tdsp.modeling.search.RUNG_ROWS = 100  # proposals begin on a quarter of the rows
+tdsp.modeling.search.HALVING_ROWS = 100  # proposals begin on a quarter of the rows
 X, y = curved(1200)
 y = (y > 0.4).astype(int)
 for c in searched([*LEARNERS, "ensemble"], X, y, trials=26):

@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from tdsp.evaluation.calibration import with_power
+from tdsp.evaluation.calibration import with_temperature_scaling
 from tdsp.modeling.families import FAMILIES
 from tdsp.modeling.fitting import fit_final
 from tdsp.packaging.loader import as_features
@@ -147,7 +147,7 @@ def test_a_calibrated_candidate_answers_alike(name: str, task: str) -> None:
     """Probabilities raised to a power, from log odds as well as from probabilities."""
     frame, schema, y = table(task)
     X = as_features(frame, schema)
-    pipeline = with_power(fit_final(name, X, y, task=task, random_state=0), 0.6, X, y)
+    pipeline = with_temperature_scaling(fit_final(name, X, y, task=task, random_state=0), 0.6, X, y)
     form = onnx_form(pipeline, schema, frame)
     assert form.model, form.reason
     assert form.max_difference < 1e-9

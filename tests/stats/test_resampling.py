@@ -17,8 +17,8 @@ from tdsp.stats.resampling import (
     Estimate,
     Units,
     bootstrap,
+    degrees_of_freedom,
     estimate_of,
-    freedom_of,
     make_units,
     paired_difference,
     resample_weights,
@@ -226,7 +226,7 @@ def test_units_are_drawn_whole():
 def test_times_are_cut_to_days():
     """A split by time resamples days; numbers are taken as they are."""
     times = np.array(["2013-12-24T07:00", "2013-12-24T23:59", "2013-12-25T00:00"], dtype="datetime64[m]")
-    assert list(make_units(3, kind="time", by=times).of_rows()) == ["2013-12-24", "2013-12-24", "2013-12-25"]
+    assert list(make_units(3, kind="time", by=times).row_labels()) == ["2013-12-24", "2013-12-24", "2013-12-25"]
     assert make_units(3, kind="time", by=[2013, 2014, 2014]).n == 2
 
 
@@ -301,8 +301,8 @@ def test_no_mistake_on_few_rows_is_not_proof_of_perfection():
 def test_the_rare_class_decides_how_few_facts_there_are():
     """Nine positives count as about nine for ROC-AUC, and as all rows for log loss."""
     y = np.repeat([1, 0], [9, 300])
-    assert 7 < freedom_of(METRICS["roc_auc"], y, make_units(309)) < 10
-    assert freedom_of(METRICS["log_loss"], y, make_units(309)) == 308
+    assert 7 < degrees_of_freedom(METRICS["roc_auc"], y, make_units(309)) < 10
+    assert degrees_of_freedom(METRICS["log_loss"], y, make_units(309)) == 308
 
 
 def test_a_difference_is_positive_when_the_first_is_better():

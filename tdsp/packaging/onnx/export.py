@@ -17,7 +17,7 @@ import pandas as pd
 from ..loader import as_features, predict_frame, without_limits
 from .graph import NotConvertible, input_names
 from .models import onnx_bytes
-from ...stats.resampling import evenly
+from ...stats.resampling import evenly_spaced
 
 # %% ../../../notebooks/lib/packaging/onnx/05_export.ipynb #0b0c4e73
 def open_session(model: bytes) -> Any:
@@ -77,7 +77,7 @@ def awkward_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame
 def comparison_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of a proof: at most 20,000 of the table, evenly taken, each column drawn anew up to 2,000, the edges."""
     names = [spec["name"] for spec in schema["columns"]]
-    real = frame[names].iloc[evenly(len(frame), MAX_ROWS)]
+    real = frame[names].iloc[evenly_spaced(len(frame), MAX_ROWS)]
     rng = np.random.default_rng(0)
     wanted = max(MIN_ROWS - len(real), 0)
     mixed = pd.DataFrame({name: real[name].iloc[rng.integers(0, len(real), wanted)].array for name in names})

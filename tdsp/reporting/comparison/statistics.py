@@ -27,8 +27,8 @@ from tdsp.stats.resampling import (
     MIN_UNITS,
     Estimate,
     Units,
+    degrees_of_freedom,
     estimate_of,
-    freedom_of,
     gain_of,
     in_blocks,
     make_units,
@@ -186,7 +186,7 @@ def _gain(metric: Metric, a: TestPredictions, b: TestPredictions, units: Units, 
     scorers = [metric.scorer(a.y_true, tested.y_pred) for tested in (a, b)]
     found = score_resamples(scorers, len(a.row_id), units, n_resamples=n_resamples, random_state=a.random_state)
     carried = effective_units(_difference(metric, a, b), units, len(a.row_id))
-    freedom = min(freedom_of(metric, a.y_true, units), carried - 1)
+    freedom = min(degrees_of_freedom(metric, a.y_true, units), carried - 1)
     gain = estimate_of(gain_of(found[:, 1], found[:, 0], metric), units, freedom=freedom)
     note = ""
     if gain.value == 0 == gain.half_width:
