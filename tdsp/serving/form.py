@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tdsp.core.project import PACKAGE
+from tdsp.packaging.loader import contract_limits
 from tdsp.serving.predictor import ServedModel
 from tdsp.serving.requests import BadRequest, Columns
 
@@ -115,8 +116,7 @@ def _answer(served: ServedModel) -> dict[str, Any]:
 def _property(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What JSON holds in a column."""
     kinds = [_JSON_TYPES[spec["type"]], *(["null"] if spec.get("nullable", True) else [])]
-    limits = {"minimum": spec.get("least"), "maximum": spec.get("most")} if spec["type"] == "float" else {}
-    about = {name: limit for name, limit in limits.items() if limit is not None}
+    about = contract_limits(spec) if spec["type"] == "float" else {}
     about |= {"enum": [*spec["levels"], *([None] if len(kinds) > 1 else [])]} if spec.get("closed") else {}
     return {"type": kinds} | ({"format": "date-time"} if spec["type"] == "timestamp" else about)
 

@@ -104,7 +104,7 @@ def log_table(served: ServedModel, entries: Sequence[tuple[ServedModel, RequestR
 
     counts = [rows.count for _, rows, *_ in entries]
     requests = [request for *_, request, _ in entries]
-    times = np.repeat([round(1e6 * moment) for *_, moment in entries], counts)
+    times = np.repeat([round(1e6 * parse_timestamp) for *_, parse_timestamp in entries], counts)
     columns = {
         "key": pa.array([key for _, rows, _, request, _ in entries for key in _keys(rows, request)], pa.string()),
         "time": pa.array(times, pa.timestamp("us", "UTC")),
@@ -113,7 +113,7 @@ def log_table(served: ServedModel, entries: Sequence[tuple[ServedModel, RequestR
     floats = iter(np.concatenate([rows.floats for _, rows, *_ in entries], axis=1))
     for spec in served.schema["columns"]:
         is_float, name = spec["type"] == "float", spec["name"]
-        cells = next(floats) if is_float else [cell for _, rows, *_ in entries for cell in rows.sent[name]]
+        cells = next(floats) if is_float else [cell for _, rows, *_ in entries for cell in rows.raw_columns[name]]
         columns[f"sent.{name}"] = pa.array(cells, _ARROW[spec["type"]], from_pandas=True)
     predicted = np.concatenate([predicted for _, _, predicted, *_ in entries])
     for i, name in enumerate(served.columns):

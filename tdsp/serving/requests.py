@@ -14,7 +14,17 @@ import numpy as np
 import pandas as pd
 
 from tdsp.core.errors import DataError
-from tdsp.packaging.loader import MISSING, Problem, SchemaError, as_features, frame_notes
+from tdsp.packaging.loader import (
+    MISSING,
+    TIME_FEATURES,
+    Problem,
+    SchemaError,
+    as_features,
+    contract_limits,
+    frame_notes,
+    known_levels,
+    training_range,
+)
 from tdsp.packaging.onnx.export import tensors_of
 from tdsp.packaging.onnx.graph import input_names
 
@@ -23,7 +33,7 @@ Columns = dict[str, Sequence[Any]]  # cells by column, all of one length
 
 
 class BadRequest(ValueError):
-    """A request that cannot be answered; `fields` names each part that does not fit."""
+    """A request that cannot be processed; `fields` names each part that does not fit."""
 
     def __init__(self, message: str, fields: Sequence[Mapping[str, Any]] = (), status: int = 400) -> None:
         super().__init__(message)
@@ -37,7 +47,7 @@ class RequestRows:
     count: int
     tensors: dict[str, np.ndarray]  # inputs of the ONNX graph
     floats: np.ndarray  # the columns of type float, in the schema's order: (n_columns, count)
-    sent: Columns  # all other columns of the schema, as they were sent
+    raw_columns: Columns  # all other columns of the schema, as they were sent
     warnings: list[str]
     keys: Sequence[str | None] | None  # what the sender calls each row, where a key column was agreed
 
@@ -67,11 +77,11 @@ def columns_of(document: Mapping[str, Any], names: Sequence[str]) -> Columns:
     """The cells by column, from any of MLflow's formats. Raises BadRequest."""
     found = [name for name in FORMATS if name in document]
     if len(found) != 1:
-        told = f"has {' and '.join(found)}" if found else f"has none of them, but {_listed(list(document))}"
-        raise BadRequest(f"The body must hold exactly one of {', '.join(FORMATS)}; it {told}.")
+        holds = f"has {' and '.join(found)}" if found else f"has none of them, but {_listed(list(document))}"
+        raise BadRequest(f"The body must hold exactly one of {', '.join(FORMATS)}; it {holds}.")
     if params := document.get("params"):
-        sent = list(params) if isinstance(params, dict) else [params]
-        raise BadRequest(f"This model takes no params; remove {_listed(sent)}.")
+        names = list(params) if isinstance(params, dict) else [params]
+        raise BadRequest(f"This model takes no params; remove {_listed(names)}.")
     value = document[found[0]]
     if found[0] == "dataframe_split":
         return _split(value)
@@ -131,7 +141,7 @@ def _by_row(what: str, value: Any, names: Sequence[str]) -> Columns:
 # from columns to tensors --------------------------------------------------------------------------------------------
 _EPOCH = datetime(1970, 1, 1)
 _NOTHING = type(None)
-_ABSENT = (...,)  # stands for a column that is not there: of no type that is plain
+_ABSENT = (...,)  # the cells of a column that is not there: of no type that is plain
 _PLAIN: dict[str, frozenset[type]] = {
     "float": frozenset({int, float, _NOTHING}),
     "boolean": frozenset({bool, _NOTHING}),
@@ -140,7 +150,7 @@ _PLAIN: dict[str, frozenset[type]] = {
 }
 
 
-def moment(cell: Any) -> Any:
+def parse_timestamp(cell: Any) -> Any:
     """A time in UTC without its zone, from ISO 8601; a gap as None; anything else as it is."""
     if cell == "NaT":
         return None
@@ -170,19 +180,16 @@ class Reader:
         self._of = {kind: [s["name"] for s in specs if s["type"] == kind] for kind in _PLAIN}
         self._present = [kind for kind, names in self._of.items() if names]
         self._strict = any(not spec.get("nullable", True) for spec in specs)
-        self._levels = {s["name"]: frozenset(s["levels"]) for s in specs if s["type"] == "string" and s.get("levels")}
+        self._levels = {spec["name"]: levels for spec in specs if (levels := known_levels(spec))}
         self._closed = {spec["name"] for spec in specs if spec.get("closed")}
         floats = [spec for spec in specs if spec["type"] == "float"]
-        self._low, self._high = (
-            np.array([[_bound(s, end)] for s in floats], dtype="float64") for end in ("min", "max")
-        )
-        self._least = np.array([[s.get("least", -np.inf)] for s in floats], dtype="float64")
-        self._most = np.array([[s.get("most", np.inf)] for s in floats], dtype="float64")
+        self._training_range = [_column_of(ends) for ends in zip(*map(training_range, floats), strict=True)]
+        self._limits = [_column_of(ends) for ends in zip(*map(_number_limits, floats), strict=True)]
         times = [spec for spec in specs if spec["type"] == "timestamp"]
-        self._windows = [(i, *_window(s)) for i, s in enumerate(times) if "least" in s or "most" in s]
+        self._windows = [(i, *_window(spec)) for i, spec in enumerate(times) if contract_limits(spec)]
         numbers = input_names(schema).get("numbers", [])
         parts = [[name] for name in (*self._of["float"], *self._of["boolean"])]
-        parts += [[n + suffix for suffix in (".days", ".month", ".weekday", ".hour")] for n in self._of["timestamp"]]
+        parts += [[n + suffix for suffix in TIME_FEATURES] for n in self._of["timestamp"]]
         self._order = [[part for group in parts for part in group].index(name) for name in numbers]
 
     def read_json(self, body: bytes) -> RequestRows:
@@ -191,10 +198,11 @@ class Reader:
 
     def read_csv(self, body: bytes) -> RequestRows:
         """The rows of a CSV body, typed as training typed them. Raises BadRequest."""
-        from tdsp.serving.batch import read_cells, type_cells
+        from tdsp.data import csv_reader
+        from tdsp.serving.batch import read_options, type_cells
 
         try:
-            cells = read_cells(body, "the body", self.schema)
+            cells = csv_reader.read_cells(body, "the body", reading=read_options(self.schema)).table
         except DataError as error:
             raise BadRequest(str(error)) from None
         frame = type_cells(cells, self.schema)
@@ -205,7 +213,9 @@ class Reader:
         """The rows of cells by column. Raises BadRequest."""
         texts = [name for name in self._of["string"] if name in columns]
         _require_unicode(columns, texts)
-        columns |= {name: list(map(moment, columns[name])) for name in self._of["timestamp"] if name in columns}
+        columns |= {
+            name: list(map(parse_timestamp, columns[name])) for name in self._of["timestamp"] if name in columns
+        }
         if self._codes:
             own = [name for name in self.names if name in columns]
             columns |= {name: [None if self._is_code(cell) else cell for cell in columns[name]] for name in own}
@@ -231,7 +241,7 @@ class Reader:
             floats = np.array(blocks.get("float", ()), dtype="float64").reshape(-1, count)
         except (OverflowError, ValueError):
             return None
-        beyond = (floats < self._low) | (floats > self._high)
+        beyond = _outside(floats, self._training_range)
         if not count or np.isinf(floats).any() or self._break_limits(floats, blocks.get("timestamp", ())):
             return None
         unknown = {name: n for name in self._levels if (n := self._unknown(name, columns[name]))}
@@ -263,17 +273,17 @@ class Reader:
         return sum(cell is not None and cell not in levels for cell in cells)
 
     def _break_limits(self, floats: np.ndarray, times: Sequence[Sequence[Any]]) -> bool:
-        """Whether a number or a date lies beyond the contract; which one, the loader says."""
-        if ((floats < self._least) | (floats > self._most)).any():
+        """Whether a number or a date is beyond the contract; the loader names it."""
+        if _outside(floats, self._limits).any():
             return True
         return any(cell and not low <= cell <= high for i, low, high in self._windows for cell in times[i])
 
     def _warn(self, columns: Set[str], unknown: Mapping[str, int], ranges: Mapping[str, int]) -> list[str]:
-        """What is unusual but no error."""
+        """Warnings about what is unusual but no error."""
         extra = sorted(columns - self._known)
-        told = [f"{name}: {n} with a level the model has never seen" for name, n in unknown.items()]
-        told += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
-        return told + ([f"not used by the model: {_listed(extra)}"] if extra else [])
+        found = [f"{name}: {n} with a level the model has never seen" for name, n in unknown.items()]
+        found += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
+        return found + ([f"not used by the model: {_listed(extra)}"] if extra else [])
 
     def _checked(self, frame: pd.DataFrame, keys: Sequence[Any] | None) -> RequestRows:
         """The rows as the loader sees them, with its words where they do not fit."""
@@ -284,20 +294,20 @@ class Reader:
         except SchemaError as error:
             raise BadRequest(f"The rows do not fit the model: {error}.", list(map(_field, error.problems))) from None
         notes = frame_notes(frame, self.schema)
-        sent: Columns = {
-            name: _sent(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
+        raw_columns: Columns = {
+            name: _raw_cells(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
         }
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
         warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
-        return RequestRows(len(frame), tensors_of(features, self.schema), floats, sent, warnings, _keys(keys))
+        return RequestRows(len(frame), tensors_of(features, self.schema), floats, raw_columns, warnings, _keys(keys))
 
 
 def _keys(cells: Sequence[Any] | None) -> list[str | None] | None:
     """The sender's names of the rows as texts that any file can hold; None for what is no name."""
     if cells is None:
         return None
-    told = [str(cell) if isinstance(cell, (str, int, float)) else None for cell in cells]
-    return [cell and cell[:200].encode(errors="replace").decode() for cell in told]
+    texts = [str(cell) if isinstance(cell, (str, int, float)) else None for cell in cells]
+    return [text and text[:200].encode(errors="replace").decode() for text in texts]
 
 
 def _field(problem: Problem) -> dict[str, Any]:
@@ -306,19 +316,27 @@ def _field(problem: Problem) -> dict[str, Any]:
     return {**{name: getattr(problem, name) for name in ("column", "found", "expected", "closest")}, "row": row}
 
 
-def _bound(spec: Mapping[str, Any], end: str) -> float:
-    """One end of a column's range; where either is unknown nothing is outside."""
-    is_open = spec.get("min") is None or spec.get("max") is None
-    return float({"min": -np.inf, "max": np.inf}[end] if is_open else spec[end])
+def _column_of(ends: Sequence[float]) -> np.ndarray:
+    """Ends of ranges as a column, one row for each column of the schema."""
+    return np.array(ends, dtype="float64").reshape(-1, 1)
+
+
+def _outside(floats: np.ndarray, ranges: Sequence[np.ndarray]) -> np.ndarray:
+    """Where a number is below or above the range of its column; nowhere if there are no columns."""
+    return (floats < ranges[0]) | (floats > ranges[1]) if ranges else np.zeros(floats.shape, bool)
+
+
+def _number_limits(spec: Mapping[str, Any]) -> tuple[float, float]:
+    """The smallest and the largest number that the contract allows."""
+    limits = contract_limits(spec)
+    return float(limits.get("minimum", -np.inf)), float(limits.get("maximum", np.inf))
 
 
 def _window(spec: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    """The first and the last moment that the contract allows."""
-    first, last = spec.get("least"), spec.get("most")
-    return (
-        datetime.fromisoformat(first) if first else datetime.min,
-        datetime.fromisoformat(last) if last else datetime.max,
-    )
+    """The first and the last point in time that the contract allows."""
+    limits = contract_limits(spec)
+    ends = (limits.get("minimum", datetime.min.isoformat()), limits.get("maximum", datetime.max.isoformat()))
+    return datetime.fromisoformat(ends[0]), datetime.fromisoformat(ends[1])
 
 
 def _require_unicode(columns: Columns, names: Sequence[str]) -> None:
@@ -331,7 +349,7 @@ def _require_unicode(columns: Columns, names: Sequence[str]) -> None:
             raise BadRequest(f"column {name!r}: a text is not valid Unicode.", [field]) from None
 
 
-def _sent(values: pd.Series, kind: str) -> list[Any]:
+def _raw_cells(values: pd.Series, kind: str) -> list[Any]:
     """A column's cells for the log, gaps as None."""
     if kind == "timestamp":
         values = pd.to_datetime(values, utc=True).dt.tz_localize(None)

@@ -15,68 +15,59 @@ import pyarrow as pa
 
 from ..data import csv_reader
 from ..data.ingest import to_frame
-from ..packaging.loader import _TYPES, broken_rules
+from ..packaging.loader import broken_rules, fits_type, type_words
 
 # %% ../../notebooks/lib/serving/01_row_validation.ipynb #de4edfb8
 MAX_UNPARSEABLE = 300  # distinct odd values from which on a column is of another kind
-
-
-def _is_kind(values: pd.Series, kind: str) -> bool:
-    if kind == "timestamp":
-        return values.dtype.kind == "M"
-    return pd.api.types.is_bool_dtype(values.dropna().infer_objects())
+_ISO_DATE = r"\d{4}-\d\d-\d\d"
 
 
 def _read(texts: pd.Series) -> pd.Series:
     """Texts typed together, as training types a column; unchanged where their dates can be read in several ways."""
-    typed, remarks = csv_reader.type_columns(pa.table({"": pa.array(texts.fillna("").tolist(), pa.string())}))
-    return texts if any("read" in remark for _, remark in remarks) else to_frame(typed)[""].set_axis(texts.index)
+    typed, _ = csv_reader.type_columns(pa.table({"": pa.array(texts.fillna("").tolist(), pa.string())}))
+    found = to_frame(typed)[""].set_axis(texts.index)
+    is_one_way = found.dtype.kind != "M" or texts.dropna().str.match(_ISO_DATE).all()
+    return found if is_one_way else texts
 
 
-def _unparseable_values(texts: pd.Series, kind: str) -> set[str]:
-    """The distinct values that are none of this kind on their own; empty where there are too many to be mistakes."""
+def _is_parseable(text: str, spec: Mapping[str, Any]) -> bool:
+    """Whether a text alone is a value of the column's type."""
+    found = _read(pd.Series([text]))
+    return bool(found.notna().all()) and fits_type(found, spec)
+
+
+def _unparseable_values(texts: pd.Series, spec: Mapping[str, Any]) -> set[str]:
+    """The distinct values that are none of the column's type; empty where there are too many to be mistakes."""
     distinct = pd.Series(texts.dropna().unique(), dtype=object)
-    if kind == "timestamp":
+    if spec["type"] == "timestamp":
         distinct = distinct[pd.to_datetime(distinct, errors="coerce", format="ISO8601", utc=True).isna()]
     if len(distinct) > MAX_UNPARSEABLE:
         return set()
-    return {value for value in distinct if not _is_kind(_read(pd.Series([value])), kind)}
+    return {value for value in distinct if not _is_parseable(value, spec)}
 
 
-def _mask_unparseable(values: pd.Series, kind: str) -> tuple[pd.Series, np.ndarray]:
+def _mask_unparseable(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np.ndarray]:
     """The column read again without its odd cells, and where those are."""
     texts = values.astype(object).where(values.notna(), None).map(str, na_action="ignore")
-    odd = texts.isin(_unparseable_values(texts, kind)).to_numpy()
+    odd = texts.isin(_unparseable_values(texts, spec)).to_numpy()
     again = _read(texts.where(~odd))
-    return (again, odd) if _is_kind(again, kind) else (values, np.zeros(len(values), bool))
-
-
-def _numbers(values: pd.Series) -> tuple[pd.Series, np.ndarray]:
-    numbers = pd.to_numeric(values, errors="coerce")
-    return numbers, (values.notna() & numbers.isna()).to_numpy()
+    return (again, odd) if fits_type(again, spec) else (values, np.zeros(len(values), bool))
 
 # %% ../../notebooks/lib/serving/01_row_validation.ipynb #b581f8cb
-def _cells_of(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np.ndarray]:
-    """The column in its kind, and the cells that are of another."""
-    kind = spec["type"]
-    if kind == "float" and values.dtype == object:
-        return _numbers(values)
-    if kind in ("timestamp", "boolean") and not _is_kind(values, kind) and values.notna().any():
-        return _mask_unparseable(values, kind)
+def _typed_cells(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np.ndarray]:
+    """The column in its type, and the cells that are of another."""
+    if spec["type"] == "float" and values.dtype == object:
+        numbers = pd.to_numeric(values, errors="coerce")
+        return numbers, (values.notna() & numbers.isna()).to_numpy()
+    if spec["type"] in ("timestamp", "boolean") and not fits_type(values, spec):
+        return _mask_unparseable(values, spec)
     return values, np.zeros(len(values), bool)
-
-
-def _knows_rules(values: pd.Series, spec: Mapping[str, Any]) -> bool:
-    """Whether the column is of its kind: of another one, the model's own check refuses the whole table."""
-    if spec["type"] == "string" or values.isna().all():
-        return True
-    return pd.api.types.is_numeric_dtype(values) if spec["type"] == "float" else _is_kind(values, spec["type"])
 
 
 def _faults(before: pd.Series, spec: Mapping[str, Any], values: pd.Series, odd: np.ndarray) -> dict[int, str]:
     """Position of each unfit row and the first thing that is wrong with it."""
-    rules = [(odd, "", _TYPES[spec["type"]].words)]
-    rules += broken_rules(values, spec) if _knows_rules(values, spec) else []
+    rules = [(odd, "", type_words(spec))]
+    rules += broken_rules(values, spec) if fits_type(values, spec) else []
     found: dict[int, str] = {}
     for rows, held, expected in rules:
         for position in set(np.flatnonzero(rows).tolist()) - found.keys():
@@ -86,15 +77,12 @@ def _faults(before: pd.Series, spec: Mapping[str, Any], values: pd.Series, odd: 
 
 
 def validate_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[int, str]]:
-    """The rows with each column in its kind, and by position what is wrong with the unfit ones."""
+    """The rows with each column in its type, and by position the reasons why a row does not fit."""
     columns: dict[str, pd.Series] = {}
     reasons: dict[int, list[str]] = {}
     for spec in [spec for spec in schema["columns"] if spec["name"] in frame]:
         name, before = spec["name"], frame[spec["name"]]
-        columns[name], odd = _cells_of(before, spec)
-        for position, told in _faults(before, spec, columns[name], odd).items():
-            reasons.setdefault(position, []).append(told)
-    whole = frame.copy(deep=False)
-    for name, values in columns.items():
-        whole[name] = values
-    return whole, {position: "; ".join(told) for position, told in sorted(reasons.items())}
+        columns[name], odd = _typed_cells(before, spec)
+        for position, reason in _faults(before, spec, columns[name], odd).items():
+            reasons.setdefault(position, []).append(reason)
+    return frame.assign(**columns), {position: "; ".join(found) for position, found in sorted(reasons.items())}

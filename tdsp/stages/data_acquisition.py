@@ -129,7 +129,7 @@ def _demanded(rules: Rules | None) -> dict[str, Any]:
         return {}
     told: dict[str, Any] = {"nullable": rules.nulls > 0}
     told |= {"levels": list(rules.levels), "closed": True} if rules.closed else {}
-    bounds = {end: bound_of(rules, text) for end, text in (("least", rules.min), ("most", rules.max)) if text}
+    bounds = {end: bound_of(rules, text) for end, text in (("minimum", rules.min), ("maximum", rules.max)) if text}
     moments = {end: bound.isoformat() for end, bound in bounds.items() if isinstance(bound, pd.Timestamp)}
     return told | bounds | moments
 

@@ -174,7 +174,7 @@ def test_rows_of_a_proof_need_not_keep_the_contract() -> None:
     frame, schema, y = table("binary", 400)
     closed = {
         "ward": {"closed": True, "levels": ["north", "<b>south</b>", "öst"]},
-        "dose": {"least": 0.0, "most": 300.0},
+        "dose": {"minimum": 0.0, "maximum": 300.0},
     }
     schema = schema | {"columns": [spec | closed.get(spec["name"], {}) for spec in schema["columns"]]}
     form = onnx_form(fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0), schema, frame)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tdsp.core.errors import BundleError, DataError
+from tdsp.data.csv_reader import read_cells
 from tdsp.data.ingest import load_table
 from tdsp.modeling.fitting import fit_final
 from tdsp.packaging.bundle import load_model, write_bundle
@@ -131,7 +132,7 @@ def test_typed_cells_equal_the_table_that_training_sees(tmp_path: Path) -> None:
     """The same file through `ingest` and through `batch` gives the same columns."""
     data = save(tmp_path / "new.csv", flights().drop(columns=["flight", "remark"]))
     trained = load_table({"table": data.name}, None, root=tmp_path, lake=tmp_path / "lake").frame
-    cells = batch.read_cells(data.read_bytes(), data.name, SCHEMA)
+    cells = read_cells(data.read_bytes(), data.name).table
     pd.testing.assert_frame_equal(
         as_features(type_cells(cells, SCHEMA), SCHEMA), as_features(trained, SCHEMA), check_exact=True
     )
@@ -165,7 +166,6 @@ def test_other_columns_of_a_parquet_file_keep_their_types(model: Path, tmp_path:
 
 ODD = {
     "no number": ("far,EWR,2013-01-01 05:15,true", "distance: 'far', expected a number"),
-    "infinity": ("1e999,EWR,2013-01-01 05:15,true", "distance: infinity, expected a finite number or nothing"),
     "no date": ("733,EWR,soon,true", "scheduled: 'soon', expected a date or time"),
     "no truth": ("733,EWR,2013-01-01 05:15,maybe", "holiday: 'maybe', expected true or false"),
     "no value": ("733,EWR,2013-01-01 05:15,", "holiday: no value, expected one in every row, as in training"),
@@ -202,6 +202,17 @@ def test_odd_rows_go_to_the_rejects_with_their_reasons(
     )
 
 
+@pytest.mark.parametrize("beside", ["733", "far"])
+def test_an_infinite_number_of_a_text_is_a_gap_as_in_training(model: Path, tmp_path: Path, beside: str) -> None:
+    """Whatever else is in the column, and in a Parquet file too."""
+    (tmp_path / "new.csv").write_text(HEAD + GOOD + f"1e999,EWR,2013-01-01,true\n{beside},EWR,2013-01-01,true\n")
+    scored = predict_file(model, tmp_path / "new.csv", tmp_path / "out.csv")
+    assert (scored.missing, scored.rejected) == ({"distance": 1}, int(beside == "far"))
+    frame = flights().assign(distance=lambda f: f["distance"].where(f.index > 0, np.inf))
+    scored = predict_file(model, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
+    assert (scored.missing, scored.rejected) == ({"distance": 1}, 0)
+
+
 def test_a_level_outside_a_closed_list_is_rejected(tmp_path: Path) -> None:
     """Where the contract closed the list; else it is predicted and counted."""
     schema = SCHEMA | {"columns": [spec | {"closed": spec["name"] == "origin"} for spec in SCHEMA["columns"]]}
@@ -219,7 +230,7 @@ def test_a_level_outside_a_closed_list_is_rejected(tmp_path: Path) -> None:
 
 def test_what_lies_beyond_the_contracts_limits_is_rejected(tmp_path: Path) -> None:
     """Numbers and dates, by the batch row by row and by the model itself as a whole; other rows are predicted."""
-    limits = {"distance": {"least": 0.0, "most": 6000.0}, "scheduled": {"least": "2013-01-01T00:00:00"}}
+    limits = {"distance": {"minimum": 0.0, "maximum": 6000.0}, "scheduled": {"minimum": "2013-01-01T00:00:00"}}
     schema = SCHEMA | {"columns": [spec | limits.get(spec["name"], {}) for spec in SCHEMA["columns"]]}
     frame, folder = flights(), tmp_path / "m"
     y = (frame["distance"] > 2000).to_numpy().astype(int)
@@ -420,19 +431,36 @@ def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
     (tmp_path / "out.csv").write_text("yesterday's")
     monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
     monkeypatch.setattr(batch, "PIECE_BYTES", 4000)
-    with pytest.raises(DataError, match=r"new\.csv cannot be read"):
+    with pytest.raises(DataError, match=r"new\.csv from line \d+ on, line \d+: 6 fields where the other rows have 5"):
         predict_file(model, data, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "yesterday's"
     assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "out.csv"}
 
 
-def test_ambiguous_dates_in_pieces_are_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One piece may allow an order of day and month that the file does not."""
-    frame = flights().drop(columns="remark")
-    frame["scheduled"] = frame["scheduled"].dt.strftime("%d/%m/%Y")
+def test_the_first_piece_settles_the_order_of_day_and_month(
+    model: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has a day beyond 12; without one the file is refused, since a guess would be needed."""
     monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
-    with pytest.raises(DataError, match="must be written as 2013-10-19"):
-        predict_file(model, save(tmp_path / "new.csv", frame), tmp_path / "out.csv")
+    monkeypatch.setattr(batch, "PIECE_BYTES", 6000)
+    frame = flights().drop(columns="remark")
+    frame["scheduled"] = frame["scheduled"].dt.strftime("%d/%m/%Y %H:%M")
+    predict_file(model, save(tmp_path / "new.csv", frame), tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == expected.tolist()
+    with pytest.raises(DataError, match=r"'scheduled': no date of the first 40 rows shows.*write dates as 2013-10-19"):
+        predict_file(model, save(tmp_path / "new.csv", frame.head(40)), tmp_path / "out.csv")
+
+
+def test_pieces_end_where_rows_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break inside quotes ends no row, wherever the file is cut; a quote that is never closed is named."""
+    rows = "".join(f'{i},"two\nlines, ""{i}"""\n' for i in range(50))
+    (tmp_path / "new.csv").write_text("number,note\n" + rows)
+    for size in (7, 64, 1000):
+        monkeypatch.setattr(batch, "PIECE_BYTES", size)
+        blocks = list(batch._blocks(tmp_path / "new.csv"))
+        assert b"".join(block for block, _ in blocks).decode() == "number,note\n" + rows
+        assert all(block.endswith(b'"\n') or block == b"number,note\n" for block, _ in blocks)
+        assert [line for _, line in blocks][:2] == [1, 1 + blocks[0][0].count(b"\n")]
 
 
 @pytest.mark.parametrize(

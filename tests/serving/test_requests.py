@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tdsp.packaging.loader import SchemaError, as_features, frame_notes
 from tdsp.packaging.onnx.export import tensors_of
-from tdsp.serving.requests import BadRequest, Reader, columns_of, moment, parse_json
+from tdsp.serving.requests import BadRequest, Reader, columns_of, parse_json, parse_timestamp
 
 SCHEMA: dict[str, Any] = {"task": "binary", "classes": ["no", "yes"], "positive_class": "yes", "columns": [
     {"name": "dose", "type": "float", "min": 0.0, "max": 10.0},
@@ -60,7 +60,7 @@ def test_csv_is_typed_as_in_training() -> None:
     np.testing.assert_array_equal(rows.tensors["numbers"], as_json.tensors["numbers"])
     assert rows.tensors["texts"].tolist() == [["north"], ["(missing)"]]
     assert rows.keys == as_json.keys == ["a1", "a2"]
-    assert rows.sent == {
+    assert rows.raw_columns == {
         "ward": ["north", None],
         "urgent": [True, None],
         "admitted": [datetime(2013, 10, 19, 10, 30), None],
@@ -79,7 +79,9 @@ RECORDS = st.fixed_dictionaries({name: st.one_of(st.just(value), st.none(), CELL
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_the_quick_way_and_the_loader_agree_on_any_cells(records: list[dict[str, Any]]) -> None:
     """Whatever JSON holds, tensors, warnings and refusals are those that the loader gives for the same table."""
-    columns = {name: [moment(row[name]) if name == "admitted" else row[name] for row in records] for name in NAMES}
+    columns = {
+        name: [parse_timestamp(row[name]) if name == "admitted" else row[name] for row in records] for name in NAMES
+    }
     frame = pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
     try:
         features = as_features(frame, SCHEMA)
@@ -117,7 +119,7 @@ def test_a_closed_column_takes_no_new_level() -> None:
 
 def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
     """With its row and the limits, whichever way the request is read; the ends themselves are allowed."""
-    bounds = {"least": 1.0, "most": 9.0}
+    bounds = {"minimum": 1.0, "maximum": 9.0}
     columns = [spec | bounds if spec["name"] == "dose" else spec for spec in SCHEMA["columns"]]
     reader = Reader(SCHEMA | {"columns": columns})
     assert reader.read_json(body_of(instances=[ROW | {"dose": 1}, ROW | {"dose": 9}, ROW | {"dose": None}])).count == 3
@@ -128,7 +130,7 @@ def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
     ]
     with pytest.raises(BadRequest, match="'dose': '12' in row 1, expected at most 9"):
         reader.read_json(body_of(instances=[ROW | {"dose": 12}]))
-    columns = [spec | {"most": "2013-12-31T00:00:00"} if spec["name"] == "admitted" else spec for spec in columns]
+    columns = [spec | {"maximum": "2013-12-31T00:00:00"} if spec["name"] == "admitted" else spec for spec in columns]
     reader = Reader(SCHEMA | {"columns": columns})
     late = {"admitted": "2014-01-01T00:00:00"}
     for body in (body_of(instances=[ROW, ROW | late]), body_of(instances=[ROW | {"urgent": None}, ROW | late])):
@@ -223,11 +225,11 @@ def test_a_cell_of_another_kind_is_named(cells: dict[str, Any], message: str) ->
 
 def test_times_are_utc_and_keep_no_zone() -> None:
     """An offset is counted in; a date is midnight; what is no time stays for the check."""
-    assert moment("2013-10-19T10:30:00+02:00") == datetime(2013, 10, 19, 8, 30)
-    assert moment("2013-10-19") == datetime(2013, 10, 19)
-    assert moment("NaT") is None
-    assert moment("soon") == "soon"
-    assert moment(5) == 5
+    assert parse_timestamp("2013-10-19T10:30:00+02:00") == datetime(2013, 10, 19, 8, 30)
+    assert parse_timestamp("2013-10-19") == datetime(2013, 10, 19)
+    assert parse_timestamp("NaT") is None
+    assert parse_timestamp("soon") == "soon"
+    assert parse_timestamp(5) == 5
 
 
 def test_parsing_leaves_numbers_as_they_are() -> None:

@@ -106,7 +106,7 @@ def test_what_is_tried_need_not_keep_the_contract(stage, monkeypatch):
     """Unseen levels and shifted numbers are asked of the model although the contract would refuse such rows."""
     study = stage["study"]
     columns = [
-        spec | ({"closed": True} if spec["type"] == "string" else {"least": spec["min"], "most": spec["max"]})
+        spec | ({"closed": True} if spec["type"] == "string" else {"minimum": spec["min"], "maximum": spec["max"]})
         for spec in study.schema["columns"]
         if spec["type"] in ("string", "float")
     ]
