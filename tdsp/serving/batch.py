@@ -70,7 +70,9 @@ def _fits(cells: pa.Table, name: str, how: str) -> bool:
     return True
 
 
-def type_cells(cells: pa.Table, schema: Mapping[str, Any], reading: csv_reader.ReadOptions | None = None) -> pd.DataFrame:
+def type_cells(
+    cells: pa.Table, schema: Mapping[str, Any], reading: csv_reader.ReadOptions | None = None
+) -> pd.DataFrame:
     """The schema's columns that are there, typed as in training; what does not fit is left for the schema check."""
     reading = reading or read_options(schema)
     decimal = csv_reader.decimal_of(cells, reading)
