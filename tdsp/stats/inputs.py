@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_CLASSES', 'RANKING', 'as_column', 'require_same_rows', 'require_complete', 'Labeled', 'read_labels',
-           'read_predictions', 'read_units']
+           'read_predictions', 'metric_form', 'read_units']
 
 # %% ../../notebooks/lib/stats/20_inputs.ipynb #inputs1
 from collections.abc import Hashable, Sequence
@@ -172,13 +172,18 @@ def _classes_of(
 
 def _matched(named: Sequence[Hashable], present: Sequence[Hashable]) -> list[Hashable]:
     "The names of the columns as labels of the truth, which may be numbers where the names are text."
-    by_text = {str(label): label for label in present}
-    absent = [label for text, label in by_text.items() if text not in map(str, named)]
+    by_text, texts = {str(label): label for label in present}, [_class_text(name) for name in named]
+    absent = [label for text, label in by_text.items() if text not in texts]
     if absent:
         raise ParameterError(
             f"y_prob has no column for class {absent[0]!r}; its columns are {', '.join(map(repr, named[:6]))}."
         )
-    return [by_text.get(str(name), name) for name in named]
+    return [by_text.get(text, text) for text in texts]
+
+
+def _class_text(name: Hashable) -> str:
+    "The class that a column of probabilities is named after; packaged models call it `probability_CLASS`."
+    return str(name).removeprefix("probability_")
 
 
 def _two_classes(labels: list[Hashable], width: int, positive: Hashable | None) -> tuple[Hashable, ...]:
@@ -202,10 +207,15 @@ RANKING = ("roc_auc", "average_precision", "r2", "rmse", "mae")  # take numbers 
 
 
 def read_predictions(y_prob: ArrayLike, labeled: Labeled, name: str = "y_prob") -> np.ndarray:
+    "Predictions of exactly these rows as `metric_form` gives them. Raises ParameterError."
+    require_same_rows(y_prob, name, pd.Series(labeled.y), "y_true", y_given=labeled.given)
+    return metric_form(y_prob, labeled, name)
+
+
+def metric_form(y_prob: ArrayLike, labeled: Labeled, name: str = "y_prob") -> np.ndarray:
     "Probability of the positive class (n_rows,), of each class (n_rows, n_classes), or numbers. Raises ParameterError."
     width = _width_of(y_prob)
     table = y_prob if isinstance(y_prob, pd.DataFrame) else pd.DataFrame(np.asarray(y_prob))
-    require_same_rows(y_prob, name, pd.Series(labeled.y), "y_true", y_given=labeled.given)
     expected = {"multiclass": len(labeled.classes), "regression": 1}.get(labeled.task, width)
     if width != expected or (labeled.task == "binary" and width > 2):
         raise ParameterError(f"{name} has {width} columns; {expected} {'is' if expected == 1 else 'are'} needed.")
@@ -226,7 +236,7 @@ def read_predictions(y_prob: ArrayLike, labeled: Labeled, name: str = "y_prob") 
 
 def _positive_column(table: pd.DataFrame, labeled: Labeled) -> int:
     "Which of two columns is that of the positive class: by its name, else by the order of the sorted labels."
-    names = [str(name) for name in table.columns]
+    names = [_class_text(name) for name in table.columns]
     wanted = str(labeled.classes[1])
     if set(names) == set(map(str, labeled.classes)):
         return names.index(wanted)

@@ -84,12 +84,12 @@ def _basis(rows: int, estimate: Estimate) -> str:
 
 
 def score(
-    y_true: ArrayLike,  # labels or numbers, (n_rows,)
-    y_prob: ArrayLike,  # probability of the positive class, of each class (n_rows, n_classes), or predicted numbers
+    y_true: "ArrayLike",  # labels or numbers, (n_rows,)
+    y_prob: "ArrayLike",  # probability of the positive class, of each class (n_rows, n_classes), or predicted numbers
     metric: str = "auto",  # auto: roc_auc for two classes, log_loss for more, r2 for numbers
     *,
-    groups: ArrayLike | None = None,  # whose rows are alike and drawn whole: patients, stores, (n_rows,)
-    time: ArrayLike | None = None,  # when each row was: days are drawn whole, in blocks where neighbors are alike
+    groups: "ArrayLike | None" = None,  # whose rows are alike and drawn whole: patients, stores, (n_rows,)
+    time: "ArrayLike | None" = None,  # when each row was: days are drawn whole, in blocks where neighbors are alike
     positive: Hashable | None = None,  # of two classes that are not 0 and 1, the one that y_prob is the probability of
     classes: Sequence[Hashable] | None = None,  # of the columns of y_prob, where y_true lacks some
     level: float = 0.95,  # of the interval, 0 to 1
@@ -98,6 +98,9 @@ def score(
 ) -> Score:
     """Return the score with its bootstrap interval (Efron and Tibshirani, 1993).
 
+    `y_prob` is the probability of the positive class, a column a class (as `predict_proba` gives them), or predicted
+    numbers. `groups` and `time` (one value a row) say which rows are alike and are resampled whole. Two classes other
+    than 0 and 1 need `positive`, the one that `y_prob` is the probability of; `classes` names the columns of `y_prob`.
     Raises `ParameterError` for labels and predictions that do not fit together.
 
     >>> import tdsp
@@ -204,14 +207,14 @@ class Comparison:
 
 
 def compare(
-    y_true: ArrayLike,  # labels or numbers, (n_rows,)
-    a: ArrayLike,  # predictions of one model, as for `score`
-    b: ArrayLike,  # predictions of the other model for the same rows
+    y_true: "ArrayLike",  # labels or numbers, (n_rows,)
+    a: "ArrayLike",  # predictions of one model, as for `score`
+    b: "ArrayLike",  # predictions of the other model for the same rows
     metric: str = "auto",
     *,
     names: tuple[str, str] = ("a", "b"),
-    groups: ArrayLike | None = None,
-    time: ArrayLike | None = None,
+    groups: "ArrayLike | None" = None,
+    time: "ArrayLike | None" = None,
     positive: Hashable | None = None,
     classes: Sequence[Hashable] | None = None,
     level: float = 0.95,
@@ -220,6 +223,7 @@ def compare(
 ) -> Comparison:
     """Return both scores and their difference, paired on the same resamples of the same rows.
 
+    `a` and `b` are predictions of two models for the rows of `y_true`; all else is as for `score`.
     Raises `ParameterError` for labels and predictions that do not fit together.
 
     >>> import tdsp
@@ -252,6 +256,7 @@ def gate(
 ) -> Gate:
     """Return the gate: go when the whole interval satisfies the limit, no-go when none of it does, else undecided.
 
+    Of a comparison, the difference is judged: `at_least=0.01` asks for a lead of 0.01.
     Raises `ParameterError` unless exactly one limit is given, on the side on which the metric is better.
 
     >>> import tdsp
