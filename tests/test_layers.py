@@ -139,7 +139,7 @@ def test_imports_point_downward():
             "modeling.search imports evaluation, which is in a room of the same floor",
         ),
         ("modeling.search", "import_module('tdsp.modeling.folds')", None),
-        ("modeling.search", "from tdsp.stats.gates import Gate", None),
+        ("modeling.search", "from tdsp.core.results import Gate", None),
         ("reporting.pages", "from tdsp import show", "reporting.pages imports the package itself: name the module"),
         ("reporting.pages", "import tdspace", None),
         ("helpers", "import os", "helpers is in no room"),

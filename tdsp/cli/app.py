@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ from tdsp.cli.console import board_watcher, row_counter, say, say_json, say_tabl
 from tdsp.core.errors import ParameterError, TdspError, did_you_mean
 from tdsp.core.formatting import format_date, format_estimate, format_seconds
 from tdsp.core.project import find_root
-from tdsp.core.record import find_run, list_runs, read_record, status_of
+from tdsp.core.record import RunRecord, find_run, list_runs, read_record
+from tdsp.core.results import Gate
 from tdsp.runner import batch_runs, pipeline, preflight
 from tdsp.runner.pipeline import RunOutcome
 from tdsp.runner.resume import find_stage
@@ -240,7 +242,7 @@ def runs(
 ) -> int:
     """List the runs, newest first."""
     records = [(folder, read_record(folder)) for folder in list_runs(outputs_folder(out))]
-    chosen = [(folder, record) for folder, record in records if project in ("", record["project"])][:limit]
+    chosen = [(folder, record) for folder, record in records if project in ("", record.project)][:limit]
     if as_json:
         say_json([summary_of(folder, record) for folder, record in chosen])
         return 0
@@ -259,7 +261,7 @@ def show(name: RunName, out: Out = None, as_json: Json = False) -> int:
     folder = find_run(name, outputs_folder(out))
     record = read_record(folder)
     if as_json:
-        say_json(record | {"status": status_of(record)})
+        say_json(replace(record, status=record.current_status))
     else:
         tell_run(folder, record)
     return 0
@@ -460,36 +462,36 @@ def board_row(progress: batch_runs.Progress) -> tuple[str, ...]:
     return progress.member.label, progress.state, "", "", folder
 
 
-def next_step(folder: Path, record: dict[str, Any]) -> str:
+def next_step(folder: Path, record: RunRecord) -> str:
     """Return what a person does after a run."""
-    if record["status"] != "succeeded":
+    if record.status != "succeeded":
         return f"tdsp show {folder.name}; mend the cause, then run again"
-    if record["verdict"] == "accepted":
+    if record.verdict == "accepted":
         return f"tdsp predict {shlex.quote(shown_path(folder / 'model'))} DATA -o OUT"
     return f"open the page: it names what was not met; tdsp show {folder.name} lists the gates"
 
 
-def tell_run(folder: Path, record: dict[str, Any]) -> None:
+def tell_run(folder: Path, record: RunRecord) -> None:
     """Print the board of one run."""
     say(f"{record['title']}\n{folder.name}   {format_date(record['started_at'])}")
     say(f"{result_of(record)}" + (f"   {number_of(record)}" if number_of(record) else "") + "\n")
     say_table(
         ("stage", "status", "seconds", "result"),
-        [(s["name"], s["status"], seconds_of(s), (s["headline"] or {}).get("verdict", "")) for s in record["stages"]],
+        [(s.name, s.status, seconds_of(s), s.headline.verdict if s.headline else "") for s in record.stages],
     )
-    if record["gates"]:
+    if record.gates:
         say("")
-        say_table(("gate", "value", "interval", "rule", "answer"), [gate_row(gate) for gate in record["gates"]])
+        say_table(("gate", "value", "interval", "rule", "answer"), [gate_row(gate) for gate in record.gates])
     if reason := pipeline.failure_of(record):
         say(f"\n{reason}")
     cover = folder / "index.html"
     say(f"\n{shown_path(cover if cover.exists() else folder)}\nNext: {next_step(folder, record)}")
 
 
-def gate_row(gate: dict[str, Any]) -> tuple[str, ...]:
+def gate_row(gate: Gate) -> tuple[str, ...]:
     """Return name, value, interval, rule and answer of a gate as texts."""
-    value, interval = format_estimate(gate["value"], gate["low"], gate["high"])
-    return gate["name"], value, interval, f"{gate['rule']} {gate['limit']:g}", gate["answer"]
+    value, interval = format_estimate(gate.value, gate.low, gate.high)
+    return gate.name, value, interval, f"{gate.rule} {gate.limit:g}", gate.answer
 
 
 def tell_comparison(found: Any, written: list[Path]) -> None:
@@ -519,32 +521,31 @@ def shortened(text: str, most: int = 36) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def result_of(record: dict[str, Any]) -> str:
+def result_of(record: RunRecord) -> str:
     """Return the verdict, or the status where there is none."""
-    return record["verdict"] or status_of(record)
+    return record.verdict or record.current_status
 
 
-def number_of(record: dict[str, Any]) -> str:
+def number_of(record: RunRecord) -> str:
     """Return the number that the verdict rests on, with its interval; empty where there is none."""
-    headlines = [stage["headline"] for stage in reversed(record["stages"]) if stage["headline"]]
-    keys = [headline["metric"] for headline in headlines if headline.get("metric") in record["metrics"]]
-    if not keys or not record["verdict"]:
+    headline = record.headline
+    if headline is None or not record.verdict:
         return ""
-    metric = record["metrics"][keys[0]]
-    value, interval = format_estimate(metric["value"], metric["low"], metric["high"])
-    return f"{metric['label']} {value}" + (f", 95 % interval {interval}" if interval else "")
+    metric = record.metrics[headline.metric]
+    value, interval = format_estimate(metric.value, metric.low, metric.high)
+    return f"{metric.label} {value}" + (f", 95 % interval {interval}" if interval else "")
 
 
-def row_of(record: dict[str, Any]) -> tuple[str, ...]:
+def row_of(record: RunRecord) -> tuple[str, ...]:
     """Return a run as one row of `tdsp runs`."""
-    when = format_date(record["started_at"])
-    return record["run_id"], when, result_of(record), number_of(record), seconds_of(record)
+    when = format_date(record.started_at)
+    return record.run_id, when, result_of(record), number_of(record), seconds_of(record)
 
 
-def summary_of(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+def summary_of(folder: Path, record: RunRecord) -> dict[str, Any]:
     """Return what `runs --json` tells of a run."""
     kept = ("run_id", "project", "verdict", "started_at", "seconds", "metrics", "gates")
-    return {"folder": str(folder), "status": status_of(record)} | {name: record[name] for name in kept}
+    return {"folder": str(folder), "status": record.current_status} | {name: getattr(record, name) for name in kept}
 
 
 def outputs_folder(out: Path | None) -> Path:

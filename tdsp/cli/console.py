@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from tdsp.core.files import plain
+from tdsp.core.files import to_json
 from tdsp.core.formatting import format_seconds
+from tdsp.core.record import RunRecord, StageRecord
 from tdsp.runner.batch_runs import Progress
 from tdsp.runner.pipeline import Step
 
@@ -33,7 +34,7 @@ def _print(text: str, stream: Any, name: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print a result as JSON."""
-    say(json.dumps(plain(value), indent=1, ensure_ascii=False))
+    say(json.dumps(to_json(value), indent=1, ensure_ascii=False))
 
 
 def say_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -43,9 +44,9 @@ def say_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def seconds_of(entry: dict[str, Any]) -> str:
+def seconds_of(entry: RunRecord | StageRecord) -> str:
     """Return the seconds of a run or stage, as text."""
-    return f"{entry['seconds']:.1f}" if entry["seconds"] is not None else ""
+    return f"{entry.seconds:.1f}" if entry.seconds is not None else ""
 
 
 # progress -----------------------------------------------------------------------------------------------------------

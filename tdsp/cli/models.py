@@ -7,7 +7,7 @@ import typer
 
 from tdsp.cli.console import say, say_json, say_table, warn
 from tdsp.core.errors import BundleError
-from tdsp.core.files import alone
+from tdsp.core.files import file_lock
 from tdsp.core.formatting import format_date
 from tdsp.core.project import find_root
 from tdsp.core.record import find_run
@@ -39,7 +39,7 @@ def track(
 
     outputs = out or find_root() / "outputs"
     folders = [find_run(name, outputs) for name in names or []]
-    with alone(outputs):
+    with file_lock(outputs):
         done = [tracking.send(folder, outputs) for folder in folders]
     done += tracking.send_waiting(outputs) if pending else []
     for tracked in [tracked for tracked in done if not tracked.error]:

@@ -15,7 +15,7 @@ import os
 import re
 import tokenize
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,19 @@ import yaml
 
 from ..core.environment import describe_environment, describe_process, write_code
 from ..core.errors import ParameterError, RunError, did_you_mean
-from ..core.files import plain
+from ..core.files import to_json
 from ..core.project import STAGES, find_notebooks, find_root
-from ..core.record import Run, create_run, forget, new_record, new_run_id, read_record
+from tdsp.core.record import (
+    DONE,
+    ParameterEntry,
+    Run,
+    RunRecord,
+    create_run,
+    forget,
+    new_record,
+    new_run_id,
+    read_record,
+)
 
 # %% ../../notebooks/lib/config/00_parameters.ipynb #38742127
 TYPES = ("str", "int", "float", "bool", "list[str]", "list[float]", "dict[str, str]", "dict[str, float]")
@@ -272,10 +282,12 @@ class Resolved:
     origins: dict[str, str]  # "default", "edited cell", "given" (by hand, "given to STAGE" in a draft) or FILE:LINE
     schema: dict[str, Parameter]
 
-    def entries(self) -> dict[str, dict[str, Any]]:
-        "As the record keeps them."
-        return {name: {"value": value, "origin": self.origins[name], "stage": self.schema[name].stage}
-                for name, value in self.values.items()}  # fmt: skip
+    def entries(self) -> dict[str, ParameterEntry]:
+        "Entries of the record, by name."
+        return {
+            name: ParameterEntry(to_json(value), self.origins[name], self.schema[name].stage)
+            for name, value in self.values.items()
+        }
 
 
 def resolve(
@@ -338,14 +350,14 @@ def load_parameters(
 class Parameters:
     "The values of a run, read as attributes."
 
-    def __init__(self, entries: Mapping[str, Mapping[str, Any]], remarks: tuple[str, ...] = ()):
+    def __init__(self, entries: Mapping[str, ParameterEntry], remarks: tuple[str, ...] = ()):
         object.__setattr__(self, "_entries", dict(entries))
         object.__setattr__(self, "_remarks", remarks)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in self._entries:
             raise AttributeError(f"there is no parameter {name!r}.{did_you_mean(name, self._entries)}")
-        return self._entries[name]["value"]
+        return self._entries[name].value
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
@@ -354,13 +366,13 @@ class Parameters:
 
     def as_dict(self) -> dict[str, Any]:
         "All values by name."
-        return {name: entry["value"] for name, entry in self._entries.items()}
+        return {name: entry.value for name, entry in self._entries.items()}
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         "Name, value and origin of each parameter that is no default."
         for name, entry in self._entries.items():
-            if entry["origin"] != "default":
-                yield name, str(entry["value"]), str(entry["origin"])
+            if entry.origin != "default":
+                yield name, str(entry.value), entry.origin
 
     def __repr__(self) -> str:
         lines = [f"{name} = {value}   ({origin})" for name, value, origin in self.rows()] or [
@@ -394,7 +406,7 @@ def open_run(
     project = str(given.get("project") or cell.get("project") or os.environ.get("TDSP_PROJECT", ""))
     chosen = str(given.get("run_dir") or cell.get("run_dir") or "")
     folder = Path(chosen) if chosen else root / "outputs" / "runs" / f"{project or 'sample'}-draft"
-    if (folder / "run.json").exists() and (record := read_record(folder))["fixed"]:
+    if (folder / "run.json").exists() and (record := read_record(folder)).fixed:
         entries = _held(record, given)
         remarks: tuple[str, ...] = ()
     else:
@@ -435,73 +447,74 @@ def _project_file(project: str, root: Path) -> Path | None:
     return file
 
 # %% ../../notebooks/lib/config/00_parameters.ipynb #d985deb6
-def _held(record: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _held(record: RunRecord, given: Mapping[str, Any]) -> dict[str, ParameterEntry]:
     "The parameters of a fixed run. Raises RunError when another value is given."
-    entries = record["parameters"]
     for name, value in given.items():
         if name in EVERYWHERE:
             continue
-        if name not in entries or plain(value) != entries[name]["value"]:
+        if name not in record.parameters or to_json(value) != record.parameter(name):
             raise RunError(
-                f"{record['run_id']} was made by `tdsp run` and is fixed: {name} is "
-                f"{entries.get(name, {}).get('value')!r} there, {value!r} here. Start another run: "
-                f"`tdsp run parameters/{record['project']}.yaml --set {name}={value}`."
+                f"{record.run_id} was made by `tdsp run` and is fixed: {name} is "
+                f"{record.parameter(name)!r} there, {value!r} here. Start another run: "
+                f"`tdsp run parameters/{record.project}.yaml --set {name}={value}`."
             )
-    return dict(entries)
+    return record.parameters
 
 
-def _begin_draft(folder: Path, project: str, fresh: Resolved, root: Path, file: Path | None) -> dict[str, Any]:
+def _begin_draft(
+    folder: Path, project: str, fresh: Resolved, root: Path, file: Path | None
+) -> dict[str, ParameterEntry]:
     "Start a draft run anew: the first stage forgets what the folder held."
     if (folder / "run.json").exists():
         forget(Run(folder), STAGES[0])
     name = folder.name if folder.name.endswith("-draft") else new_run_id(project or "sample")
-    run = create_run(folder, new_record(name, project or "sample", fixed=False))
+    run = create_run(folder, describe_run(new_record(name, project or "sample", fixed=False), fresh, root))
     files = sorted(file.parent.glob(f"{file.stem}.*")) if file else []
-    run.update(lambda record: record.update(describe_run(fresh, root)))
-    run.update(lambda record: record.update(code=write_code(root, folder / "code.zip", files)))
-    return fresh.entries()
+    run.update(lambda record: replace(record, code=write_code(root, folder / "code.zip", files)))
+    return run.record.parameters
 
 
-def describe_run(resolved: Resolved, root: Path) -> dict[str, Any]:
-    "What a record says about a run before its first stage."
+def describe_run(record: RunRecord, resolved: Resolved, root: Path) -> RunRecord:
+    "The record with what is known of a run before its first stage."
     values = resolved.values
-    return {
-        "parameters": plain(resolved.entries()),
-        "title": values.get("title") or values["project"],
-        "question": values.get("question", ""),
-        "seeds": {"random_state": values.get("random_state")},
-        "environment": describe_environment(root),
-    }
+    return replace(
+        record,
+        parameters=resolved.entries(),
+        title=values.get("title") or values["project"],
+        question=values.get("question", ""),
+        seeds={"random_state": values.get("random_state")},
+        environment=describe_environment(root),
+    )
 
 
-def _continue(folder: Path, stage: str, fresh: Resolved) -> dict[str, Any]:
+def _continue(folder: Path, stage: str, fresh: Resolved) -> dict[str, ParameterEntry]:
     "The parameters of a later stage. Raises RunError when a finished stage used another value."
     if not (folder / "run.json").exists():
         raise RunError(f"There is no run in {folder} yet. Run {STAGES[0]}.ipynb first.")
-    before = read_record(folder)["parameters"]
+    before = read_record(folder).parameters
     entries = {}
-    for name, entry in plain(fresh.entries()).items():
+    for name, entry in fresh.entries().items():
         old = before.get(name, entry)
-        used = STAGES.index(entry["stage"]) < STAGES.index(stage) and name not in EVERYWHERE
-        earlier = old["origin"].startswith("given to") and old["origin"] != f"given to {stage}"
-        by_hand = (earlier or old["origin"] == "edited cell") and not entry["origin"].startswith("given")
-        if used and not by_hand and entry["value"] != old["value"]:
+        used = STAGES.index(entry.stage) < STAGES.index(stage) and name not in EVERYWHERE
+        earlier = old.origin.startswith("given to") and old.origin != f"given to {stage}"
+        by_hand = (earlier or old.origin == "edited cell") and not entry.origin.startswith("given")
+        if used and not by_hand and entry.value != old.value:
             raise RunError(
-                f"{name} was {old['value']!r} ({old['origin']}) when {entry['stage']} ran; "
-                f"now it is {entry['value']!r} ({entry['origin']}). "
-                f"Run {entry['stage']}.ipynb again, then the notebooks after it."
+                f"{name} was {old.value!r} ({old.origin}) when {entry.stage} ran; "
+                f"now it is {entry.value!r} ({entry.origin}). "
+                f"Run {entry.stage}.ipynb again, then the notebooks after it."
             )
         entries[name] = old if by_hand and (used or earlier) else entry
     process = describe_process()
-    Run(folder).update(lambda record: record.update(parameters=entries, process=process))
+    Run(folder).update(lambda record: replace(record, parameters=entries, process=process))
     return entries
 
 
 def _require_before(folder: Path, stage: str) -> None:
     "Raise RunError when the stage before this one has not succeeded in this run."
     index = STAGES.index(stage)
-    before = read_record(folder)["stages"][:index]
-    missing = next((entry["name"] for entry in before if entry["status"] not in ("succeeded", "reused")), None)
+    before = read_record(folder).stages[:index]
+    missing = next((entry.name for entry in before if entry.status not in DONE), None)
     if missing:
         raise RunError(
             f"{stage} needs the results of {missing}, which has not finished in {folder.name}. "

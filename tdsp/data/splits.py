@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pandas.api import types as dtypes
 
 from ..core.errors import DataError, did_you_mean
-from ..core.files import replacing, sha256_bytes
+from ..core.files import atomic_replace, sha256_bytes
 from ..core.kinds import ColumnKind
 from .sql import Scan, open_scan, quoted
 
@@ -374,7 +374,7 @@ def _require_classes(scan: Scan, rule: str, target: str, known: str, is_test: st
 def _write_part(scan: Scan, condition: str, path: Path) -> int:
     names = ", ".join(f'c{i} AS "{name.replace(chr(34), chr(34) * 2)}"' for i, name in enumerate(scan.names))
     wanted = f"SELECT row AS {ROW}, {names} FROM t WHERE {condition}"
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         scan.connection.execute(f"COPY ({wanted}) TO {quoted(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
         return int(pq.ParquetFile(temporary).metadata.num_rows)
 

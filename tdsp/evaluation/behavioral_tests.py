@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import ParameterError, did_you_mean
-from ..stats.gates import Gate, exact_gate, gate
+from ..core.results import Gate
+from ..stats.gates import exact_gate, gate
 from ..stats.metrics import Metric
 from ..stats.resampling import Units, estimate_of, score_resamples
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
+from ..core.results import Estimate, Gate
 from .slices import conditions_of
-from ..stats.gates import Gate, exact_gate
-from ..stats.resampling import Estimate, Units, score_resamples
+from ..stats.gates import exact_gate
+from ..stats.resampling import Units, score_resamples
 
 # %% ../../notebooks/lib/evaluation/07_fairness.ipynb #70021eeb
 def _rates(y: np.ndarray, answers: np.ndarray, task: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

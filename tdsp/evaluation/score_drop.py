@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.results import Estimate
 from ..stats.metrics import METRICS, Metric
-from ..stats.resampling import Estimate, Units, degrees_of_freedom, estimate_of, gain_of, in_blocks, score_resamples
+from ..stats.resampling import Units, degrees_of_freedom, estimate_of, gain_of, in_blocks, score_resamples
 
 if TYPE_CHECKING:
     pass

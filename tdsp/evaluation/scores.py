@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..core.errors import StageError
 from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number, format_percent
-from ..core.record import Rung
+from ..core.results import IntervalRow
 from ..stats.metrics import METRICS, Metric, metrics_for
 from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, report_axes, with_alt_text
 from tdsp.stats.resampling import (
@@ -150,16 +150,11 @@ def short_comparison(table: pd.DataFrame) -> pd.DataFrame:
     return told
 
 
-def rungs(scores: Scores, limit: float) -> tuple[Rung, ...]:
+def rungs(scores: Scores, limit: float) -> tuple[IntervalRow, ...]:
     "The rows of the picture beside the verdict: the models, and the limit."
-    kinds = {"winner": "this", "runner_up": "other", "baseline": "ghost"}
-    found = [Rung(ROLES[r], e.value, *_bounds(e), kind=kinds[r]) for r, e in scores.roles.items()]
-    return (*found, Rung("limit", limit, kind="limit"))
-
-
-def _bounds(found: Estimate) -> tuple[float | None, float | None]:
-    has_interval = math.isfinite(found.low) and math.isfinite(found.high)
-    return (found.low, found.high) if has_interval else (None, None)
+    kinds = {"winner": "this", "runner_up": "other", "baseline": "reference"}
+    found = [IntervalRow(ROLES[r], e.value, e.low, e.high, kind=kinds[r]) for r, e in scores.roles.items()]
+    return (*found, IntervalRow("limit", limit, kind="limit"))
 
 
 def score_sentence(scores: Scores) -> str:

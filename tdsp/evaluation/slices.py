@@ -18,9 +18,10 @@ import pandas as pd
 from scipy import stats as distributions
 
 from ..core.formatting import format_number
-from ..stats.gates import Gate, exact_gate
+from ..core.results import Estimate, Gate
+from ..stats.gates import exact_gate
 from ..stats.metrics import Metric
-from ..stats.resampling import MIN_UNITS, Estimate, Units, degrees_of_freedom, estimate_of, gain_of, score_resamples
+from ..stats.resampling import MIN_UNITS, Units, degrees_of_freedom, estimate_of, gain_of, score_resamples
 
 # %% ../../notebooks/lib/evaluation/06_slices.ipynb #ab3ff8d9
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
+from ..core.results import Estimate
 from .leakage import _alone, _ask, _fitted, _numbers_of, _Question
 from ..stats.metrics import METRICS
-from ..stats.resampling import Estimate, bootstrap, make_units, paired_difference
+from ..stats.resampling import bootstrap, make_units, paired_difference
 
 # %% ../../notebooks/lib/exploration/06_split_checks.ipynb #d99b12bf
 @dataclass(frozen=True, slots=True)

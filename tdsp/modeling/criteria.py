@@ -22,9 +22,10 @@ from sklearn.tree import DecisionTreeRegressor
 
 from ..core.errors import ParameterError, did_you_mean
 from ..core.formatting import estimate_text, format_number
+from ..core.results import Estimate
 from ..stats.metrics import Metric
 from ..stats.plotting import BLUE, GREY, MUTED, report_axes, with_alt_text
-from ..stats.resampling import Estimate, Units, estimate_of, evenly_spaced, gain_of, score_resamples
+from ..stats.resampling import Units, estimate_of, evenly_spaced, gain_of, score_resamples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import BundleError
-from ..core.files import alone, replacing, sha256_bytes
+from ..core.files import atomic_replace, file_lock, sha256_bytes
 from . import loader
 from .bundle import atomic_replace_folder, check, read_requirements
 
@@ -104,7 +104,7 @@ def build_wheel(folder: Path, target: Path) -> Path:
     record = f"{package_name(manifest['name'])}-{_version(manifest)}.dist-info/RECORD"
     listed = "".join(_record_line(name, data) for name, data in sorted(files.items()))
     wheel = target / f"{record.split('.dist-info')[0]}-py3-none-any.whl"
-    with replacing(wheel) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_replace(wheel) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, data in [*sorted(files.items()), (record, f"{listed}{record},,\n".encode())]:
             entry = zipfile.ZipInfo(name)
             entry.external_attr = 0o644 << 16
@@ -133,7 +133,7 @@ def open_wheel(wheel: Path, place: Path) -> Path:
     """The bundle's folder in a wheel, unpacked below `place` once. Raises BundleError for what is no such wheel."""
     try:
         folder = place / sha256_bytes(wheel.read_bytes())[:16] / "model"
-        with alone(place):  # another process may be opening the same wheel
+        with file_lock(place):  # another process may be opening the same wheel
             if not folder.exists():
                 _unpack(wheel, folder)
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import BundleError, did_you_mean
-from ..core.files import alone, canonical_json, sha256_bytes, sha256_file, write_atomic
+from ..core.files import canonical_json, file_lock, sha256_bytes, sha256_file, write_atomic
 from ..core.project import find_root
 from ..core.record import read_record, utc_now
 from ..packaging import bundle, loader
@@ -188,7 +188,7 @@ _TAGS = ("run_id", "verdict", "bundle_sha256", "table_sha256", "registered_at")
 def _registry(outputs: Path) -> Iterator[Any]:
     """MLflow's client, alone on this machine. Raises BundleError where the server does not answer."""
     server = tracking.tracking_uri(outputs)
-    with alone(outputs):
+    with file_lock(outputs):
         try:
             yield tracking.open_client(outputs)
         except tracking.faults() as error:
@@ -255,16 +255,14 @@ def _register(client: Any, folder: Path, outputs: Path) -> Version:
     tracked = tracking.send(folder.parent, outputs)
     if tracked.error:
         raise BundleError(f"{record['run_id']} could not be sent to {tracked.server}: {tracked.error}")
-    name, run = record["project"], client.get_run(tracked.mlflow_run_id)
+    name, run = record.project, client.get_run(tracked.mlflow_run_id)
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
-    known = [
-        v for v in _from_mlflow(client, name).versions if (v.run_id, v.bundle_sha256) == (record["run_id"], digest)
-    ]
+    known = [v for v in _from_mlflow(client, name).versions if (v.run_id, v.bundle_sha256) == (record.run_id, digest)]
     if known:
         return known[0]
-    table = record["facts"].get("table_sha256", {}).get("value", "")
-    values = (record["run_id"], record["verdict"] or "", digest, table, utc_now())
+    table = record.fact("table_sha256", "")
+    values = (record.run_id, record.verdict or "", digest, table, utc_now())
     tags = {f"tdsp.{tag}": str(value) for tag, value in zip(_TAGS, values, strict=True)}
     made = client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
     version = Version(name, int(made.version), *values, mlflow_run_id=run.info.run_id)
@@ -301,9 +299,9 @@ def promote(spec: str | Path, *, alias: str = "champion", reason: str = "", outp
     outputs = _outputs(outputs)
     version = None if Path(spec).exists() else find_version(str(spec), outputs)
     folder = None if version else find_bundle(spec, outputs)
-    record = read_record(folder.parent) if folder else {}
     if folder:
-        _require_gate(record["project"], record["run_id"], record["verdict"], reason)
+        record = read_record(folder.parent)
+        _require_gate(record.project, record.run_id, record.verdict or "", reason)
     with _registry(outputs) as client:
         version = _register(client, folder, outputs) if folder else _as_now(client, str(spec))
         _require_gate(version.name, version.run_id, version.verdict, reason)
@@ -313,7 +311,7 @@ def promote(spec: str | Path, *, alias: str = "champion", reason: str = "", outp
 
 def offer(folder: Path, outputs: Path) -> Version | None:
     """Register an accepted run's model as the challenger, unless it is the champion. None for any other run."""
-    if read_record(folder)["verdict"] != "accepted" or not (folder / "model").exists():
+    if read_record(folder).verdict != "accepted" or not (folder / "model").exists():
         return None
     with _registry(outputs) as client:
         version = _register(client, folder / "model", outputs)

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import RunError
-from ..core.files import alone, canonical_json, write_atomic
-from ..core.record import Run, list_runs, read_record, status_of
+from ..core.files import canonical_json, file_lock, to_json, write_atomic
+from ..core.record import Run, RunRecord, list_runs, read_record
 
 # %% ../../notebooks/lib/registry/00_tracking.ipynb #04334708
 _REFERENCE = re.compile(r"env:(\w+)|\$\{(\w+)\}")
@@ -34,9 +34,9 @@ def mlflow_name(text: str) -> str:
     return re.sub(r"[^\w\-. ]+", "_", text).strip()[:200] or "_"
 
 
-def hide_secrets(text: str, record: Mapping[str, Any]) -> str:
+def hide_secrets(text: str, record: RunRecord) -> str:
     """The text without passwords of addresses and without the values of the variables that the parameters name."""
-    names = {one or two for one, two in _REFERENCE.findall(json.dumps([record["parameters"], record["inputs"]]))}
+    names = {one or two for one, two in _REFERENCE.findall(json.dumps(to_json([record.parameters, record.inputs])))}
     for secret in sorted((os.environ.get(name, "") for name in names), key=len, reverse=True):
         text = text.replace(secret, "***") if secret else text
     return hide_passwords(text)
@@ -51,11 +51,9 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _bounds(name: str, entry: Mapping[str, Any]) -> dict[str, float]:
-    """A number and its interval, where they are finite."""
-    parts = {name: entry.get("value"), f"{name}.low": entry.get("low"), f"{name}.high": entry.get("high")}
-    is_number = {key: isinstance(v, int | float) and math.isfinite(v) for key, v in parts.items()}
-    return {key: float(value) for key, value in parts.items() if is_number[key]}  # type: ignore[arg-type]
+def _finite(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    """The numbers that MLflow takes."""
+    return {key: float(value) for key, value in numbers.items() if value is not None and math.isfinite(value)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +65,38 @@ class Entries:
     tags: dict[str, str]
 
 
-def entries_of(record: Mapping[str, Any]) -> Entries:
+def entries_of(record: RunRecord) -> Entries:
     """Parameters, metrics with their intervals, and tags, from a run's record."""
-    params = {mlflow_name(name): _shown(entry["value"]) for name, entry in record["parameters"].items()}
+    params = {mlflow_name(name): _shown(entry.value) for name, entry in record.parameters.items()}
     metrics: dict[str, float] = {}
-    for name, entry in record["metrics"].items():
-        metrics |= _bounds(mlflow_name(name), entry)
-    for stage in record["stages"]:
-        metrics |= _bounds(f"seconds.{stage['name']}", {"value": stage["seconds"]})
-        metrics |= _bounds(f"peak_mib.{stage['name']}", {"value": stage.get("peak_mib")})
-    gates = {f"tdsp.gate.{gate['stage']}.{gate['name']}": gate["answer"] for gate in record["gates"]}
-    facts = {name: record["facts"].get(name, {}).get("value") for name in ("table_sha256", "algorithm", "choice")}
-    bundle = next((a["sha256"] for a in record["artifacts"] if a["kind"] == "bundle"), "")
+    for name, entry in record.metrics.items():
+        key = mlflow_name(name)
+        metrics |= _finite({key: entry.value, f"{key}.low": entry.low, f"{key}.high": entry.high})
+    for stage in record.stages:
+        metrics |= _finite({f"seconds.{stage.name}": stage.seconds, f"peak_mib.{stage.name}": stage.peak_mib})
+    bundle = record.artifact("bundle")
     tags = {
-        "tdsp.run_id": record["run_id"], "tdsp.project": record["project"], "tdsp.status": status_of(dict(record)),
-        "tdsp.verdict": record["verdict"], "tdsp.bundle_sha256": bundle, "mlflow.runName": record["run_id"],
-        "tdsp.code_sha256": record["code"].get("sha256"), "mlflow.source.git.commit": record["code"].get("commit"),
-        "tdsp.lock_sha256": record["environment"].get("lock_sha256"), "mlflow.note.content": _note(record),
-        **{f"tdsp.{name}": value for name, value in facts.items()}, **gates,
-    }  # fmt: skip
+        "tdsp.run_id": record.run_id,
+        "tdsp.project": record.project,
+        "tdsp.status": record.current_status,
+        "tdsp.verdict": record.verdict,
+        "tdsp.bundle_sha256": bundle.sha256 if bundle else "",
+        "mlflow.runName": record.run_id,
+        "tdsp.code_sha256": record.code.sha256,
+        "mlflow.source.git.commit": record.code.commit,
+        "tdsp.lock_sha256": record.environment.lock_sha256,
+        "mlflow.note.content": _note(record),
+        **{f"tdsp.{name}": record.fact(name) for name in ("table_sha256", "algorithm", "choice")},
+        **{f"tdsp.gate.{gate.stage}.{gate.name}": gate.answer for gate in record.gates},
+    }
     kept = {mlflow_name(key): hide_secrets(_shown(value), record)[:5000] for key, value in tags.items() if value}
     return Entries({name: hide_secrets(value, record)[:6000] for name, value in params.items()}, metrics, kept)
 
 
-def _note(record: Mapping[str, Any]) -> str:
+def _note(record: RunRecord) -> str:
     """What MLflow shows on top: the question, and each stage in a sentence."""
-    said = [stage["headline"]["sentence"] for stage in record["stages"] if stage["headline"]]
-    return "\n\n".join([record["question"], *said]).strip()
+    sentences = [stage.headline.sentence for stage in record.stages if stage.headline]
+    return "\n\n".join([record.question, *sentences]).strip()
 
 # %% ../../notebooks/lib/registry/00_tracking.ipynb #72469034
 def candidates_of(folder: Path) -> dict[str, Entries]:
@@ -112,11 +115,11 @@ def _row_entries(row: Mapping[str, str]) -> Entries:
         except ValueError:
             params[mlflow_name(key)] = text[:6000]
         else:
-            metrics |= _bounds(mlflow_name(key), {"value": number})
+            metrics |= _finite({mlflow_name(key): number})
     return Entries(params, metrics, {"mlflow.runName": row["candidate"]})
 
 
-def _datasets(record: Mapping[str, Any]) -> list[Any]:
+def _datasets(record: RunRecord) -> list[Any]:
     """The inputs, and the modelling table made of them, in MLflow's terms."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -125,11 +128,12 @@ def _datasets(record: Mapping[str, Any]) -> list[Any]:
         shown = Dataset(name[:500], digest[:36], "tdsp", source, profile=json.dumps(profile))
         return DatasetInput(shown, [InputTag("mlflow.data.context", context)])
 
-    facts = {name: entry["value"] for name, entry in record["facts"].items()}
-    told = [(i, {key: i[key] for key in ("rows", "bytes") if key in i}) for i in record["inputs"]]
-    found = [one(i["name"], str(i.get("sha256") or "unknown"), str(i.get("uri", "")), p, "input") for i, p in told]
-    if digest := facts.get("table_sha256"):
-        size = {"rows": facts.get("table_rows"), "columns": facts.get("table_columns")}
+    found = []
+    for source in record.inputs:
+        size = {key: number for key, number in (("rows", source.rows), ("bytes", source.bytes)) if number is not None}
+        found.append(one(source.name, source.sha256 or "unknown", source.uri, size, "input"))
+    if digest := record.fact("table_sha256"):
+        size = {"rows": record.fact("table_rows"), "columns": record.fact("table_columns")}
         found.append(one("modelling table", str(digest), "data", size, "training"))
     return found
 
@@ -190,9 +194,9 @@ def _log_entries(client: Any, run_id: str, entries: Entries, moment: int) -> Non
         client.log_batch(run_id, metrics[part], params[part], tags[part])
 
 
-def _log_files(client: Any, run_id: str, folder: Path, record: Mapping[str, Any]) -> None:
+def _log_files(client: Any, run_id: str, folder: Path, record: RunRecord) -> None:
     """Files of the run under the paths that they have in its folder."""
-    paths = [entry["path"] for entry in record["artifacts"]]
+    paths = [artifact.path for artifact in record.artifacts]
     kept = [path for path in paths if not path.startswith("data/") and not path.endswith(".joblib")]
     own = [path.name for path in folder.glob("*.html")] + ["run.json", "run.log", "code.zip"]
     for path in sorted({folder / name for name in [*kept, *own]}):
@@ -210,12 +214,12 @@ def _moment(text: str | None) -> int:
 def _log(client: Any, folder: Path, outputs: Path) -> str:
     """Send a run; return MLflow's id of it."""
     record = read_record(folder)
-    experiment = _experiment(client, record["project"], outputs)
-    if logged := find_logged(client, experiment, record["run_id"]):
+    experiment = _experiment(client, record.project, outputs)
+    if logged := find_logged(client, experiment, record.run_id):
         return str(logged.info.run_id)
-    began, ended = _moment(record["started_at"]), _moment(record["finished_at"] or record["started_at"])
+    began, ended = _moment(record.started_at), _moment(record.finished_at or record.started_at)
     entries = entries_of(record)
-    run_id = client.create_run(experiment, start_time=began, tags={"tdsp.run_id": record["run_id"]}).info.run_id
+    run_id = client.create_run(experiment, start_time=began, tags={"tdsp.run_id": record.run_id}).info.run_id
     _log_entries(client, run_id, entries, ended)
     client.log_inputs(run_id, _datasets(record))
     _log_files(client, run_id, folder, record)
@@ -223,7 +227,7 @@ def _log(client: Any, folder: Path, outputs: Path) -> str:
         child = client.create_run(experiment, start_time=began, tags={"mlflow.parentRunId": run_id}).info.run_id
         _log_entries(client, child, part, ended)
         client.set_terminated(child, "FINISHED", ended)
-    client.set_terminated(run_id, _STATUS[status_of(record)], ended)
+    client.set_terminated(run_id, _STATUS[record.current_status], ended)
     client.set_tag(run_id, "tdsp.complete", "true")
     return str(run_id)
 
@@ -266,7 +270,7 @@ def waiting(outputs: Path) -> list[Path]:
 def _has_ended(folder: Path) -> bool:
     """Whether a run can be sent; one whose record cannot be read here must not hold up the others."""
     try:
-        return status_of(read_record(folder)) != "running"
+        return read_record(folder).current_status != "running"
     except RunError:
         return False
 
@@ -282,7 +286,7 @@ def faults() -> tuple[type[Exception], ...]:
 def send(folder: Path, outputs: Path) -> Tracked:
     """Send a run that has ended, once. What went wrong is in the answer, and the run stays in the queue."""
     record = read_record(folder)
-    if status_of(record) == "running":
+    if record.current_status == "running":
         raise RunError(f"{folder.name} is still running. It is sent when it has ended.")
     server = hide_secrets(tracking_uri(outputs), record)
     try:
@@ -306,7 +310,7 @@ def _answers(outputs: Path) -> bool:
 def send_waiting(outputs: Path) -> list[Tracked]:
     """Send all that waits, oldest first. A server that does not answer is not asked again for each run."""
     done: list[Tracked] = []
-    with alone(outputs):
+    with file_lock(outputs):
         for folder in waiting(outputs):
             done.append(send(folder, outputs))
             if done[-1].error and not _answers(outputs):

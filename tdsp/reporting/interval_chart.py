@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.formatting import decimals_of, format_number
 
-Record = dict[str, Any]  # run.json, or a part of it
+Record = Any  # core.record.RunRecord, or a part of it
 
 # %% ../../notebooks/lib/reporting/01_interval_chart.ipynb #a57ab88d
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def scale_of(rungs: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> S
     "Return the scale that shows all rungs, bounds included."
     points = [x for rung in rungs for key in ("value", "low", "high") if (x := number(rung.get(key))) is not None]
     least, most = min(points), max(points)
-    guess = [r for r in rungs if r["value"] == least and r["kind"] in ("other", "ghost") and _is_exact(r)]
+    guess = [r for r in rungs if r["value"] == least and r["kind"] in ("other", "reference") and _is_exact(r)]
     if higher_is_better and guess and most > least:
         return Scale(least, most, bars=True)
     if least >= 0:

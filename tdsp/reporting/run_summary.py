@@ -184,8 +184,7 @@ def stage_line(record: Record) -> list[dict[str, Any]]:
 
 def fact_of(record: Record, key: str) -> Any:
     "Return a noted result, None where there is none."
-    entry = record["facts"].get(key)
-    return entry.get("value") if isinstance(entry, Mapping) else entry
+    return record.fact(key)
 
 
 def _stage_note(stage: Record, record: Record) -> str:

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from tdsp.core.errors import ParameterError, TdspError
+from tdsp.core.record import RunRecord, read_record
 from tdsp.runner.pipeline import INTERRUPTED, Step, failure_of, interruptible, run_file, uninterrupted
 
 WORST = (INTERRUPTED, 1, 2, 3, 0)
@@ -46,14 +47,15 @@ class Progress:
     step: Step | None = None
     exit_code: int | None = None  # None: not ended
     folder: str = ""
-    record: dict[str, Any] = field(default_factory=dict)
+    record: RunRecord | None = None
     problem: str = ""
 
     @property
     def state(self) -> str:
         """In a word or two: waiting, what it does, or how it ended."""
         if self.exit_code is not None:
-            return str(self.record.get("verdict") or self.record.get("status") or ENDS.get(self.exit_code, "failed"))
+            record = self.record
+            return (record and (record.verdict or record.status)) or ENDS.get(self.exit_code, "failed")
         if self.step is None:
             return "waiting"
         return self.step.stage or "checking"
@@ -185,8 +187,9 @@ class Worker:
                     progress.step = Step(**heard["step"])
                     tell()
                     continue
-                for name, value in heard.items():
-                    setattr(progress, name, value)
+                progress.exit_code, progress.problem = heard["exit_code"], heard["problem"]
+                if heard["folder"]:
+                    progress.folder, progress.record = heard["folder"], read_record(heard["folder"])
                 return
         except BrokenPipeError:
             pass  # it died before it could take the job
@@ -241,16 +244,17 @@ def take_share(number: int, count: int) -> None:
 
 def _run(job: dict[str, Any], watch: Callable[[Step], object]) -> dict[str, Any]:
     """Return how a member ended, whatever happened."""
+    ended: dict[str, Any] = {"exit_code": 1, "problem": "", "folder": ""}
     try:
         outcome = run_file(**job, progress=watch)
     except TdspError as error:
-        return {"exit_code": error.exit_code, "problem": str(error)}
+        return ended | {"exit_code": error.exit_code, "problem": str(error)}
     except KeyboardInterrupt:
-        return {"exit_code": INTERRUPTED, "problem": "Interrupted before its first stage."}
+        return ended | {"exit_code": INTERRUPTED, "problem": "Interrupted before its first stage."}
     except Exception as error:
-        return {"exit_code": 1, "problem": f"{type(error).__name__}: {error}"}
-    told = {"exit_code": outcome.exit_code, "folder": str(outcome.folder), "record": outcome.record}
-    return told | {"problem": failure_of(outcome.record)}
+        return ended | {"problem": f"{type(error).__name__}: {error}"}
+    problem = failure_of(outcome.record)
+    return {"exit_code": outcome.exit_code, "problem": problem, "folder": str(outcome.folder)}
 
 
 @contextmanager

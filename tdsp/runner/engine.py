@@ -1,9 +1,10 @@
 """A papermill engine whose record is true: cells, notebook and file say what happened, whatever happened."""
 
-# Papermill 2.7 leaves an output that says `completed` when the kernel was killed or a cell passed its limit, and rewrites
-# the file 2N+3 times in place. Here the status follows the exception, and the file is replaced whole, at most every two
-# seconds. `papermill --engine tdsp` gets the same. Papermill loads this module while it is itself being imported (entry
-# point `papermill.engine`), so nothing of it is imported at the top and the classes have no base of papermill's.
+# Papermill 2.7 leaves an output that says `completed` when the kernel was killed or a cell passed its limit, and
+# rewrites the file 2N+3 times in place. Here the status follows the exception, and the file is replaced whole, at
+# most every two seconds. `papermill --engine tdsp` gets the same. Papermill loads this module while it is itself
+# being imported (entry point `papermill.engine`), so nothing of it is imported at the top and the classes have no
+# base of papermill's.
 
 import time
 from collections.abc import Callable

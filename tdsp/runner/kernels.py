@@ -1,8 +1,8 @@
 """Kernels of this interpreter that nobody else can reach and that never outlive the process that started them."""
 
-# Run as a module (`python -m tdsp.runner.kernels NAMES -f FILE`) it is such a kernel: it imports the modules NAMES, which
-# the notebook's first cell is about to import, and goes on as ipykernel. Started while the stage before is still running,
-# it is ready when its own stage begins.
+# Run as a module (`python -m tdsp.runner.kernels NAMES -f FILE`) it is such a kernel: it imports the modules NAMES,
+# which the notebook's first cell is about to import, and goes on as ipykernel. Started while the stage before is
+# still running, it is ready when its own stage begins.
 
 import ast
 import ctypes

@@ -1,7 +1,7 @@
 """Runs the five stage notebooks of one parameter file, and keeps the record true whatever happens."""
 
-# Everything a user can get wrong is found before a run folder exists. From then on each end (accepted, rejected, an error
-# in a cell, a dead kernel, a cell past its limit, Ctrl-C) is in run.json before the caller gets it.
+# Everything a user can get wrong is found before a run folder exists. From then on each end (accepted, rejected, an
+# error in a cell, a dead kernel, a cell past its limit, Ctrl-C) is in run.json before the caller gets it.
 
 import logging
 import re
@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,17 @@ from tdsp.config.parameters import EVERYWHERE, describe_run
 from tdsp.core.environment import write_code
 from tdsp.core.errors import StageError, TdspError
 from tdsp.core.project import STAGES, find_notebooks
-from tdsp.core.record import Run, create_run, new_record, new_run_id, utc_now
+from tdsp.core.record import (
+    DONE,
+    Failure,
+    Run,
+    RunRecord,
+    Status,
+    create_run,
+    new_record,
+    new_run_id,
+    utc_now,
+)
 from tdsp.registry import tracking
 from tdsp.runner.kernels import Kernel, modules_of, start_kernel
 from tdsp.runner.preflight import Plan, check_plan, plan_run
@@ -48,7 +58,7 @@ class RunOutcome:
     """A run that has ended."""
 
     folder: Path
-    record: dict[str, Any]
+    record: RunRecord
     page_problem: str = ""  # why the pages could not be rendered
 
     @property
@@ -57,13 +67,13 @@ class RunOutcome:
         return exit_code_of(self.record)
 
 
-def exit_code_of(record: dict[str, Any]) -> int:
+def exit_code_of(record: RunRecord) -> int:
     """Return the exit code that a record's status and verdict mean."""
-    if record["status"] == "interrupted":
+    if record.status == "interrupted":
         return INTERRUPTED
-    if record["status"] != "succeeded":
+    if record.status != "succeeded":
         return 1
-    return 0 if record["verdict"] == "accepted" else 3
+    return 0 if record.verdict == "accepted" else 3
 
 
 class Relay:
@@ -114,11 +124,11 @@ def start_run(plan: Plan) -> Run:
     """Make the run folder: record, parameters with their origins, environment, code.zip."""
     run_id = new_run_id(plan.project)
     (plan.outputs / "runs" / run_id).mkdir(parents=True)  # fails rather than sharing a folder with another run
-    record = new_record(run_id, plan.project, fixed=True) | describe_run(plan.resolved, plan.root)
+    record = describe_run(new_record(run_id, plan.project, fixed=True), plan.resolved, plan.root)
     run = create_run(plan.outputs / "runs" / run_id, record)
     files = sorted(p for p in plan.file.parent.iterdir() if p.name.startswith(f"{plan.file.stem}."))
     code = write_code(plan.root, run.folder / "code.zip", files)
-    run.update(lambda record: record.update(code=code))
+    run.update(lambda record: replace(record, code=code))
     run.log(f"started from {plan.file}")
     return run
 
@@ -149,7 +159,7 @@ def run_file(
             run = start_run(plan)
             if table:  # a server or a growing table is not asked again: all stages see these rows
                 seen = {entry["name"]: entry["sha256"] for entry in table.inputs}
-                run.update(lambda record: record.update(pinned=seen))
+                run.update(lambda record: replace(record, pinned=seen))
             if source is not None:
                 take_over(run, source, start)
             try:
@@ -186,17 +196,17 @@ def run_stages(job: Job) -> RunOutcome:
                 break
     except KeyboardInterrupt:
         with uninterrupted():
-            end_stage(job.run, _unfinished(job.run), "interrupted", _told("Interrupted", "between two stages"))
+            end_stage(job.run, _unfinished(job.run), "interrupted", Failure("Interrupted", "between two stages"))
     with uninterrupted():
         seconds = round(time.monotonic() - begin, 1)
-        job.run.update(lambda record: record.update(seconds=seconds, finished_at=utc_now()))
+        job.run.update(lambda record: replace(record, seconds=seconds, finished_at=utc_now()))
         problem = render_pages(job.run)
         return RunOutcome(job.run.folder, job.run.record, problem)
 
 
 def _unfinished(run: Run) -> str:
     """Return the first stage that has not succeeded."""
-    return next((s["name"] for s in run.record["stages"] if s["status"] not in ("succeeded", "reused")), STAGES[-1])
+    return next((stage.name for stage in run.record.stages if stage.status not in DONE), STAGES[-1])
 
 
 def run_stage(job: Job, stage: str) -> bool:
@@ -217,17 +227,12 @@ def run_stage(job: Job, stage: str) -> bool:
     return status == "succeeded"
 
 
-def _own_account(run: Run, stage: str) -> tuple[str, dict[str, Any] | None]:
+def _own_account(run: Run, stage: str) -> tuple[Status, Failure | None]:
     """Return what the notebook itself entered in the record: it succeeded when it said so."""
-    if _entry(run.record, stage)["status"] == "succeeded":
+    if run.record.stage(stage).status == "succeeded":
         return "succeeded", None
-    return "failed", _told(
-        "RunError", "The notebook ended without run.finish(...): its last cell has to state the result."
-    )
-
-
-def _entry(record: dict[str, Any], stage: str) -> dict[str, Any]:
-    return next(entry for entry in record["stages"] if entry["name"] == stage)
+    message = "The notebook ended without run.finish(...): its last cell has to state the result."
+    return "failed", Failure("RunError", message)
 
 
 def execute_notebook(job: Job, stage: str, target: Path) -> None:
@@ -273,18 +278,18 @@ def injected_values(job: Job, stage: str) -> dict[str, Any]:
     return {"project": job.plan.project, "run_dir": str(job.run.folder)} | own
 
 
-def end_stage(run: Run, stage: str, status: str, error: dict[str, Any] | None, *, seconds: float | None = None) -> None:
+def end_stage(run: Run, stage: str, status: Status, error: Failure | None, *, seconds: float | None = None) -> None:
     """Enter the end of a stage in the record, with the executed notebook; what did not succeed also ends the run."""
     notebook = run.folder / f"{stage}.ipynb"
     if notebook.exists():
         Run(run.folder, stage).add_artifact(notebook, kind="notebook")
 
-    def change(record: dict[str, Any]) -> None:
-        _entry(record, stage).update(
-            {"status": status, "error": error} | ({"seconds": round(seconds, 1)} if seconds else {})
-        )
-        if status != "succeeded":
-            record.update(status=status, verdict=None, finished_at=utc_now())
+    def change(record: RunRecord) -> RunRecord:
+        took = round(seconds, 1) if seconds else record.stage(stage).seconds
+        ended = record.with_stage(stage, status=status, error=error, seconds=took)
+        if status == "succeeded":
+            return ended
+        return replace(ended, status=status, verdict=None, finished_at=utc_now())
 
     run.update(change)
     if error is not None:
@@ -315,28 +320,24 @@ def render_pages(run: Run) -> str:
 
 
 # what went wrong ----------------------------------------------------------------------------------------------------
-def _told(kind: str, message: str) -> dict[str, Any]:
-    return {"type": kind, "message": message, "cell": None, "line": None, "source": None, "traceback": None}
-
-
-def describe_failure(notebook: Path, error: BaseException) -> dict[str, Any]:
-    """Return type, message, cell, line, source and traceback of what ended a notebook, from its file where it tells."""
-    account = _told(type(error).__name__, str(error))
-    account["traceback"] = "".join(traceback.format_exception(error))[-20_000:]
+def describe_failure(notebook: Path, error: BaseException) -> Failure:
+    """Return what ended a notebook, from its file where that knows the cell."""
+    trace = "".join(traceback.format_exception(error))[-20_000:]
+    failure = Failure(type(error).__name__, str(error), traceback=trace)
     if not notebook.exists():
-        return account
+        return failure
     import nbformat
 
     executed = nbformat.read(notebook, 4)
-    account.update(executed.metadata.papermill.get("error", {}))
+    known = executed.metadata.papermill.get("error", {})
+    failure = replace(failure, type=known.get("type", failure.type), message=known.get("message", failure.message))
     cells = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
     number = next((i for i, c in enumerate(cells, start=1) if c.metadata.papermill.status == "failed"), None)
-    if number is not None:
-        cell = cells[number - 1]
-        shown = _error_text(cell)
-        account.update(cell=number, source=cell.source, line=_line(shown, number))
-        account["traceback"] = shown or None
-    return account
+    if number is None:
+        return failure
+    cell = cells[number - 1]
+    shown = _error_text(cell)
+    return replace(failure, cell=number, source=cell.source, line=_line(shown, number), traceback=shown or None)
 
 
 def _error_text(cell: Any) -> str:
@@ -357,17 +358,18 @@ PLAIN = {"Interrupted", "KeyboardInterrupt", "DeadKernelError", "CellTimeoutErro
 PLAIN |= {kind.__name__ for kind in TdspError.__subclasses__()}
 
 
-def sentence_of(error: dict[str, Any], stage: str) -> str:
-    """Return an error of the record as one message: where, what."""
-    place = ", ".join(f"{word} {error[word]}" for word in ("cell", "line") if error[word])
-    kind = "" if error["type"] in PLAIN else f"{error['type']}: "
-    return f"{stage}{', ' + place if place else ''}: {kind}{error['message']}"
+def sentence_of(failure: Failure, stage: str) -> str:
+    """Return a failure as one message: where, what."""
+    places = (("cell", failure.cell), ("line", failure.line))
+    place = ", ".join(f"{word} {number}" for word, number in places if number)
+    kind = "" if failure.type in PLAIN else f"{failure.type}: "
+    return f"{stage}{', ' + place if place else ''}: {kind}{failure.message}"
 
 
-def failure_of(record: dict[str, Any]) -> str:
+def failure_of(record: RunRecord) -> str:
     """Return why a run did not finish, one message; empty when it did."""
-    failed = next((entry for entry in record["stages"] if entry["error"]), None)
-    return sentence_of(failed["error"], failed["name"]) if failed else ""
+    stage = record.failed_stage
+    return sentence_of(stage.error, stage.name) if stage and stage.error else ""
 
 
 # signals ------------------------------------------------------------------------------------------------------------

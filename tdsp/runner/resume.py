@@ -2,18 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tdsp.config.parameters import EVERYWHERE, Resolved
 from tdsp.core.errors import ParameterError, RunError, did_you_mean
-from tdsp.core.files import plain
 from tdsp.core.project import STAGES
-from tdsp.core.record import Run, list_runs, read_record, status_of
-
-DONE = ("succeeded", "reused")
-LISTS, MAPPINGS = ("gates", "artifacts", "inputs", "reads"), ("metrics", "facts")
+from tdsp.core.record import DONE, Run, RunRecord, keep_results, list_runs, read_record
 
 
 def find_stage(text: str) -> str:
@@ -37,7 +32,7 @@ def find_reusable(
     reasons = []
     for folder in list_runs(outputs):
         record = read_record(folder)
-        if record["project"] != project or not record["fixed"]:
+        if record.project != project or not record.fixed:
             continue
         reason = why_not(record, earlier, resolved, table_sha256)
         if not reason:
@@ -47,43 +42,46 @@ def find_reusable(
     raise RunError(f"--from {start}: no earlier run can be continued. Run without --from.\n  {told}")
 
 
-def why_not(record: Mapping[str, Any], earlier: tuple[str, ...], resolved: Resolved, table_sha256: str | None) -> str:
+def why_not(record: RunRecord, earlier: tuple[str, ...], resolved: Resolved, table_sha256: str | None) -> str:
     """Return why a run's earlier stages cannot stand for those of a new run; empty when they can."""
-    if status_of(dict(record)) == "running":
+    if record.current_status == "running":
         return "it is still running"
-    missing = next((s["name"] for s in record["stages"] if s["name"] in earlier and s["status"] not in DONE), None)
+    missing = next((s.name for s in record.stages if s.name in earlier and s.status not in DONE), None)
     if missing:
         return f"{missing} has not finished"
-    held = {name: entry for name, entry in record["parameters"].items() if entry["stage"] in earlier}
-    for name, entry in plain(resolved.entries()).items():
-        if entry["stage"] not in earlier or name in EVERYWHERE:
+    held = {name: entry for name, entry in record.parameters.items() if entry.stage in earlier}
+    for name, entry in resolved.entries().items():
+        if entry.stage not in earlier or name in EVERYWHERE:
             continue
         if name not in held:
             return f"it does not know the parameter {name}"
-        if held[name]["value"] != entry["value"]:
-            return f"{name} is {held[name]['value']!r} there, {entry['value']!r} here"
-    found = record["facts"].get("table_sha256", {}).get("value")
-    return "its data were others" if table_sha256 and found != table_sha256 else ""
+        if held[name].value != entry.value:
+            return f"{name} is {held[name].value!r} there, {entry.value!r} here"
+    return "its data were others" if table_sha256 and record.fact("table_sha256") != table_sha256 else ""
 
 
 def take_over(run: Run, source: Path, start: str) -> None:
     """Enter the stages before `start` of another run in this one: files by hard link, results, status `reused`."""
     earlier = STAGES[: STAGES.index(start)]
-    old = read_record(source)
-    for entry in old["artifacts"]:
-        if entry["stage"] in earlier:
-            link(source / entry["path"], run.path(entry["path"]))
+    old = keep_results(read_record(source), earlier)
+    for artifact in old.artifacts:
+        link(source / artifact.path, run.path(artifact.path))
+    reused = tuple(
+        replace(stage, status="reused", reused_from=stage.reused_from or old.run_id)
+        for stage in old.stages[: len(earlier)]
+    )
 
-    def change(record: dict[str, Any]) -> None:
-        for key in LISTS:
-            record[key] = [item for item in old[key] if item.get("stage") in earlier]
-        for key in MAPPINGS:
-            record[key] = {name: item for name, item in old[key].items() if item["stage"] in earlier}
-        for index, entry in enumerate(old["stages"][: len(earlier)]):
-            record["stages"][index] = entry | {
-                "status": "reused",
-                "reused_from": entry.get("reused_from") or old["run_id"],
-            }
+    def change(record: RunRecord) -> RunRecord:
+        return replace(
+            record,
+            stages=reused + record.stages[len(earlier) :],
+            gates=old.gates,
+            artifacts=old.artifacts,
+            inputs=old.inputs,
+            metrics=old.metrics,
+            facts=old.facts,
+            reads=tuple(entry for entry in old.reads if entry.stage in earlier),
+        )
 
     run.update(change)
     run.log(f"stages before {start} taken from {source.name}")

@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError
-from ..core.files import canonical_json, replacing, write_atomic
+from ..core.files import atomic_replace, canonical_json, write_atomic
 from ..data.readers import PARQUET
 
 # %% ../../notebooks/lib/serving/00_output_parts.ipynb #9e2ae4a4
@@ -55,7 +55,7 @@ def _csv_lines(rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 def _write_part(path: Path, table: pa.Table) -> None:
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         if path.suffix == ".csv":
             temporary.write_bytes(_csv_lines([table.column_names]) + csv_bytes(table))
         else:
@@ -64,7 +64,7 @@ def _write_part(path: Path, table: pa.Table) -> None:
 
 def _join(parts: list[Path], target: Path) -> None:
     """All parts as one file, in order; the header once."""
-    with replacing(target) as temporary:
+    with atomic_replace(target) as temporary:
         if target.suffix.lower() == ".csv":
             with open(temporary, "wb") as file:
                 for number, part in enumerate(parts):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tdsp.core.files import replacing
+from tdsp.core.files import atomic_replace
 from tdsp.serving.predictor import ServedModel, logger
 from tdsp.serving.requests import RequestRows
 
@@ -93,7 +93,7 @@ class PredictionLog:
         self._parts += 1
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         place = self.folder / served.name / served.version / f"part-{stamp}-{self._parts}.parquet"
-        with replacing(place) as temporary:
+        with atomic_replace(place) as temporary:
             pq.write_table(log_table(served, entries), temporary)
         pa.default_memory_pool().release_unused()  # it would keep the largest part's memory for ever
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.record import Headline, Rung
+from ..core.results import Headline, IntervalRow
 from ..stats.metrics import METRICS, Metric, require_metric
 from ..stats.sample_size import expected_half_width, rows_needed
 
@@ -151,9 +151,9 @@ def goal_headline(
     missing = [check.why for check in checks if check.answer == "missing"]
     asked = f"Required is {goal.label} of at {'least' if goal.higher_is_better else 'most'} {goal.limit:.3g}."
     ladder = (
-        Rung("Best constant guess", goal.no_skill),
-        Rung("Required", goal.limit, kind="limit"),
-        Rung("Perfect", goal.perfect, kind="ghost"),
+        IntervalRow("Best constant guess", goal.no_skill),
+        IntervalRow("Required", goal.limit, kind="limit"),
+        IntervalRow("Perfect", goal.perfect, kind="reference"),
     )
     if missing:
         return Headline("Gaps named", "unsure", f"{asked} Still open: {'; '.join(missing)}.", "limit", ladder)

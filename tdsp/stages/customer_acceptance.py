@@ -29,7 +29,8 @@ from ..config.charter import Charter
 from ..config.parameters import Parameters
 from ..core.errors import BundleError
 from ..core.project import STAGES
-from ..core.record import Headline, Run, Rung
+from ..core.record import Run
+from ..core.results import Estimate, Gate, Headline, IntervalRow
 from ..data.splits import units_of
 from ..data.target import Target
 from ..evaluation.decisions import settled_decision
@@ -41,9 +42,9 @@ from ..reporting.documents.fields import FILLED, Evidence
 from ..reporting.show import as_table
 from .context import STATES, _open_gates, read_split
 from .modeling import goal_gate
-from ..stats.gates import Gate, exact_gate, verdict_of
+from ..stats.gates import exact_gate, verdict_of
 from ..stats.metrics import METRICS
-from ..stats.resampling import Estimate, Units, bootstrap, make_units
+from ..stats.resampling import Units, bootstrap, make_units
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #54fbc9a8
 @contextmanager
@@ -298,14 +299,18 @@ REACHED = {
 }
 
 
-def rivals(record: Mapping[str, Any]) -> tuple[Rung, ...]:
+def rivals(record: Mapping[str, Any]) -> tuple[IntervalRow, ...]:
     "What the model is seen beside: the runner-up on the test part, and what a split at random would have shown."
     third = next(stage for stage in record["stages"] if stage["name"] == "3_modeling")["headline"] or {}
     second = str(record["facts"].get("runner_up", {}).get("value"))
-    found = [Rung(**{**r, "label": f"Runner-up, {second}"}) for r in third.get("ladder", ()) if r["kind"] == "other"]
+    found = [
+        IntervalRow(**{**r, "label": f"Runner-up, {second}"}) for r in third.get("ladder", ()) if r["kind"] == "other"
+    ]
     told, goal = record["metrics"].get("random_split"), record["metrics"].get("limit", {})
     if told and goal.get("label", "").startswith(told["label"].removesuffix(" of a quick model on random rows")):
-        found.append(Rung("Quick model, random split", told["value"], told["low"], told["high"], kind="ghost"))
+        found.append(
+            IntervalRow("Quick model, random split", told["value"], told["low"], told["high"], kind="reference")
+        )
     return tuple(found)
 
 
@@ -313,17 +318,17 @@ def acceptance_headline(
     gates: Sequence[Gate],
     estimate: Estimate,  # the goal's metric through the package
     goal: Mapping[str, Any],  # artifacts/goal.json
-    beside: Sequence[Rung] = (),  # from `rivals`
+    beside: Sequence[IntervalRow] = (),  # from `rivals`
 ) -> tuple[Headline, str]:
     "What the page of the last stage says first, and the verdict of the run."
     verdict = verdict_of(gates)
     reached = REACHED[goal_gate(estimate, goal).answer]
     ladder = (
-        Rung("Best constant guess", goal["no_skill"]),
-        *(rung for rung in beside if rung.kind != "ghost"),
-        Rung("Required", goal["limit"], kind="limit"),
-        Rung("This model", estimate.value, estimate.low, estimate.high, kind="this"),
-        *(rung for rung in beside if rung.kind == "ghost"),
+        IntervalRow("Best constant guess", goal["no_skill"]),
+        *(rung for rung in beside if rung.kind != "reference"),
+        IntervalRow("Required", goal["limit"], kind="limit"),
+        IntervalRow("This model", estimate.value, estimate.low, estimate.high, kind="this"),
+        *(rung for rung in beside if rung.kind == "reference"),
     )
     passed = sum(gate.answer == "go" for gate in gates)
     counted = f"{passed} of {len(gates)} gate{'s' * (len(gates) != 1)} passed"

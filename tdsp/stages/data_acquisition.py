@@ -22,7 +22,8 @@ from ..config.parameters import Parameters
 from ..core.errors import ParameterError
 from ..core.formatting import Shown, format_estimate
 from ..core.project import find_root
-from ..core.record import Headline, Run
+from ..core.record import Run
+from ..core.results import Gate, Headline
 from ..data.schema import infer_schema, reason_to_leave_out
 from ..data.splits import ROW, Split, find_seen, split_table
 from ..data.target import Target
@@ -37,7 +38,7 @@ from ..exploration.table_checks import check_pairs, check_table, check_target, s
 from .context import GIVEN, _open_gates, _word, charter_of, parameters_folder, take_parts
 from .customer_acceptance import score_delivery
 from .modeling import goal_gate
-from ..stats.gates import Gate, exact_gate
+from ..stats.gates import exact_gate
 from ..stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:

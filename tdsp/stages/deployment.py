@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..config.parameters import Parameters
-from ..core.record import Headline, Run
+from ..core.record import Run
+from ..core.results import Gate, Headline
 from ..packaging.bundle import Bundle, choose_golden, describe_pipeline, reference_profile, write_bundle
 from ..packaging.loader import predict_frame
 from ..packaging.onnx.export import MIN_ROWS, onnx_form
@@ -21,7 +22,7 @@ from ..packaging.wheel import build_wheel
 from ..reporting.documents.fields import Evidence
 from ..reporting.documents.render import card_values
 from .context import _open_gates, _word, charter_of
-from ..stats.gates import Gate, exact_gate
+from ..stats.gates import exact_gate
 
 # %% ../../notebooks/lib/stages/04_deployment.ipynb #698f48c6
 def pack(run: Run, p: Parameters) -> Bundle:

@@ -28,7 +28,8 @@ from ..core.errors import DataError, StageError, did_you_mean
 from ..core.files import write_atomic
 from ..core.formatting import format_estimate, format_number
 from ..core.project import find_root
-from ..core.record import Headline, Run, list_runs, read_record
+from ..core.record import Run, list_runs, read_record
+from ..core.results import Estimate, Gate, Headline
 from ..data.ingest import load_table
 from ..data.splits import Split, units_of
 from ..data.target import Target
@@ -81,9 +82,9 @@ from ..packaging.loader import SchemaError, as_features, without_limits
 from ..packaging.model_card import markdown_text
 from ..reporting.show import gate_row, show
 from .context import _open_gates, _word, charter_of, lake_of, read_split
-from ..stats.gates import Gate, exact_gate, gate
+from ..stats.gates import exact_gate, gate
 from ..stats.metrics import METRICS, Metric
-from ..stats.resampling import Estimate, Units, bootstrap, evenly_spaced, make_units
+from ..stats.resampling import Units, bootstrap, evenly_spaced, make_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

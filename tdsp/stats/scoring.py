@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from ..core.display import card_html, interval_cell, scale_of, table_html
 from ..core.errors import ParameterError
 from ..core.formatting import estimate_text, format_estimate, format_int, format_number
+from ..core.results import Gate
 from . import gates
-from .gates import Gate
 from .inputs import Labeled, read_labels, read_predictions, read_units
 from .metrics import Metric
 from tdsp.stats.resampling import (

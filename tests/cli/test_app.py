@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from tdsp.cli import app
-from tdsp.core.record import create_run, new_record
+from tdsp.core.environment import ProcessInfo
+from tdsp.core.project import STAGES
+from tdsp.core.record import MetricEntry, create_run, new_record
+from tdsp.core.results import Gate, Headline
 from tests.support.tiny import write_project
 
 VERBS = ["init", "ingest", "run", "check", "runs", "show", "report", "predict", "serve", "doctor"]
@@ -31,17 +35,21 @@ def finished(tmp_path, monkeypatch):
     """Two run folders in an empty project: one rejected, one that says it is running but is not."""
     monkeypatch.chdir(tmp_path)
     first = new_record("flights-20261122T140500Z-7c1e", "flights", fixed=True)
-    headline = {"verdict": "Rejected", "state": "bad", "sentence": "No.", "metric": "auc", "ladder": []}
-    first.update(status="succeeded", verdict="rejected", started_at="2026-11-22T14:05:00Z", seconds=61.04)
-    first["metrics"]["auc"] = {"value": 0.6789, "low": 0.654, "high": 0.701, "n": 5, "label": "ROC-AUC", "unit": ""}
-    first["stages"][4].update(status="succeeded", headline=headline, seconds=3.0)
-    gate = {"name": "ROC-AUC", "stage": "5_customer_acceptance", "rule": ">=", "value": 0.6789, "low": 0.654,
-            "high": 0.701, "limit": 0.75, "unit": "", "answer": "no-go", "note": ""}  # fmt: skip
-    first["gates"].append(gate)
+    first = replace(
+        first.with_stage(
+            STAGES[4], status="succeeded", headline=Headline("Rejected", "bad", "No.", "auc"), seconds=3.0
+        ),
+        status="succeeded",
+        verdict="rejected",
+        started_at="2026-11-22T14:05:00Z",
+        seconds=61.04,
+        metrics={"auc": MetricEntry(0.6789, 0.654, 0.701, 5, label="ROC-AUC")},
+        gates=(Gate("ROC-AUC", ">=", 0.6789, 0.654, 0.701, 0.75, stage=STAGES[4]),),
+    )
     second = new_record("wine-20261123T140500Z-aaaa", "wine", fixed=True)
-    second.update(started_at="2026-11-23T14:05:00Z", process={"pid": 1, "boot_id": "another", "started": 0})
+    second = replace(second, started_at="2026-11-23T14:05:00Z", process=ProcessInfo(1, "another"))
     for record in (first, second):
-        create_run(tmp_path / "outputs" / "runs" / record["run_id"], record)
+        create_run(tmp_path / "outputs" / "runs" / record.run_id, record)
     return tmp_path
 
 
@@ -186,7 +194,7 @@ def test_a_failed_run_as_json_is_its_record(tdsp, tmp_path):
 
 def test_a_reader_that_leaves_early_is_no_error(finished):
     """`tdsp show … | head -1` ends quietly."""
-    line = f"{sys.executable} -m tdsp.runner.cli show flights | head -1"
+    line = f"{sys.executable} -m tdsp.cli.app show flights | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=finished, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "flights\n", "")
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -88,7 +89,7 @@ def test_a_stage_sees_the_rows_that_its_run_has_begun_with(growing, monkeypatch)
     assert load_plan(plan).rows == 70
     folder = project / "outputs" / "runs" / "air-20261122T140500Z-7c1e"
     pinned = {entry["name"]: entry["sha256"] for entry in first.inputs}
-    run = create_run(folder, new_record(folder.name, "air", fixed=True) | {"pinned": pinned})
+    run = create_run(folder, replace(new_record(folder.name, "air", fixed=True), pinned=pinned))
     run.stage = "1_business_understanding"
 
     class Values:
@@ -100,7 +101,7 @@ def test_a_stage_sees_the_rows_that_its_run_has_begun_with(growing, monkeypatch)
             return load_parameters(growing, root=project).values
 
     assert open_table(run, Values()).sha256 == first.sha256
-    assert [entry["rows"] for entry in run.record["inputs"]] == [60, 10]
+    assert [entry.rows for entry in run.record.inputs] == [60, 10]
     add_flights(project, range(70, 80))
     assert open_table(run, Values()).sha256 == first.sha256
     values = load_parameters(growing, root=project).values

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tdsp.config import parameters
 from tdsp.config.parameters import open_run, read_schema, resolve
 from tdsp.core.errors import ParameterError, RunError
 from tdsp.core.project import STAGES
-from tdsp.core.record import Headline, Run, read_record
+from tdsp.core.record import ParameterEntry, Run, read_record
+from tdsp.core.results import Headline
 
 HEAD = 'project: str = ""  # file\nrun_dir: str = ""  # folder\n'
 CELLS = {
@@ -299,13 +301,13 @@ def test_running_an_earlier_stage_again_sets_the_later_ones_back(root):
     for stage in STAGES[:3]:
         do(stage)
     run, _ = do(STAGES[1])
-    assert [s["status"] for s in run.record["stages"]] == ["succeeded", "succeeded", "not run", "not run", "not run"]
+    assert [s.status for s in run.record.stages] == ["succeeded", "succeeded", "not run", "not run", "not run"]
 
 
 def test_a_fixed_run_takes_no_other_value(root, tmp_path):
     """What `tdsp run` made can be opened with equal values only."""
     run, _ = do(STAGES[0], injected={"project": "wine", "run_dir": str(tmp_path / "r")})
-    run.update(lambda record: record.update(fixed=True))
+    run.update(lambda record: replace(record, fixed=True))
     do(STAGES[1], injected={"project": "wine", "run_dir": str(tmp_path / "r"), "threshold": 0.8})
     with pytest.raises(RunError, match=r"made by `tdsp run` and is fixed: threshold is 0\.8 there, 0\.7 here"):
         do(STAGES[1], injected={"project": "wine", "run_dir": str(tmp_path / "r"), "threshold": 0.7})
@@ -349,5 +351,5 @@ def test_parameters_cannot_be_assigned_and_hint_at_misspellings(root):
 def test_the_record_keeps_value_origin_and_home(root):
     """Two runs can be compared parameter by parameter."""
     run, _ = do(STAGES[0], project="wine")
-    entry = read_record(run.folder)["parameters"]["threshold"]
-    assert entry == {"value": 0.8, "origin": "parameters/wine.yaml:2", "stage": STAGES[0]}
+    entry = read_record(run.folder).parameters["threshold"]
+    assert entry == ParameterEntry(0.8, "parameters/wine.yaml:2", STAGES[0])

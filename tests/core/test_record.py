@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tdsp.core import environment, errors, files, project
 from tdsp.core import record as record_module
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
-from tdsp.core.record import Headline, Run, create_run, new_record
+from tdsp.core.record import Run, create_run, new_record
+from tdsp.core.results import Headline
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -41,7 +43,7 @@ def test_canonical_json_has_no_number_that_json_lacks(number):
 
 
 def _write_half(path: Path) -> float:
-    with files.replacing(path) as temporary:
+    with files.atomic_replace(path) as temporary:
         temporary.write_text("half")
         return 1 / 0
 
@@ -68,7 +70,7 @@ def test_concurrent_writers_lose_nothing(run):
         worker.start()
     for worker in workers:
         worker.join()
-    assert len(run.record["facts"]) == 80
+    assert len(run.record.facts) == 80
 
 
 def test_a_run_whose_process_is_gone_shows_as_interrupted(run):
@@ -77,8 +79,8 @@ def test_a_run_whose_process_is_gone_shows_as_interrupted(run):
     worker.start()
     process = environment.describe_process(worker.pid)
     worker.join()
-    assert record_module.status_of(run.record | {"process": process}) == "interrupted"
-    assert record_module.status_of(run.record) == "running"
+    assert replace(run.record, process=process).current_status == "interrupted"
+    assert run.record.current_status == "running"
 
 
 def test_beginning_a_stage_again_forgets_what_rested_on_it(run):
@@ -92,8 +94,8 @@ def test_beginning_a_stage_again_forgets_what_rested_on_it(run):
         here.finish(Headline("done", "ok", "Done."))
     Run(run.folder, STAGES[1]).begin()
     record = run.record
-    assert list(record["facts"]) == list(record["metrics"]) == [STAGES[0]]
-    assert [s["status"] for s in record["stages"]] == ["succeeded", "running", "not run", "not run", "not run"]
+    assert list(record.facts) == list(record.metrics) == [STAGES[0]]
+    assert [s.status for s in record.stages] == ["succeeded", "running", "not run", "not run", "not run"]
     assert sorted(p.name for p in (run.folder / "artifacts").iterdir()) == [f"{STAGES[0]}.json"]
 
 
@@ -114,7 +116,7 @@ def test_a_path_cannot_leave_the_run_folder(run):
 
 def test_a_newer_record_names_the_version_it_needs(run):
     """Guessing what a newer record means is refused."""
-    record = run.record | {"schema_version": 99, "environment": {"packages": {"tdsp": "9.1"}}}
+    record = replace(run.record, schema_version=99, environment=environment.Environment(packages={"tdsp": "9.1"}))
     (run.folder / "run.json").write_bytes(files.canonical_json(record))
     with pytest.raises(RunError, match=r"schema version 99; this tdsp reads up to 1. Install tdsp 9\.1"):
         record_module.read_record(run.folder)
@@ -125,7 +127,7 @@ def test_an_older_record_still_opens(run):
     old = {"run_id": "wine-1", "project": "wine", "status": "succeeded", "started_at": "2026-01-01T00:00:00Z"}
     (run.folder / "run.json").write_bytes(files.canonical_json(old))
     record = record_module.read_record(run.folder)
-    assert record["metrics"] == {} and record["status"] == "succeeded" and len(record["stages"]) == 5
+    assert record.metrics == {} and record.status == "succeeded" and len(record.stages) == 5
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_a_run_is_found_by_what_a_person_has_at_hand(tmp_path, name, found):
     """The beginning of an id, its last letters, or the word latest."""
     for day, last in ((22, "7c1e"), (23, "aa01")):
         run_id = f"wine-202611{day}T140500Z-{last}"
-        record = new_record(run_id, "wine", fixed=True) | {"started_at": f"2026-11-{day}T14:05:00Z"}
+        record = replace(new_record(run_id, "wine", fixed=True), started_at=f"2026-11-{day}T14:05:00Z")
         create_run(tmp_path / "runs" / run_id, record)
     assert record_module.find_run(name, tmp_path).name.endswith(found)
 
@@ -156,9 +158,9 @@ def test_the_code_archive_depends_on_content_alone(tmp_path):
     parameters = tmp_path / "wine.yaml"
     parameters.write_text("project: wine\n")
     root = project.find_root()
-    hashes = [environment.write_code(root, tmp_path / f"{n}.zip", [parameters])["sha256"] for n in range(2)]
+    hashes = [environment.write_code(root, tmp_path / f"{n}.zip", [parameters]).sha256 for n in range(2)]
     parameters.write_text("project: wine\nmax_rows: 5\n")
-    assert hashes[0] == hashes[1] != environment.write_code(root, tmp_path / "c.zip", [parameters])["sha256"]
+    assert hashes[0] == hashes[1] != environment.write_code(root, tmp_path / "c.zip", [parameters]).sha256
 
 
 def test_the_root_is_found_from_below(tmp_path):
@@ -194,4 +196,4 @@ def test_each_reading_of_the_test_part_is_counted_and_no_other_table(run):
     stage.read_table("test")
     stage.begin()
     stage.read_table("test")
-    assert [(entry["table"], entry["stage"]) for entry in run.record["reads"]] == [("test", STAGES[2])] * 2
+    assert [(entry.table, entry.stage) for entry in run.record.reads] == [("test", STAGES[2])] * 2

@@ -173,7 +173,7 @@ BOUNDED = """
 import resource, sys
 from pathlib import Path
 from tdsp import formats
-from tdsp.core import DataError
+from tdsp.core.errors import DataError
 from tdsp.data.ingest import load_source
 load_source("t", "small.csv", root=Path(sys.argv[1]))
 formats.LARGEST = 1 << 30

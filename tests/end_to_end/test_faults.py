@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 
 from tdsp.core.errors import StageError
 from tdsp.core.project import STAGES
-from tdsp.core.record import read_record, status_of
+from tdsp.core.record import read_record
 from tdsp.runner import pipeline
 from tests.support.tiny import FINISH, write_project
 
@@ -25,13 +26,13 @@ SLEEP = "import os, time\nrun.path('pid').write_text(str(os.getpid()))\ntime.sle
 def run_tiny(root: Path, cells: dict[str, list[str]], **options) -> tuple[pipeline.RunOutcome, dict]:
     """Run the tiny project with these cells; return the outcome and the stages of its record by name."""
     outcome = pipeline.run_file(write_project(root, cells), **options)
-    return outcome, {stage["name"]: stage for stage in outcome.record["stages"]}
+    return outcome, {stage.name: stage for stage in outcome.record.stages}
 
 
 def check_stopped_at(stage: str, stages: dict, status: str) -> None:
     """Assert that the stages before have succeeded, this one has `status`, and the later ones were not run."""
     index = STAGES.index(stage)
-    found = [stages[name]["status"] for name in STAGES]
+    found = [stages[name].status for name in STAGES]
     assert found == ["succeeded"] * index + [status] + ["not run"] * (4 - index)
 
 
@@ -65,10 +66,10 @@ def test_a_kernel_killed_in_any_stage_fails_the_run(tmp_path, stage):
     """SIGKILL of the kernel: the stage is failed with its cell, the run ends with 1, the log says why."""
     outcome, stages = run_tiny(tmp_path, {stage: ["import os\nos.kill(os.getpid(), 9)"]})
     check_stopped_at(stage, stages, "failed")
-    error = stages[stage]["error"]
-    assert (error["type"], error["cell"], outcome.exit_code) == ("DeadKernelError", 5, 1)
-    assert "killed by SIGKILL" in error["message"]
-    assert (outcome.record["status"], outcome.record["verdict"]) == ("failed", None)
+    error = stages[stage].error
+    assert (error.type, error.cell, outcome.exit_code) == ("DeadKernelError", 5, 1)
+    assert "killed by SIGKILL" in error.message
+    assert (outcome.record.status, outcome.record.verdict) == ("failed", None)
     assert f"{stage}, cell 5: The kernel was killed by SIGKILL" in (outcome.folder / "run.log").read_text()
     assert "killed by SIGKILL" in (outcome.folder / "index.html").read_text()
 
@@ -77,10 +78,10 @@ def test_an_error_is_named_with_cell_and_line(tmp_path):
     """An exception in a cell is told with its type, place and source, and the executed notebook is kept."""
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: ["x = 1\ny = x / 0"]})
     check_stopped_at(STAGES[0], stages, "failed")
-    error = stages[STAGES[0]]["error"]
-    assert (error["type"], error["message"]) == ("ZeroDivisionError", "division by zero")
-    assert (error["cell"], error["line"], error["source"]) == (5, 2, "x = 1\ny = x / 0")
-    assert "y = x / 0" in error["traceback"]
+    error = stages[STAGES[0]].error
+    assert (error.type, error.message) == ("ZeroDivisionError", "division by zero")
+    assert (error.cell, error.line, error.source) == (5, 2, "x = 1\ny = x / 0")
+    assert "y = x / 0" in error.traceback
     assert (outcome.folder / f"{STAGES[0]}.ipynb").exists()
     assert pipeline.failure_of(outcome.record).endswith("cell 5, line 2: ZeroDivisionError: division by zero")
 
@@ -89,9 +90,9 @@ def test_our_own_errors_are_shown_by_their_message_alone(tmp_path):
     """A DataError raised in a stage is one message with its place, no traceback, exit 1."""
     cell = "from tdsp.core.errors import DataError\n\nraise DataError('no column wind')"
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: [cell]})
-    error = stages[STAGES[0]]["error"]
-    assert (error["type"], error["line"], outcome.exit_code) == ("DataError", 3, 1)
-    assert error["traceback"].splitlines()[1:] == ["DataError: no column wind"]
+    error = stages[STAGES[0]].error
+    assert (error.type, error.line, outcome.exit_code) == ("DataError", 3, 1)
+    assert error.traceback.splitlines()[1:] == ["DataError: no column wind"]
     assert pipeline.failure_of(outcome.record) == f"{STAGES[0]}, cell 5, line 3: no column wind"
 
 
@@ -99,8 +100,8 @@ def test_a_cell_past_its_limit_fails_the_run(tmp_path):
     """After --cell-timeout seconds the stage is failed and says which limit it was."""
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: [SLEEP]}, cell_timeout=2)
     check_stopped_at(STAGES[0], stages, "failed")
-    assert stages[STAGES[0]]["error"]["type"] == "CellTimeoutError"
-    assert "limit of 2 seconds" in stages[STAGES[0]]["error"]["message"]
+    assert stages[STAGES[0]].error.type == "CellTimeoutError"
+    assert "limit of 2 seconds" in stages[STAGES[0]].error.message
     assert not alive(int((outcome.folder / "pid").read_text()))
 
 
@@ -108,7 +109,7 @@ def test_a_notebook_that_states_no_result_has_failed(tmp_path):
     """A stage whose last cell does not call run.finish is failed, also when every cell ran."""
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: ["1 + 1"]})
     check_stopped_at(STAGES[0], stages, "failed")
-    assert "ended without run.finish" in stages[STAGES[0]]["error"]["message"]
+    assert "ended without run.finish" in stages[STAGES[0]].error.message
     assert outcome.exit_code == 1
 
 
@@ -116,7 +117,7 @@ def test_an_error_after_the_verdict_takes_it_back(tmp_path):
     """A last stage that fails after run.finish has no verdict."""
     outcome, stages = run_tiny(tmp_path, {STAGES[-1]: [FINISH.format("verdict='accepted'"), "1 / 0"]})
     check_stopped_at(STAGES[-1], stages, "failed")
-    assert (outcome.record["verdict"], outcome.exit_code) == (None, 1)
+    assert (outcome.record.verdict, outcome.exit_code) == (None, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -128,8 +129,8 @@ def test_an_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number):
     assert process.returncode == 130, told
     assert not alive(kernel)
     record = read_record(folder)
-    check_stopped_at(STAGES[1], {stage["name"]: stage for stage in record["stages"]}, "interrupted")
-    assert (record["status"], record["finished_at"] is not None) == ("interrupted", True)
+    check_stopped_at(STAGES[1], {stage.name: stage for stage in record.stages}, "interrupted")
+    assert (record.status, record.finished_at is not None) == ("interrupted", True)
     assert "error: 2_data_acquisition, cell 5: Interrupted." in told
     assert "Traceback" not in told and "Task" not in told
 
@@ -137,12 +138,12 @@ def test_an_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number):
 def test_a_run_killed_with_9_shows_as_interrupted(tmp_path):
     """After kill -9 of tdsp its kernel ends too, run.json is whole, and readers see an interrupted run."""
     process, folder, kernel = start_tiny(tmp_path)
-    assert status_of(read_record(folder)) == "running"
+    assert read_record(folder).current_status == "running"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until(lambda: not alive(kernel), seconds=5)
     record = read_record(folder)
-    assert (record["status"], status_of(record)) == ("running", "interrupted")
+    assert (record.status, record.current_status) == ("running", "interrupted")
     shown = subprocess.run([sys.executable, "-m", "tdsp", "runs"], cwd=tmp_path, capture_output=True, text=True)
     assert "interrupted" in shown.stdout
 
@@ -166,8 +167,8 @@ def test_kill_9_at_any_moment_leaves_whole_files(tmp_path):
         names = {path.name for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".part")}
         assert not names or "run.json" in names or all(".part" in name for name in names), names
         if "run.json" in names:
-            assert status_of(read_record(folder)) in ("interrupted", "succeeded")
-            assert all((folder / entry["path"]).exists() for entry in read_record(folder)["artifacts"])
+            assert read_record(folder).current_status in ("interrupted", "succeeded")
+            assert all((folder / entry.path).exists() for entry in read_record(folder).artifacts)
     shown = [sys.executable, "-m", "tdsp", "runs"]
     assert subprocess.run(shown, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
@@ -190,6 +191,6 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_whole_record(tmp_path, tiny_di
     with pytest.raises(StageError, match=r"disk/runs/tiny-.* can no longer be written: No space left on device"):
         run_tiny(tmp_path, {STAGES[0]: [fill]}, out=tiny_disk)
     (folder,) = tiny_disk.glob("runs/*")
-    record = read_record(folder) | {"process": None}  # this very process is still alive
-    assert status_of(record) == "interrupted"
+    record = replace(read_record(folder), process=None)  # this very process is still alive
+    assert record.current_status == "interrupted"
     assert not list(folder.glob(".*.part*"))

@@ -30,8 +30,8 @@ def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_record_of_an_earlier_version_is_read(old_run: Path) -> None:
     """Verdict, score and stages are those that were written."""
     record = tdsp.read_record(old_run)
-    assert (record["verdict"], record["metrics"]["test_score"]["value"]) == ("accepted", SCORE)
-    assert [stage["status"] for stage in record["stages"]] == ["succeeded"] * 5
+    assert (record.verdict, record.metrics["test_score"].value) == ("accepted", SCORE)
+    assert [stage.status for stage in record.stages] == ["succeeded"] * 5
 
 
 def test_a_bundle_of_an_earlier_version_predicts_the_same(old_run: Path) -> None:

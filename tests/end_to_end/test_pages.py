@@ -58,10 +58,10 @@ def test_page_is_accessible_fits_and_fetches_nothing(visit, axe, run_folder: Pat
 
 def test_titles_fit_a_phone_and_alt_texts_are_short(run_folder: Path):
     """A title of at most 44 characters, an alt text of at most 40 words; both come from the record."""
-    figures = [entry for entry in read_record(run_folder)["artifacts"] if entry["kind"] == "figure"]
+    figures = [entry for entry in read_record(run_folder).artifacts if entry.kind == "figure"]
     assert len(figures) > 6
-    assert [f["title"] for f in figures if len(f["title"]) > 44] == []
-    assert [f["alt"] for f in figures if not 3 < len(f["alt"].split()) <= 40] == []
+    assert [f.title for f in figures if len(f.title) > 44] == []
+    assert [f.alt for f in figures if not 3 < len(f.alt.split()) <= 40] == []
 
 
 def test_every_picture_says_what_it_shows(visit, run_folder: Path):

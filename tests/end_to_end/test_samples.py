@@ -39,9 +39,9 @@ def test_a_sample_runs_to_its_verdict(project, name, settings):
     """Binary, multiclass and regression: score, interval and verdict are as they should be."""
     verdict, score, range_ = EXPECTED[name]
     outcome = run(project, name, **settings)
-    found = outcome.record["metrics"][score]
-    assert (outcome.record["status"], outcome.record["verdict"], outcome.page_problem) == ("succeeded", verdict, "")
-    assert range_[0] <= found["value"] <= range_[1] and found["low"] < found["value"] <= found["high"]
+    found = outcome.record.metrics[score]
+    assert (outcome.record.status, outcome.record.verdict, outcome.page_problem) == ("succeeded", verdict, "")
+    assert range_[0] <= found.value <= range_[1] and found.low < found.value <= found.high
     assert outcome.exit_code == (0 if verdict == "accepted" else 3)
 
 
@@ -56,17 +56,17 @@ def flights(project: Path) -> Path:
 def test_flights_are_split_by_time_and_resampled_by_day(project):
     """The last fifth of the year is the test; its days are what is independent."""
     record = run(project, "flights", **SHORT_FLIGHTS).record
-    found = record["metrics"]["test_roc_auc"]
-    assert record["status"] == "succeeded" and found["resampled"] == "days"
-    assert 0.6 < found["value"] < 0.72 and found["high"] - found["low"] > 0.02
-    assert not [gate for gate in record["gates"] if gate["name"].startswith("Columns") and gate["answer"] != "go"]
+    found = record.metrics["test_roc_auc"]
+    assert record.status == "succeeded" and found.resampled == "days"
+    assert 0.6 < found.value < 0.72 and found.high - found.low > 0.02
+    assert not [gate for gate in record.gates if gate.name.startswith("Columns") and gate.answer != "go"]
 
 
 def test_a_column_known_only_afterwards_is_named_and_stops_the_verdict(flights):
     """With `dep_delay` in the table the score is splendid, and worthless: the run ends with exit code 3."""
     outcome = run(flights, "flights", **SHORT_FLIGHTS)
-    gate = next(g for g in outcome.record["gates"] if g["name"].startswith("Columns that may give"))
-    assert (outcome.exit_code, outcome.record["verdict"], gate["answer"]) == (3, "rejected", "no-go")
+    gate = next(g for g in outcome.record.gates if g.name.startswith("Columns that may give"))
+    assert (outcome.exit_code, outcome.record.verdict, gate.answer) == (3, "rejected", "no-go")
     assert "dep_delay" in gate["note"]
 
 

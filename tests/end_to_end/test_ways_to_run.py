@@ -50,7 +50,7 @@ def test_five_papermill_calls_give_the_same_bundle(by_command, short_project, tm
         done = subprocess.run(command, cwd=short_project, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
     record = read_record(run)
-    assert (record["status"], record["verdict"]) == ("succeeded", "accepted")
+    assert (record.status, record.verdict) == ("succeeded", "accepted")
     assert manifest(run) == manifest(by_command)
 
 
@@ -64,7 +64,7 @@ def test_five_run_alls_in_jupyterlab_give_the_same_bundle(by_command, short_proj
         errors = [o["evalue"] for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
         assert errors == []
     run = short_project / "outputs" / "runs" / "breast_cancer-draft"
-    assert read_record(run)["verdict"] == "accepted"
+    assert read_record(run).verdict == "accepted"
     assert manifest(run) == manifest(by_command)
 
 

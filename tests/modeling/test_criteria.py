@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from tdsp.core.errors import ParameterError
+from tdsp.core.results import Estimate
 from tdsp.modeling.criteria import (
     FinalCandidate,
     MeasurementData,
@@ -35,7 +36,7 @@ from tdsp.modeling.criteria import (
 )
 from tdsp.stats.metrics import METRICS
 from tdsp.stats.plotting import description_of
-from tdsp.stats.resampling import Estimate, make_units
+from tdsp.stats.resampling import make_units
 
 R2 = METRICS["r2"]
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from tdsp.core.errors import BundleError, DataError, RunError
 from tdsp.core.files import canonical_json, sha256_file
-from tdsp.core.record import new_record
+from tdsp.core.record import Artifact, new_record
 from tdsp.modeling.fitting import fit_final
 from tdsp.packaging import loader
 from tdsp.packaging.bundle import (
@@ -273,8 +274,8 @@ def reseal(folder: Path) -> None:
 def record_run(folder: Path, sha256: str) -> None:
     """The record of the run that wrote the bundle, beside it."""
     record = new_record("iris-20261122T140500Z-7c1e", "iris", fixed=True)
-    record["artifacts"] = [{"path": folder.name, "kind": "bundle", "sha256": sha256, "stage": "4_deployment"}]
-    (folder.parent / "run.json").write_bytes(canonical_json(record))
+    bundle = Artifact(folder.name, "bundle", folder.name, sha256, stage="4_deployment")
+    (folder.parent / "run.json").write_bytes(canonical_json(replace(record, artifacts=(bundle,))))
 
 
 def test_the_canary_sings(copy: Path, canary: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.packaging.test_bundle import write
 def finished(outputs: Path, number: int, verdict: str | None = "accepted") -> Path:
     """A run with a bundle of its own."""
     run_id = f"binary-2026110{number}T080000Z-000{number}"
-    record = new_record(run_id, "binary", fixed=True) | {"verdict": verdict, "status": "succeeded"}
+    record = replace(new_record(run_id, "binary", fixed=True), verdict=verdict, status="succeeded")
     run = create_run(outputs / "runs" / run_id, record)
     folder, _ = write(run.folder / "model", "binary", "linear", card={"title": f"Model {number}"})
     run.add_artifact(folder, kind="bundle")

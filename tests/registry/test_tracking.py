@@ -11,15 +11,17 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
+from tdsp.core.environment import ProcessInfo, describe_process
 from tdsp.core.errors import RunError
 from tdsp.core.files import sha256_file
-from tdsp.core.record import Run, list_runs
+from tdsp.core.record import ParameterEntry, Run, RunRecord, list_runs
 from tdsp.registry import tracking
 from tdsp.registry.registry import find_model, load_model, promote, rollback
 from tdsp.registry.tracking import (
@@ -115,9 +117,9 @@ def test_mlflows_own_client_reads_everything_back(server: str, outputs: Path, tm
     assert run.data.params["holdout_share"] == "0.2"
     low, high = (run.data.metrics[f"test_score.{bound}"] for bound in ("low", "high"))
     assert (run.data.metrics["test_score"], low, high) == (0.6789, 0.6541, 0.7012)
-    assert run.data.tags["tdsp.verdict"] == record["verdict"] == "accepted"
+    assert run.data.tags["tdsp.verdict"] == record.verdict == "accepted"
     assert {i.dataset.name: i.dataset.digest for i in run.inputs.dataset_inputs} == {
-        entry["name"]: entry["sha256"][:36] for entry in record["inputs"]
+        entry.name: entry.sha256[:36] for entry in record.inputs
     }
     children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     scores = {child.info.run_name: child.data.metrics.get("score") for child in children}
@@ -194,41 +196,31 @@ def test_a_failed_and_a_killed_run_are_told_as_such(outputs: Path) -> None:
     """FAILED and KILLED in MLflow's words; what still runs waits."""
     failed = write_run(outputs, run_id="flights-20261121T140500Z-0001", failed_in="3_modeling")
     killed = write_run(outputs, run_id="flights-20261122T140500Z-0002", failed_in="3_modeling")
-    Run(failed).update(lambda record: record.update(status="failed"))
-    gone = {"pid": 2**22 - 1, "boot_id": "", "started": 0}
-    Run(killed).update(lambda record: record.update(status="running", process=gone))
+    Run(failed).update(lambda record: replace(record, status="failed"))
+    gone = ProcessInfo(2**22 - 1)
+    Run(killed).update(lambda record: replace(record, status="running", process=gone))
     client = tracking.open_client(outputs)
     told = [client.get_run(send(folder, outputs).mlflow_run_id).info.status for folder in (failed, killed)]
     assert told == ["FAILED", "KILLED"]
-    Run(failed).update(lambda record: record.update(status="running", process=tracking_process()))
+    Run(failed).update(lambda record: replace(record, status="running", process=describe_process()))
     enqueue(failed)
     assert waiting(outputs) == []
     with pytest.raises(RunError, match="still running"):
         send(failed, outputs)
 
 
-def tracking_process() -> dict[str, Any]:
-    from tdsp.core.environment import describe_process
-
-    return describe_process() or {}
-
-
 def test_no_secret_reaches_mlflow(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the value of a variable that the parameters name, nor a password in an address."""
     monkeypatch.setenv("AIR_PASSWORD", "s3cret-Aah")
     folder = write_run(outputs)
-    uri = {"value": {"flights": "postgresql://u:${AIR_PASSWORD}@db/air"}, "origin": "yaml"}
-    spoken = {"value": "db said: password s3cret-Aah of https://u:oPen@h/x is wrong", "origin": "yaml"}
-
-    def tell(record: dict[str, Any]) -> None:
-        record["parameters"] |= {"sources": uri, "note": spoken}
-        record["question"] = spoken["value"]
-
-    Run(folder).update(tell)
+    uri = ParameterEntry({"flights": "postgresql://u:${AIR_PASSWORD}@db/air"}, "yaml")
+    secret = "db: password s3cret-Aah of https://u:oPen@h/x is wrong"
+    secrets = {"sources": uri, "note": ParameterEntry(secret, "yaml")}
+    Run(folder).update(lambda r: replace(r, question=secret, parameters=r.parameters | secrets))
     entries = entries_of(Run(folder).record)
     assert "s3cret-Aah" not in str(entries)
     assert "${AIR_PASSWORD}" in entries.params["sources"]
-    assert hide_secrets("x", {"parameters": {}, "inputs": []}) == "x"
+    assert hide_secrets("x", RunRecord()) == "x"
     send(folder, outputs)
     database = (outputs / "mlflow.db").read_bytes()
     assert b"s3cret-Aah" not in database
@@ -246,7 +238,7 @@ def test_a_run_sends_itself_after_it_has_ended(tmp_path: Path, empty_database: P
     (tmp_path / "outputs").mkdir()
     shutil.copy(empty_database, tmp_path / "outputs/mlflow.db")
     outcome = run_file(file, track=True)
-    assert outcome.record["verdict"] == "accepted"
+    assert outcome.record.verdict == "accepted"
     end = monotonic() + 120
     while (tracked := read_tracked(outcome.folder)) is None or tracked.state == "waiting":
         assert monotonic() < end, tracked

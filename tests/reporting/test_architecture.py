@@ -1,5 +1,6 @@
 """The drawing of the architecture: what is there, under names that can be typed, and open where nobody said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_what_nobody_stated_is_open(run: Run) -> None:
 
 def test_the_drawing_shows_every_station_once_and_keeps_hostile_text_as_text(run: Run) -> None:
     """Markup and formulas of Matplotlib in a name are letters; the data behind it hold the whole."""
-    run.update(lambda record: record["inputs"][0].update(name="<b>$x^2$</b>" + "y" * 80))
+    renamed = replace(run.record.inputs[0], name="<b>$x^2$</b>" + "y" * 80)
+    run.update(lambda record: replace(record, inputs=(renamed, *record.inputs[1:])))
     ax = plot_architecture(stations(run, Charter()))
     assert [text.get_text() for text in ax.texts[::2]][:1] == ["Sources"]
     ax.figure.canvas.draw()

@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from tdsp.cli.app import call
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
-from tdsp.core.record import Run, read_record
+from tdsp.core.record import ParameterEntry, Run, read_record
+from tdsp.core.results import Estimate
 from tdsp.reporting.comparison.differences import code_changes
 from tdsp.reporting.comparison.statistics import (
     BETTER,
@@ -24,7 +26,6 @@ from tdsp.reporting.comparison.statistics import (
 )
 from tdsp.reporting.comparison.statistics import TestPredictions as Kept
 from tdsp.reporting.pages import render_comparison, render_index, render_run
-from tdsp.stats.resampling import Estimate
 from tests.reporting.test_notebook_html import PAYLOADS
 from tests.reporting.test_pages import POLICY, Page, hostile
 from tests.support.sample_run import predictions, write_run
@@ -42,7 +43,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder, run_id="hostile-1", text=hostile, project=PAYLOADS[1], started_at="2026-11-01T09:30:00Z")
     write_run(folder, run_id="hostile-2", text=hostile, project=PAYLOADS[1], auc=WEAKER)
     other = Run(folder / "runs" / "hostile-2", STAGES[0])
-    other.update(lambda record: record["parameters"].update({PAYLOADS[0]: {"value": PAYLOADS[2], "stage": STAGES[0]}}))
+    entry = {PAYLOADS[0]: ParameterEntry(PAYLOADS[2], stage=STAGES[0])}
+    other.update(lambda record: replace(record, parameters=record.parameters | entry))
     for name in (OLD, NEW, "hostile-1", "hostile-2"):
         render_run(folder / "runs" / name)
     render_index(folder)
@@ -186,8 +188,8 @@ def test_words_and_afterthoughts_explain_nothing_and_two_causes_stay_unmeasured(
     """A limit is no cause; of two parameters neither is named the cause."""
     before, now = write_run(tmp_path, run_id=OLD, auc=WEAKER), write_run(tmp_path, run_id=NEW)
     values = {"cv_folds": 5, "holdout_share": 0.3, "threshold": 0.6}
-    entries = {name: {"value": value, "stage": STAGES[2]} for name, value in values.items()}
-    Run(now, STAGES[2]).update(lambda record: record["parameters"].update(entries))
+    entries = {name: ParameterEntry(value, stage=STAGES[2]) for name, value in values.items()}
+    Run(now, STAGES[2]).update(lambda record: replace(record, parameters=record.parameters | entries))
     changes = {c.what: c for c in compare_runs([before, now]).pairs[0].changes}
     assert {name: changes[name].answer for name in values} == {
         "cv_folds": "not measured",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from tdsp.config.charter import Charter, read_charter
 from tdsp.core.project import STAGES
-from tdsp.core.record import Headline, Run, create_run, new_record
+from tdsp.core.record import Run, RunRecord, create_run, new_record
+from tdsp.core.results import Estimate, Gate, Headline
 from tdsp.reporting.documents.catalog import SignedDecision, Source, judged, read_catalog
 from tdsp.reporting.documents.fields import (
     Evidence,
@@ -22,8 +24,6 @@ from tdsp.reporting.documents.fields import (
 )
 from tdsp.reporting.documents.render import write_documents
 from tdsp.reporting.pages import documents_of
-from tdsp.stats.gates import Gate
-from tdsp.stats.resampling import Estimate
 
 CHARTER = """
 business: {client: The winery, problem: "<what goes wrong>"}
@@ -37,6 +37,11 @@ benefit: {company: {not_applicable: a sample}}
 next_steps:
 - {step: Score the next vintage, owner: Cellar}
 """
+
+
+def replace_input(record: RunRecord, **changes: str) -> RunRecord:
+    """The record with another first source."""
+    return replace(record, inputs=(replace(record.inputs[0], **changes), *record.inputs[1:]))
 
 
 @pytest.fixture
@@ -188,7 +193,12 @@ def test_evidence_is_the_same_in_a_repeated_run(run):
     before = evidence_hash(evidence(run), STAGES[:3])
     run.update(lambda record: record.update(run_id="wine-2", started_at="2027-01-01T00:00:00Z"))
     assert evidence_hash(evidence(run), STAGES[:3]) == before
-    run.update(lambda record: record["gates"][0].update(answer="no-go"))
+    run.update(
+        lambda record: replace(
+            record,
+            gates=(replace(record.gates[0], limit=-1.0 if record.gates[0].rule == "<=" else 99.0), *record.gates[1:]),
+        )
+    )
     assert evidence_hash(evidence(run), STAGES[:3]) != before
 
 
@@ -270,14 +280,14 @@ def test_a_register_is_complete_when_it_lists_exactly_what_was_opened(run, chart
     write_documents(run, charter)
     label = "Every file that was opened is registered, and the other way round"
     assert read(run, "02_data_sources")[label]["status"] == "filled"
-    run.update(lambda record: record["inputs"][0].update(name="other"))
+    run.update(lambda record: replace_input(record, name="other"))
     write_documents(run, charter)
     assert read(run, "02_data_sources")[label]["why"] == "not in the charter: other; not opened by the run: samples"
 
 
 def test_a_password_in_an_address_is_noticed(run, charter):
     """The register names the source whose address holds a secret."""
-    run.update(lambda record: record["inputs"][0].update(uri="postgresql://me:hunter2@host/db"))
+    run.update(lambda record: replace_input(record, uri="postgresql://me:hunter2@host/db"))
     write_documents(run, charter)
     assert read(run, "02_data_sources")["No address holds a password"]["status"] == "missing"
 

@@ -4,8 +4,9 @@ import shlex
 
 import pytest
 
+from tdsp.core.files import from_json
 from tdsp.core.project import STAGES
-from tdsp.core.record import new_record
+from tdsp.core.record import Failure, new_record
 from tdsp.reporting.next_steps import CAUSES, failure_view, more_needed, next_steps
 
 AUC = {"value": 0.44, "low": 0.29, "high": 0.57, "n": 89, "resampled": "rows", "label": "R²"}
@@ -35,9 +36,11 @@ def test_the_command_to_repeat_a_run_has_its_settings():
 
 def test_rejected_run_names_the_gate_and_links_its_stage():
     """First that it must not be used, then what stopped it."""
-    first, second, *_ = next_steps(record(verdict="rejected", gates=[GATE | {"answer": "no-go"}]))
+    first, second, *_ = next_steps(
+        record(verdict="rejected", gates=[GATE | {"high": 0.39, "low": 0.29, "value": 0.34}])
+    )
     assert "do not put this model into service" in first.text
-    assert (second.text, second.href) == ("R² is 0.44 (0.29 to 0.57), required ≥ 0.40.", "3_modeling.html")
+    assert (second.text, second.href) == ("R² is 0.34 (0.29 to 0.39), required ≥ 0.40.", "3_modeling.html")
 
 
 def test_undecided_run_says_how_much_more_evidence():
@@ -63,8 +66,8 @@ def test_stated_steps_come_first():
 def test_unfinished_run_names_the_notebook_to_run_next():
     """A draft that was run up to its second stage goes on with the third."""
     made = record(verdict=None)
-    for stage in made["stages"][:2]:
-        stage["status"] = "succeeded"
+    for stage in STAGES[:2]:
+        made = made.with_stage(stage, status="succeeded")
     assert "3_modeling.ipynb" in next_steps(made)[0].text
 
 
@@ -76,9 +79,8 @@ def test_more_rows_are_not_promised_where_none_would_help(value):
 
 def failed(**error):
     """A record whose second stage failed."""
-    made = record(status="failed")
-    made["stages"][1] |= {"status": "failed", "seconds": 35.0, "error": error}
-    return made
+    failure = from_json(Failure, error)
+    return record(status="failed").with_stage(STAGES[1], status="failed", seconds=35.0, error=failure)
 
 
 def test_failure_says_what_where_and_the_fix():
@@ -107,7 +109,7 @@ def test_every_error_gives_a_page(kind):
 def test_interrupted_run_without_a_message_says_so():
     """Nobody was left to write one."""
     made = record(status="interrupted")
-    made["stages"][0]["status"] = "running"
+    made = made.with_stage(STAGES[0], status="running")
     view = failure_view(made)
     assert view["panel"].message == "The process of this run ended while 1 Business was running, and left no message."
     assert view["footer"].startswith("Exit code 130.")

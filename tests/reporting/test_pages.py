@@ -10,8 +10,8 @@ import pytest
 from tdsp.core.files import canonical_json
 from tdsp.core.project import STAGES
 from tdsp.core.record import Run, new_record, read_record
+from tdsp.core.results import Estimate
 from tdsp.reporting.pages import message, render_index, render_run, ticks
-from tdsp.stats.resampling import Estimate
 from tests.reporting.test_notebook_html import PAYLOADS
 from tests.support.sample_run import ERROR, write_run
 
@@ -187,7 +187,7 @@ def test_a_run_whose_process_is_gone_gets_the_failure_page(tmp_path: Path):
     """Nobody was left to write `interrupted` into the record."""
     gone = {"pid": 1, "boot_id": "another", "started": 0.0}
     folder = write_record(tmp_path / "runs" / "wine-1", process=gone)
-    Run(folder, STAGES[0]).update(lambda record: record["stages"][0].update(status="running"))
+    Run(folder, STAGES[0]).update(lambda record: record.with_stage(STAGES[0], status="running"))
     render_run(folder)
     assert "Interrupted" in Page(folder / "index.html").text
     assert "Interrupted" in Page(folder / f"{STAGES[0]}.html").text
@@ -204,7 +204,7 @@ def test_page_of_a_stage_that_is_not_run_any_more_is_removed(tmp_path: Path):
 def test_stage_without_its_notebook_has_a_page(tmp_path: Path):
     """A draft's notebooks stay where they were run."""
     folder = write_record(tmp_path / "runs" / "wine-1")
-    Run(folder, STAGES[0]).update(lambda record: record["stages"][0].update(status="succeeded", seconds=1.0))
+    Run(folder, STAGES[0]).update(lambda record: record.with_stage(STAGES[0], status="succeeded", seconds=1.0))
     render_run(folder)
     assert "is not in the run folder" in Page(folder / f"{STAGES[0]}.html").text
 

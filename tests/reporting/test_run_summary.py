@@ -1,10 +1,14 @@
 """What a run and its stages answer, in words, shapes and one number."""
 
+from dataclasses import replace
+
 import pytest
 
 from tdsp.core.environment import describe_process
+from tdsp.core.files import from_json
 from tdsp.core.project import STAGES
 from tdsp.core.record import new_record
+from tdsp.core.results import Headline
 from tdsp.reporting.run_summary import (
     gate_rows,
     goal_of,
@@ -17,6 +21,7 @@ from tdsp.reporting.run_summary import (
     tag_of,
     verdict_tag,
 )
+from tdsp.stats.gates import exact_gate
 
 AUC = {"value": 0.679, "low": 0.654, "high": 0.701, "n": 74, "resampled": "days", "label": "ROC-AUC"}
 HEAD = {
@@ -32,8 +37,7 @@ def record(**changes):
     """A finished record with one metric, whose third stage names it."""
     made = new_record("flights-20261122T140500Z-7c1e", "flights", fixed=True)
     made |= {"status": "succeeded", "verdict": "accepted", "metrics": {"auc": AUC}}
-    made["stages"][2] |= {"status": "succeeded", "headline": HEAD}
-    return made | changes
+    return made.with_stage(STAGES[2], status="succeeded", headline=from_json(Headline, HEAD)) | changes
 
 
 @pytest.mark.parametrize(
@@ -112,8 +116,10 @@ def test_rows_are_not_called_whole():
 
 def test_stage_line_says_number_and_limit_or_how_many_gates_passed():
     """What a stage adds below its verdict is a fact of the record."""
-    made = record(gates=[{"answer": a, "stage": STAGES[3], "name": a} for a in ("go", "no-go")])
-    made["stages"][3] |= {"status": "succeeded", "headline": HEAD | {"metric": ""}}
+    made = record(gates=[exact_gate(str(limit), 1, limit) for limit in (1, 0)])
+    made = replace(made, gates=tuple(replace(gate, stage=STAGES[3]) for gate in made.gates))
+    head = from_json(Headline, HEAD | {"metric": ""})
+    made = made.with_stage(STAGES[3], status="succeeded", headline=head)
     line = stage_line(made)
     assert [item["note"] for item in line[2:4]] == ["0.679, limit 0.620", "1 of 2 gates passed"]
     assert [item["word"] for item in line] == ["not run", "not run", "met", "met", "not run"]

@@ -1,19 +1,21 @@
 """All runs: where each project stands, and what was different each time."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from tdsp.core.record import new_record
+from tdsp.core.project import STAGES
+from tdsp.core.record import Failure, MetricEntry, new_record
+from tdsp.core.results import Headline, IntervalRow
 from tdsp.reporting.runs_index import difference, project_view
 
-HEAD = {"metric": "auc", "ladder": [{"kind": "limit", "value": 0.62, "label": "Required"}]}
+HEAD = Headline("met", "ok", "It is met.", "auc", (IntervalRow("Required", 0.62, kind="limit"),))
 
 
 def record(run_id="flights-20261122T140500Z-7c1e", value=0.679, **changes):
     """A finished run with a number."""
     made = new_record(run_id, "flights", fixed=True) | {"status": "succeeded", "verdict": "accepted"}
-    made["metrics"] = {"auc": {"value": value, "low": value - 0.02, "high": value + 0.02, "label": "ROC-AUC"}}
-    made["stages"][4] |= {"status": "succeeded", "headline": HEAD}
-    return made | changes
+    made = replace(made, metrics={"auc": MetricEntry(value, value - 0.02, value + 0.02, label="ROC-AUC")})
+    return made.with_stage(STAGES[4], status="succeeded", headline=HEAD) | changes
 
 
 def view(tmp_path: Path, *records):
@@ -33,7 +35,7 @@ def test_all_runs_of_a_project_share_scale_and_limit(tmp_path: Path):
 def test_failed_run_keeps_its_row_and_says_where_it_stopped(tmp_path: Path):
     """No result, no mark, a link to its failure page."""
     failed = record("flights-3", status="failed", verdict=None, metrics={})
-    failed["stages"][1] |= {"status": "failed", "error": {"cell": 7}}
+    failed = failed.with_stage(STAGES[1], status="failed", error=Failure("ValueError", "", cell=7))
     row = view(tmp_path, record(), failed)["runs"][1]
     assert (row["value"], row["marks"], row["different"]) == ("", (), "stopped in stage 2, cell 7")
     assert row["href"] == "runs/flights-3/index.html"
@@ -63,6 +65,8 @@ def test_difference_names_two_parameters_and_counts_the_rest():
     """Parameters first, then data, code and packages; run_dir says nothing."""
     names = ("a", "b", "c", "run_dir")
     old = record(parameters={name: {"value": 1} for name in names})
-    new = record(parameters={name: {"value": 2} for name in names}, inputs=[{"sha256": "x"}], code={"sha256": "y"})
+    new = record(
+        parameters={name: {"value": 2} for name in names}, inputs=[{"name": "x", "sha256": "x"}], code={"sha256": "y"}
+    )
     assert difference(new, old) == "a: 2 instead of 1; b: 2 instead of 1; other data; other code and 1 more parameter"
     assert difference(old, old) == "nothing: a repetition"

@@ -62,7 +62,7 @@ def test_a_member_that_fails_does_not_stop_the_others(tmp_path):
     assert [progress.state for progress in board] == ["accepted", "failed", "bad input", "accepted"]
     assert "killed by SIGKILL" in board[1].problem and "'x' is no int" in board[2].problem
     folders = {progress.folder for progress in board if progress.folder}
-    assert len(folders) == 3 and all(read_record(folder)["finished_at"] for folder in folders)
+    assert len(folders) == 3 and all(read_record(folder).finished_at for folder in folders)
     assert any("3_modeling" in states for states in told)
 
 
@@ -75,7 +75,7 @@ def test_ctrl_c_ends_the_running_members_and_starts_no_more(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     (folder,) = tmp_path.glob("outputs/runs/*")
-    assert read_record(folder)["status"] == "interrupted"
+    assert read_record(folder).status == "interrupted"
     assert "tiny cv_folds=3  interrupted" in out and "tiny cv_folds=4  not started" in out
     assert "Traceback" not in err
     assert not alive(kernel) and not any(alive(child.pid) for child in processes)
@@ -90,7 +90,7 @@ def test_workers_and_kernels_end_with_a_batch_that_was_killed(tmp_path):
     process.communicate()
     wait_until(lambda: not alive(kernel) and not any(alive(child.pid) for child in processes), seconds=15)
     (folder,) = tmp_path.glob("outputs/runs/*")
-    assert read_record(folder)["status"] == "interrupted"
+    assert read_record(folder).status == "interrupted"
 
 
 def start_batch(file: Path) -> tuple[subprocess.Popen, int]:
@@ -128,7 +128,7 @@ def test_workers_share_the_processors(tmp_path):
     members = make_members([file], {}, {"cv_folds": ["3", "5"]})
     board = run_batch(members, jobs=2, out=str(tmp_path / "outputs"))
     assert [one.exit_code for one in board] == [0, 0]
-    one, other = (set(read_record(Path(p.folder))["facts"]["cores"]["value"]) for p in board)
+    one, other = (set(read_record(Path(p.folder)).facts["cores"].value) for p in board)
     every = os.sched_getaffinity(0)
     assert one and other and one | other <= every
     assert not one & other or len(every) == 1

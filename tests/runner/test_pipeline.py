@@ -11,6 +11,7 @@ import pytest
 from tdsp.core.errors import ParameterError, RunError
 from tdsp.core.files import sha256_file
 from tdsp.core.project import STAGES
+from tdsp.core.record import ParameterEntry
 from tdsp.runner import pipeline
 from tests.support.tiny import write_project
 
@@ -27,27 +28,27 @@ def test_a_run_leaves_a_whole_record(finished):
     """Status, verdict, seconds, parameters with origins, environment, code and seeds are there."""
     outcome, _ = finished
     record = outcome.record
-    assert (record["status"], record["verdict"], record["fixed"], outcome.exit_code) == (
+    assert (record.status, record.verdict, record.fixed, outcome.exit_code) == (
         "succeeded",
         "accepted",
         True,
         0,
     )
-    assert [stage["status"] for stage in record["stages"]] == ["succeeded"] * 5
-    assert all(stage["seconds"] > 0 for stage in record["stages"])
-    assert record["parameters"]["cv_folds"] == {"value": 3, "origin": "given", "stage": "3_modeling"}
-    assert record["parameters"]["title"]["origin"] == "parameters/tiny.yaml:1"
-    assert record["environment"]["python"] and record["seeds"] == {"random_state": None}
+    assert [stage.status for stage in record.stages] == ["succeeded"] * 5
+    assert all(stage.seconds > 0 for stage in record.stages)
+    assert record.parameters["cv_folds"] == ParameterEntry(3, "given", "3_modeling")
+    assert record.parameters["title"].origin == "parameters/tiny.yaml:1"
+    assert record.environment.python and record.seeds == {"random_state": None}
     assert "started from" in (outcome.folder / "run.log").read_text()
 
 
 def test_the_executed_notebooks_are_in_the_record_by_hash(finished):
     """Each stage's notebook stands in the run folder as executed, and the record knows its bytes."""
     outcome, _ = finished
-    entries = {entry["path"]: entry for entry in outcome.record["artifacts"] if entry["kind"] == "notebook"}
+    entries = {entry.path: entry for entry in outcome.record.artifacts if entry.kind == "notebook"}
     assert sorted(entries) == [f"{stage}.ipynb" for stage in STAGES]
     for path, entry in entries.items():
-        assert sha256_file(outcome.folder / path) == entry["sha256"]
+        assert sha256_file(outcome.folder / path) == entry.sha256
         assert nbformat.read(outcome.folder / path, 4).metadata.papermill.exception is False
 
 
@@ -71,7 +72,7 @@ def test_code_zip_holds_notebooks_package_and_parameters(finished):
         "tdsp/runner/pipeline.py",
         "parameters/tiny.yaml",
     } <= set(names)
-    assert outcome.record["code"]["sha256"] == sha256_file(outcome.folder / "code.zip")
+    assert outcome.record.code.sha256 == sha256_file(outcome.folder / "code.zip")
 
 
 def test_progress_names_stage_cell_and_end(finished):

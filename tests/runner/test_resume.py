@@ -48,13 +48,13 @@ def test_a_run_goes_on_where_another_failed(earlier):
     file, failed = earlier
     outcome = pipeline.run_file(file, start="3_modeling", settings={"cv_folds": "4"})
     record = outcome.record
-    assert [stage["status"] for stage in record["stages"]] == ["reused"] * 2 + ["succeeded"] * 3
-    assert [stage.get("reused_from") for stage in record["stages"][:3]] == [failed.folder.name] * 2 + [None]
-    assert record["metrics"]["limit"]["value"] == 0.5
-    assert [entry["stage"] for entry in record["reads"]] == [STAGES[0]]
+    assert [stage.status for stage in record.stages] == ["reused"] * 2 + ["succeeded"] * 3
+    assert [stage.reused_from for stage in record.stages[:3]] == [failed.folder.name] * 2 + [None]
+    assert record.metrics["limit"].value == 0.5
+    assert [entry.stage for entry in record.reads] == [STAGES[0]]
     assert outcome.exit_code == 0
-    for entry in record["artifacts"]:
-        assert sha256_file(outcome.folder / entry["path"]) == entry["sha256"]
+    for entry in record.artifacts:
+        assert sha256_file(outcome.folder / entry.path) == entry.sha256
     goal = "artifacts/goal.json"
     assert (outcome.folder / goal).stat().st_ino == (failed.folder / goal).stat().st_ino
 
@@ -118,4 +118,4 @@ def test_a_run_killed_with_9_is_continued(tmp_path):
     write_project(tmp_path)
     outcome = pipeline.run_file(file, start="2_data_acquisition")
     assert outcome.exit_code == 0
-    assert outcome.record["stages"][0]["reused_from"] == read_record(killed)["run_id"]
+    assert outcome.record.stages[0].reused_from == read_record(killed).run_id

@@ -96,7 +96,7 @@ def test_stated_limits_are_judged_by_what_the_service_answered(tmp_path: Path) -
     asked = Asked(pd.DataFrame({"probability": told}), 600, 1.0, 30.0)
     stated = {"max_latency_ms": 20.0, "sensitive": ["group"], "costs": {}, "max_unfairness": 0.1, "random_state": 0}
     accept_limits(run, SimpleNamespace(**stated), asked, door)
-    assert {gate["name"]: gate["answer"] for gate in run.record["gates"]} == {
+    assert {gate.name: gate.answer for gate in run.record.gates} == {
         "Time for one row as served": "no-go",
         "Proven difference between groups, as served": "no-go",
     }

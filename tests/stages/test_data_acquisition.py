@@ -9,10 +9,10 @@ from tdsp.config.contract import Contract, Rules
 from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
 from tdsp.core.record import Run, create_run, new_record
+from tdsp.core.results import Gate
 from tdsp.data.splits import split_table
 from tdsp.stages.context import hold_contract, modelling_table
 from tdsp.stages.data_acquisition import demand, score_unseen, settle_parts, split_by
-from tdsp.stats.gates import Gate
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
 
@@ -86,4 +86,4 @@ def test_where_every_test_row_is_known_there_is_nothing_left_to_score(tmp_path):
     run.write_json("goal", {"label": "R²"})
     table = score_unseen(run, None, None, Gate("R²", ">=", 0.5, 0.4, 0.6, 0.1))
     assert table["test rows"].tolist() == [4, 0] and "none is left" in table["R²"].iloc[1]
-    assert run.record["gates"] == []
+    assert run.record.gates == ()

@@ -41,22 +41,22 @@ def stage(tmp_path_factory):
 
 def gates(stage):
     """Name -> gate of the record."""
-    return {gate["name"]: gate for gate in stage["run"].record["gates"] if gate["stage"] == "3_modeling"}
+    return {gate.name: gate for gate in stage["run"].record.gates if gate.stage == "3_modeling"}
 
 
 def test_the_choice_is_weighed_and_told_in_one_sentence(stage):
     """Each family has a row of criteria; the sentence stands in the record, with what the winner costs."""
     table, record = stage["ranking"].table, stage["run"].record
     assert set(table["candidate"]) == {"linear", "lightgbm"} and stage["choice"].winner in set(table["candidate"])
-    told = record["facts"]["choice"]["value"]
+    told = record.facts["choice"].value
     assert told.startswith(stage["choice"].winner) and "CPU s" in told
 
 
 def test_the_test_part_is_read_once_and_the_record_says_so(stage):
     """One reading by the third stage, counted by the record itself; no other run has seen these rows."""
     record = stage["run"].record
-    assert [entry["stage"] for entry in record["reads"]] == ["3_modeling"]
-    assert record["facts"]["test_reads"]["value"] == record["facts"]["test_looks"]["value"] == 1
+    assert [entry.stage for entry in record.reads] == ["3_modeling"]
+    assert record.facts["test_reads"].value == record.facts["test_looks"].value == 1
     own, sha = stage["run"].folder, stage["split"].test_sha256
     assert (
         modeling.runs_that_looked(own.parent, own, sha) == 0
@@ -97,7 +97,7 @@ def test_the_baseline_ranks_nothing_over_the_folds(stage):
 def test_what_is_true_of_these_flights_passes(stage):
     """An honest model: every test that was made says go, and what was not asked for is named as not made."""
     found = gates(stage)
-    assert {gate["answer"] for gate in found.values()} == {"go"}, found
+    assert {gate.answer for gate in found.values()} == {"go"}, found
     assert "Proven difference between groups" in found and "wind + 1: prediction goes up" in found
     assert set(stage["tests"].left_out) == {"monotone"}
 
@@ -130,8 +130,8 @@ def test_alike_columns_are_shuffled_together_and_mistakes_are_told(stage):
 
 def test_bounds_for_later_come_from_the_interval(stage):
     """Nobody stated them: the ends of the interval are in the record."""
-    facts, score = stage["run"].record["facts"], stage["scores"].estimate
-    assert (facts["accuracy_low"]["value"], facts["accuracy_high"]["value"]) == (score.low, score.high)
+    facts, score = stage["run"].record.facts, stage["scores"].estimate
+    assert (facts["accuracy_low"].value, facts["accuracy_high"].value) == (score.low, score.high)
 
 
 def test_numbers_get_ranges_and_a_demand_holds_whatever_the_data_say(tmp_path):
@@ -155,7 +155,7 @@ def test_a_labelled_table_is_scored_beside_the_test_part(tmp_path):
     stage = run_cells(tmp_path, flights(600), before="certainty_of", **settings)
     parts = stage["parts"]
     assert list(parts["part"].unique()) == ["folds", "test part", "labelled table"]
-    assert stage["run"].record["metrics"]["labelled_score"]["value"] > 0.6
+    assert stage["run"].record.metrics["labelled_score"].value > 0.6
     flights(300, seed=5).drop(columns="gust").to_csv(tmp_path / "labelled.csv", index=False)
     with pytest.raises(DataError, match="has no column 'gust'"):
         run_cells(tmp_path / "again", flights(600), before="certainty_of", **settings)
@@ -210,7 +210,7 @@ def test_a_later_run_begins_with_what_was_best_before(tmp_path):
 
     def run_of(project, when, settings):
         made = create_run(tmp_path / "runs" / f"{project}-{when}", new_record(f"{project}-{when}", project, fixed=True))
-        made.update(lambda record: record.update(started_at=f"2026-01-0{when}T00:00:00Z"))
+        made.update(lambda record: replace(record, started_at=f"2026-01-0{when}T00:00:00Z"))
         if settings:
             made.write_json("search", [{"family": "lightgbm", "settings": settings}] * 5)
         return made

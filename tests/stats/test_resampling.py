@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tdsp.core.errors import ParameterError
-from tdsp.stats.gates import Gate, exact_gate, gate, verdict_of
+from tdsp.core.results import Gate
+from tdsp.stats.gates import exact_gate, gate, verdict_of
 from tdsp.stats.metrics import METRICS, metrics_for, require_metric
 from tdsp.stats.resampling import (
     Estimate,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -9,21 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tdsp.core.files import canonical_json
+from tdsp.core.files import canonical_json, from_json
 from tdsp.core.project import STAGES
-from tdsp.core.record import Headline, Run, Rung, new_record
+from tdsp.core.record import Failure, Run, RunRecord, new_record
+from tdsp.core.results import Estimate, Gate, Headline, IntervalRow
 from tdsp.reporting import show
 from tdsp.stats import plotting
-from tdsp.stats.gates import Gate, exact_gate, verdict_of
-from tdsp.stats.resampling import Estimate
+from tdsp.stats.gates import exact_gate, verdict_of
 
 AUC = Estimate(0.6789, 0.6541, 0.7012, 74, "days")
 LADDER = (
-    Rung("Tossing a coin", 0.5),
-    Rung("Carrier and hour only", 0.6412, 0.6201, 0.6598),
-    Rung("Required", 0.62, kind="limit"),
-    Rung("This model", AUC.value, AUC.low, AUC.high, kind="this"),
-    Rung("A random split would have said", 0.7634, kind="ghost"),
+    IntervalRow("Tossing a coin", 0.5),
+    IntervalRow("Carrier and hour only", 0.6412, 0.6201, 0.6598),
+    IntervalRow("Required", 0.62, kind="limit"),
+    IntervalRow("This model", AUC.value, AUC.low, AUC.high, kind="this"),
+    IntervalRow("A random split would have said", 0.7634, kind="reference"),
 )
 QUESTION = "Will this flight arrive 15 minutes late or more, told two hours before departure?"
 
@@ -55,7 +56,7 @@ def write_run(
         else:
             _STAGES[name](run, auc, text)
     run = Run(folder)
-    run.update(lambda r: r.update(started_at=made["started_at"], finished_at="2026-11-22T14:08:12Z", seconds=192.0))
+    run.update(lambda r: replace(r, started_at=made.started_at, finished_at="2026-11-22T14:08:12Z", seconds=192.0))
     run.update(_steady)
     return folder
 
@@ -105,25 +106,18 @@ def _facts(text: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def _steady(record: dict[str, Any]) -> None:
+def _steady(record: RunRecord) -> RunRecord:
     """Take what differs from one writing to the next out of the record."""
-    for number, stage in enumerate(record["stages"], start=1):
-        if stage["status"] != "not run":
-            stage.update(
-                seconds=6.0 * number,
-                cpu_seconds=5.5 * number,
-                peak_mib=300 + 40 * number,
-                started_at=record["started_at"],
-            )
+    for number, stage in enumerate(record.stages, start=1):
+        if stage.status != "not run":
+            usage = {"seconds": 6.0 * number, "cpu_seconds": 5.5 * number, "peak_mib": 300 + 40 * number}
+            record = record.with_stage(stage.name, started_at=record.started_at, **usage)
+    return record
 
 
 def _fail(run: Run, error: Mapping[str, Any]) -> None:
-    def change(record: dict[str, Any]) -> None:
-        stage = next(stage for stage in record["stages"] if stage["name"] == run.stage)
-        stage.update(status="failed", error=dict(error))
-        record.update(status="failed")
-
-    run.update(change)
+    failure = from_json(Failure, dict(error))
+    run.update(lambda record: replace(record.with_stage(run.stage, status="failed", error=failure), status="failed"))
     _notebook(run, ["# Data", _code(7, str(error["source"]))])
 
 
@@ -245,7 +239,7 @@ def _deploy(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     run.add_gate(exact_gate("Time to predict one row", 24.2, 50, unit="ms"))
     run.add_gate(exact_gate("Golden predictions that differ", 0, 0))
     _notebook(run, ["# 4 Deployment", "## Does it give the same?", _code(1, "parity", plain=text("identical"))])
-    ladder = (Rung("This package", 24.2, kind="this"), Rung("Allowed", 50, kind="limit"))
+    ladder = (IntervalRow("This package", 24.2, kind="this"), IntervalRow("Allowed", 50, kind="limit"))
     run.finish(Headline("ready", "ok", "The package gives the same predictions, bit for bit.", "latency_ms", ladder))
 
 
@@ -257,7 +251,7 @@ def _accept(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     sentence = f"On flights it had never seen, the model ranks late ones above punctual ones {said} you required."
     _notebook(run, ["# 5 Acceptance", "## Was it kept?", _code(1, "gate", show.show(run, [gate], "goals").html)])
     state = {"accepted": "ok", "rejected": "bad"}.get(verdict, "unsure")
-    this = Rung("This model", auc.value, auc.low, auc.high, kind="this")
+    this = IntervalRow("This model", auc.value, auc.low, auc.high, kind="this")
     ladder = tuple(this if rung.kind == "this" else rung for rung in LADDER)
     run.finish(Headline(verdict, state, sentence, "test.roc_auc", ladder), verdict=verdict)
 

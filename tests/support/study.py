@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tdsp.core.project import STAGES
-from tdsp.core.record import Headline
+from tdsp.core.results import Headline
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import nbformat
 from tdsp.core.project import STAGES
 
 OWN = ["title: str = ''  # in words", "", "cv_folds: int = 5  # parts", "", ""]  # each stage's own parameter
-FINISH = "from tdsp.core.record import Headline\nrun.finish(Headline('Done', 'ok', 'It is done.'), {})"
+FINISH = "from tdsp.core.results import Headline\nrun.finish(Headline('Done', 'ok', 'It is done.'), {})"
 
 
 def write_project(root: Path, cells: dict[str, list[str]] | None = None, *, yaml: str = "title: Tiny\n") -> Path:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...core.formatting import decimals_of, format_bytes, format_int, format_number, format_seconds
+from ...core.results import Estimate
 from .differences import Change
 from .statistics import BETTER, NOT_COMPARABLE, SAME, WORSE, Gain, Pair, gain_text, signed
 from ..interval_chart import Ladder, Mark, Record, Row, Scale, common_decimals, number
 from ..next_steps import Step, more_needed
 from ..run_summary import Panel, Tag, fact_of, goal_of, short_id
-from ...stats.resampling import Estimate
 
 # %% ../../../notebooks/lib/reporting/comparison/13_page.ipynb #ffcf4548
 TAGS = {

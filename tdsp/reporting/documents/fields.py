@@ -22,7 +22,8 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 
 from ...config.charter import Charter, NotApplicable
-from ...core.files import canonical_json, plain, sha256_bytes
+from ...core.files import canonical_json, sha256_bytes, to_json
+from ...core.record import RunRecord
 
 # %% ../../../notebooks/lib/reporting/documents/08_fields.ipynb #a4af4395
 FILLED, NOT_APPLICABLE, UNMEASURED, MISSING = "filled", "not applicable", "unmeasured", "missing"
@@ -41,7 +42,7 @@ class FieldContent:
 
 def filled(values: Mapping[str, object]) -> FieldContent:
     "Return the content of a field that has these values."
-    return FieldContent(FILLED, plain(dict(values)))
+    return FieldContent(FILLED, to_json(dict(values)))
 
 
 def all_of(contents: Sequence[FieldContent]) -> FieldContent:
@@ -57,8 +58,9 @@ Row = dict[str, JsonValue]
 class Evidence:
     "The record of a run, its artifacts and its charter, read by address."
 
-    def __init__(self, record: Mapping[str, Any], folder: str | Path, charter: Charter):
-        self.record, self.folder, self.charter = record, Path(folder), charter
+    def __init__(self, record: RunRecord, folder: str | Path, charter: Charter):
+        self.record: dict[str, Any] = to_json(record)
+        self.folder, self.charter = Path(folder), charter
         self.completeness: list[Row] = []  # of the documents that were written before
 
     @cached_property
@@ -167,7 +169,7 @@ def _statement(values: Mapping[str, Statement]) -> FieldContent:
 
 def _plain_statements(values: Mapping[str, Statement]) -> dict[str, JsonValue]:
     dumped = {key: _dumped(value) for key, value in values.items()}
-    return dict(plain(dumped))
+    return dict(to_json(dumped))
 
 
 def _dumped(value: Statement) -> object:
