@@ -27,7 +27,7 @@ from tdsp.evaluation.importance import (
 )
 from ..stats.inputs import as_column, metric_form, read_labels, read_units, require_same_rows
 from ..stats.metrics import Metric
-from ..stats.resampling import evenly
+from ..stats.resampling import evenly_spaced
 from ..stats.scoring import Score, score
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def explain(
     """
     frame, target = feature_frame(X), as_column(y, "y")
     require_same_rows(X, "X", target, "y", y_given=y)
-    at = evenly(len(frame), max_rows)
+    at = evenly_spaced(len(frame), max_rows)
     ask = _asked(model, X, frame)
     rows, known = frame.iloc[at].reset_index(drop=True), target.iloc[at].reset_index(drop=True)
     chosen = {name: None if given is None else as_column(given, name).iloc[at].reset_index(drop=True)

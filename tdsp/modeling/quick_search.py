@@ -229,7 +229,7 @@ def _table_of(
 def _best_of(found: Sequence[Candidate], metric: Metric) -> Candidate:
     "The best by the folds, the baseline where none is better; an average is compared without the luck of the single."
     ranked = best_first(found, metric)
-    return max(ranked, key=lambda c: metric.sign * (c.mean + c.allowance)) if ranked else found[0]
+    return max(ranked, key=lambda c: metric.sign * (c.mean + c.selection_optimism)) if ranked else found[0]
 
 
 def _labels_of(y: pd.Series, outcome: Target) -> tuple[np.ndarray, tuple[int, ...]]:
