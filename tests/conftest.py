@@ -1,4 +1,4 @@
-"""What the tests share: a project of their own, the sample tables, a browser, a JupyterLab."""
+"""Fixtures that the tests share: a project of their own, the sample tables, a browser, a JupyterLab."""
 
 import contextlib
 import json

@@ -114,7 +114,7 @@ def test_ruff_and_the_workflows_know_the_oldest_python():
 
 
 def test_the_wheel_carries_modules_notebooks_parameters_and_templates(tmp_path: Path):
-    """What `tdsp init` copies and what pages are made from is inside the wheel; the library's notebooks are not."""
+    """Files that `tdsp init` copies and templates of pages are inside the wheel; the library's notebooks are not."""
     source = tmp_path / "source"
     skip = shutil.ignore_patterns("__pycache__", "_modidx.py", ".ipynb_checkpoints")
     for folder in ("tdsp", "notebooks", "parameters"):

@@ -197,7 +197,7 @@ def test_importing_tdsp_loads_no_table_or_model_library():
     assert done.stdout == "[]\n"
 
 
-def test_every_public_name_of_tdsp_is_found_when_it_is_asked_for():
+def test_every_public_name_of_tdsp_is_found():
     """The lazy names lead to something, and a wrong one says so."""
     import tdsp
 

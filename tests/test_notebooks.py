@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 STAGES = sorted(ROOT.glob("notebooks/*.ipynb"))
 LIBRARY = sorted(ROOT.glob("notebooks/lib/**/[0-9]*.ipynb"))
 
-MOST_CELLS, MOST_LINES = 25, 12
+MAX_CELLS, MAX_LINES = 25, 12
 EVERYWHERE = {"project", "run_dir"}  # the parameters that every stage notebook declares
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.Match)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -67,11 +67,11 @@ def output_problems(notebook: NotebookNode) -> list[str]:
 def size_problems(notebook: NotebookNode) -> list[str]:
     """Return what is too long for a page that people read; the parameters cell is a list and may be longer."""
     cells = code_cells(notebook)
-    problems = [f"{len(cells)} code cells, at most {MOST_CELLS}"] * (len(cells) > MOST_CELLS)
+    problems = [f"{len(cells)} code cells, at most {MAX_CELLS}"] * (len(cells) > MAX_CELLS)
     for cell in cells:
         lines = len(cell.source.splitlines())
-        if lines > MOST_LINES and not is_parameters(cell):
-            problems.append(f"cell {cell.id} has {lines} lines, at most {MOST_LINES}")
+        if lines > MAX_LINES and not is_parameters(cell):
+            problems.append(f"cell {cell.id} has {lines} lines, at most {MAX_LINES}")
         if cell.source.strip() and not tree_of(cell).body and not cell.source.lstrip().startswith("#"):
             problems.append(f"cell {cell.id} is not plain Python")
     return problems
@@ -163,7 +163,7 @@ def name_problems(notebook: NotebookNode) -> list[str]:
 
 
 def texts_of(notebook: NotebookNode) -> list[str]:
-    """Return what a reader is told: markdown, and the sentences that code hands to the page."""
+    """Return the text a reader sees: markdown, and the sentences that code hands to the page."""
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in code_cells(notebook):
         if not is_parameters(cell):
@@ -226,7 +226,7 @@ def test_each_parameter_has_one_home_and_is_used_from_there_on():
 
 
 def committed() -> dict[str, NotebookNode]:
-    """Return the notebooks as git has them; what somebody just ran in JupyterLab is her own affair."""
+    """Return the notebooks as git has them; outputs of a session in JupyterLab do not count."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -253,7 +253,7 @@ def exported_from(path: Path) -> list[str]:
 
 
 def test_exported_modules_equal_their_notebooks(tmp_path: Path):
-    """What nbdev would export now is what is in tdsp/, byte for byte, and nothing there lost its notebook."""
+    """An export by nbdev gives what is in tdsp/, byte for byte, and nothing there lost its notebook."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copytree(ROOT / "notebooks/lib", tmp_path / "notebooks/lib")
     done = tool("nbdev-export", "--path", "notebooks/lib", cwd=tmp_path)
@@ -429,6 +429,6 @@ def test_a_parameter_declared_twice_or_used_too_early_is_noticed():
 
 
 def test_a_notebook_without_project_and_run_dir_is_noticed():
-    """Every stage can be told its project and its run folder."""
+    """Every stage takes its project and its run folder as parameters."""
     bare = notebook(opening=[OPENING[0], "n: int = 1  # n", OPENING[2]])
     assert parameter_problems({"1_a": bare}) == ["1_a does not declare project", "1_a does not declare run_dir"]

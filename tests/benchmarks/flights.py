@@ -1,4 +1,4 @@
-"""What each group of columns adds to the flights model, out of fold on the training rows, with intervals by day.
+"""The gain from each group of columns in the flights model, out of fold on the training rows, with intervals by day.
 
     python -m tests.benchmarks.flights
 
@@ -66,15 +66,15 @@ def main() -> None:
             train[columns], target="late", task="binary", classes=target.classes, positive_class="late"
         )
         options = {"task": "binary", "cv": cv, "metric": metric, "classes": target.classes, "random_state": 2013}
-        told = search(["lightgbm"], as_features(train, schema), y, trials=1, **options)[1].predictions
-        at = np.flatnonzero(np.isfinite(told))
+        y_prob = search(["lightgbm"], as_features(train, schema), y, trials=1, **options)[1].predictions
+        at = np.flatnonzero(np.isfinite(y_prob))
         units = make_units(len(at), kind="time", by=by[at])
-        line = f"{'+ ' + group if before is not None else group:24} ROC-AUC {metric.function(y[at], told[at]):.4f}"
+        line = f"{'+ ' + group if before is not None else group:24} ROC-AUC {metric.function(y[at], y_prob[at]):.4f}"
         if before is not None:
-            added = paired_difference(metric, y[at], told[at], before[at], units=units, n_resamples=500)
+            added = paired_difference(metric, y[at], y_prob[at], before[at], units=units, n_resamples=500)
             line += f", adds {added.value:+.4f} ({added.low:+.4f} to {added.high:+.4f}, {added.n} {added.resampled})"
         print(f"{line}, {time.monotonic() - began:.0f} s", flush=True)
-        before = told
+        before = y_prob
 
 
 if __name__ == "__main__":

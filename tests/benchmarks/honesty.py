@@ -56,16 +56,16 @@ _ENVIRONMENT = functools.cache(describe_environment)
 
 @dataclass
 class Outcome:
-    """What the third stage said of one table, and how good its model truly is."""
+    """Verdict and gates of the modeling stage on one table, with the true score of its model."""
 
-    answers: dict[str, str]  # gate -> answer, but for the goal's
+    gate_answers: dict[str, str]  # gate -> answer, but for the goal's
     estimate: Any
     truth: float
 
     def accepted(self, limit: float, rule: str = ">") -> bool:
         """Whether every gate says go, the goal being this limit."""
         goal = gate("goal", self.estimate, limit, rule=rule).answer
-        return goal == "go" and set(self.answers.values()) == {"go"}
+        return goal == "go" and set(self.gate_answers.values()) == {"go"}
 
 
 def run_once(seed: int, *, n: int, distance: float) -> Outcome:
@@ -89,22 +89,22 @@ def run_once(seed: int, *, n: int, distance: float) -> Outcome:
         s = modeling.Study(*(stage[name] for name in ("run", "p", "train", "X", "y", "folds", "found")))
         winner = max(s.found[1:], key=lambda c: np.nan_to_num(c.mean)).name
         choice = selection.Choice(winner, None, s.found[0].name, "", {})
-        belief = modeling.believe(s, choice)
-        fitted = modeling.fit_chosen(s, choice, belief)
+        fold_calibration = modeling.believe(s, choice)
+        fitted = modeling.fit_chosen(s, choice, fold_calibration)
         test = modeling.open_test(s)
         scores = modeling.score_roles(s.run, s.p, fitted, test)
         gates = [
-            *modeling.prove(s, choice, belief, fitted["winner"], scores, test).gates,
+            *modeling.prove(s, choice, fold_calibration, fitted["winner"], scores, test).gates,
             modeling.baseline_gate(scores),
         ]
         fresh = noise_table(rng, max(40_000, 8 * n), distance)
-        told = s.ask(fitted["winner"], loader.as_features(fresh, s.schema))
-        truth = METRICS["roc_auc"].function((fresh["y"] == "yes").to_numpy().astype(int), told)
+        y_pred = s.ask(fitted["winner"], loader.as_features(fresh, s.schema))
+        truth = METRICS["roc_auc"].function((fresh["y"] == "yes").to_numpy().astype(int), y_pred)
     return Outcome({one.name: one.answer for one in gates}, scores.estimate, truth)
 
 
 def outcomes(seeds: Iterable[int], **options: Any) -> list[Outcome]:
-    """What the third stage says of each table, one process a core."""
+    """Results of the modeling stage for each table, one process a core."""
     with ProcessPoolExecutor() as pool:
         return list(pool.map(functools.partial(run_once, **options), seeds, chunksize=5))
 
@@ -123,8 +123,8 @@ def signal(tables: int, rows: int) -> dict[float, int]:
     found = {k: sum(one.accepted(one.truth - k * error, ">=") for one in good) for k in (2.0, 3.3, 4.0)}
     for k, hits in found.items():
         print(f"truth {k:3.1f} standard errors above: accepted {share_text(hits, tables)}")
-    for name in good[0].answers:
-        stopped = sum(one.answers.get(name, "go") != "go" for one in good)
+    for name in good[0].gate_answers:
+        stopped = sum(one.gate_answers.get(name, "go") != "go" for one in good)
         print(f"  stopped by {name!r}: {share_text(stopped, tables)}")
     return found
 
@@ -190,8 +190,8 @@ def days_of(task: str, days: int = 160, size: int = 6, carried: float = 0.4) -> 
 def _values(rng: np.random.Generator, task: str, level: np.ndarray, slip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = len(level)
     if task == "regression":
-        told = level + rng.normal(size=n)
-        return told + slip + rng.normal(size=n), told
+        y_pred = level + rng.normal(size=n)
+        return y_pred + slip + rng.normal(size=n), y_pred
     y = (level + rng.normal(size=n) > 0.3).astype(int)
     return y, 1 / (1 + np.exp(-(1.5 * y - 0.75 + slip + rng.normal(size=n))))
 
@@ -214,11 +214,11 @@ def coverage(make: Callable[[str], Sample], task: str, metric: str, simulations:
     sample, m = make(task), METRICS[metric]
     rng = np.random.default_rng(1)
     many = [sample(rng)[:2] for _ in range(600_000 // len(sample(rng)[0]))]
-    truth = m.function(np.concatenate([y for y, _ in many]), np.concatenate([told for _, told in many]))
+    truth = m.function(np.concatenate([y for y, _ in many]), np.concatenate([y_pred for _, y_pred in many]))
     hits = 0
     for seed in range(simulations):
-        y, told, units = sample(np.random.default_rng([seed, 7]))
-        found = bootstrap(m, y, told, units=units, n_resamples=400, random_state=seed)
+        y, y_pred, units = sample(np.random.default_rng([seed, 7]))
+        found = bootstrap(m, y, y_pred, units=units, n_resamples=400, random_state=seed)
         hits += found.low <= truth <= found.high
     return hits, simulations
 
@@ -277,8 +277,8 @@ def held_share(X: pd.DataFrame, y: np.ndarray, seed: int, level: float) -> float
     X_fit, y_fit = X.iloc[fit].reset_index(drop=True), y[fit]
     cv = make_folds(y_fit, task="regression", random_state=seed)
     settings = {"task": "regression", "random_state": seed}
-    told = search(["lightgbm"], X_fit, y_fit, cv=cv, metric=METRICS["rmse"], trials=1, **settings)[-1].predictions
-    ranges = fit_prediction_intervals(y_fit, told, level=level)
+    y_pred = search(["lightgbm"], X_fit, y_fit, cv=cv, metric=METRICS["rmse"], trials=1, **settings)[-1].predictions
+    ranges = fit_prediction_intervals(y_fit, y_pred, level=level)
     final = predict(fit_final("lightgbm", X_fit, y_fit, **settings), X.iloc[test], task="regression")
     low, high = ranges.bounds(final)
     return float(np.mean((low <= y[test]) & (y[test] <= high)))

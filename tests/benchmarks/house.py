@@ -30,7 +30,7 @@ LOOSE = {
 
 @dataclass
 class Counts:
-    """What is counted in one checkout."""
+    """The counts of one checkout."""
 
     lines: Counter[str] = field(default_factory=Counter)  # code lines by room
     modules: dict[str, int] = field(default_factory=dict)  # code lines by module

@@ -1,4 +1,4 @@
-"""What the pages of a run cost: seconds to render in this process, weight, figures with titles and alt texts.
+"""Cost of the pages of a run: seconds to render in this process, weight, figures with titles and alt texts.
 
 `python -m tests.benchmarks.pages outputs/runs/RUN`
 """

@@ -116,7 +116,7 @@ def ours(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split:
     best = max(best_of_families(found, metric), key=lambda c: metric.sign * (c.mean + c.selection_optimism))
     pipeline = fit_final(best, features, y, task=task, random_state=seed)
     spent = time.monotonic() - began
-    told = predict(pipeline, as_features(X_test, schema), task=task, n_classes=max(len(classes), 2))
+    y_pred = predict(pipeline, as_features(X_test, schema), task=task, n_classes=max(len(classes), 2))
     began = time.monotonic()
     for _ in range(10):
         predict(pipeline, as_features(X_test.head(1), schema), task=task, n_classes=max(len(classes), 2))
@@ -124,7 +124,7 @@ def ours(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split:
     size = len(pickle.dumps(pipeline)) / 1e6
     latency, cpu = (time.monotonic() - began) * 100, sum(c.fit_seconds for c in found if not c.parts)
     cost = f"{len(found)} candidates, {cpu:.0f} CPU s, {size:.0f} MB, {latency:.0f} ms a row"
-    return told, spent, f"{cost}, CV {best.mean:.5g}: {parts}"
+    return y_pred, spent, f"{cost}, CV {best.mean:.5g}: {parts}"
 
 
 def lightgbm(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split: str, seed: int) -> tuple:
@@ -136,7 +136,7 @@ def lightgbm(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, sp
     levels = {name: pd.CategoricalDtype(sorted(X[name].dropna().unique())) for name in text}
     kind = LGBMRegressor if task == "regression" else LGBMClassifier
     model = kind(n_jobs=THREADS, random_state=seed, verbosity=-1).fit(X.astype(levels), y)
-    return _answers(model, X_test.astype(levels), task), time.monotonic() - began, ""
+    return _predict_form(model, X_test.astype(levels), task), time.monotonic() - began, ""
 
 
 def flaml(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split: str, seed: int) -> tuple:
@@ -147,7 +147,7 @@ def flaml(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split
     kind = "regression" if task == "regression" else "classification"
     metric = METRIC[task]
     model.fit(X, y, task=kind, metric=metric, time_budget=SECONDS, n_jobs=THREADS, seed=seed, verbose=0)
-    return _answers(model, X_test, task), time.monotonic() - began, str(model.best_estimator)
+    return _predict_form(model, X_test, task), time.monotonic() - began, str(model.best_estimator)
 
 
 def autogluon(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split: str, seed: int) -> tuple:
@@ -162,16 +162,16 @@ def autogluon(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, s
         model = TabularPredictor("y", problem_type=task, eval_metric=metric, path=folder, verbosity=0)
         model.fit(X.assign(y=y), presets="medium_quality", time_limit=SECONDS, num_cpus=THREADS)
         spent = time.monotonic() - began
-        told = model.predict(X_test) if task == "regression" else model.predict_proba(X_test)
-        told = told.to_numpy()
-        return told[:, 1] if task == "binary" else told, spent, model.model_best
+        y_pred = model.predict(X_test) if task == "regression" else model.predict_proba(X_test)
+        y_pred = y_pred.to_numpy()
+        return y_pred[:, 1] if task == "binary" else y_pred, spent, model.model_best
 
 
-def _answers(model: object, X: pd.DataFrame, task: str) -> np.ndarray:
+def _predict_form(model: object, X: pd.DataFrame, task: str) -> np.ndarray:
     if task == "regression":
         return np.asarray(model.predict(X), dtype=float)
-    told = np.asarray(model.predict_proba(X), dtype=float)
-    return told[:, 1] if task == "binary" else told
+    y_pred = np.asarray(model.predict_proba(X), dtype=float)
+    return y_pred[:, 1] if task == "binary" else y_pred
 
 
 def kept_at(name: str, tool: str, seed: int, drawn: int) -> Path:
@@ -184,26 +184,26 @@ def run(tool: str, names: list[str], seed: int, drawn: int) -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     for name in names or SETS:
         X, y, train, test, task, split = load(name, drawn)
-        told, spent, note = globals()[tool](X.iloc[train], y[train], X.iloc[test], task, split, seed)
-        kept = {"told": told, "y": y[test], "mean": y[train].mean(), "seconds": spent, "note": note, "split": split}
+        y_pred, spent, note = globals()[tool](X.iloc[train], y[train], X.iloc[test], task, split, seed)
+        kept = {"y_pred": y_pred, "y": y[test], "mean": y[train].mean(), "seconds": spent, "note": note, "split": split}
         kept["prior"] = np.bincount(y[train]) / len(train) if task != "regression" else None
         kept_at(name, tool, seed, drawn).write_bytes(pickle.dumps(kept))
         print(
-            f"{name} {tool} seed {seed} split {drawn}: loss {loss_of(task, y[test], told):.5f}, {spent:.1f} s {note}",
+            f"{name} {tool} seed {seed} split {drawn}: loss {loss_of(task, y[test], y_pred):.5f}, {spent:.1f} s {note}",
             flush=True,
         )
 
 
-def loss_of(task: str, y: np.ndarray, told: np.ndarray, w: np.ndarray | None = None) -> float:
+def loss_of(task: str, y: np.ndarray, y_pred: np.ndarray, w: np.ndarray | None = None) -> float:
     """Return 1 - ROC-AUC, log loss or RMSE of the rows, weighted."""
     from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
     if task == "binary":
-        return 1 - roc_auc_score(y, told, sample_weight=w)
+        return 1 - roc_auc_score(y, y_pred, sample_weight=w)
     if task == "multiclass":
-        told = told / told.sum(axis=1, keepdims=True)  # some tools answer in single precision
-        return log_loss(y, told, sample_weight=w, labels=np.arange(told.shape[1]))
-    return mean_squared_error(y, told, sample_weight=w) ** 0.5
+        y_pred = y_pred / y_pred.sum(axis=1, keepdims=True)  # some tools answer in single precision
+        return log_loss(y, y_pred, sample_weight=w, labels=np.arange(y_pred.shape[1]))
+    return mean_squared_error(y, y_pred, sample_weight=w) ** 0.5
 
 
 def table(seed: int, drawn: int) -> None:
@@ -230,14 +230,14 @@ def table(seed: int, drawn: int) -> None:
 
 
 def resampled(task: str, kept: dict[str, dict]) -> dict[str, np.ndarray]:
-    """Return the loss of each tool on the rows as they are, then on 1,000 resamples, the same for all of them."""
+    """Return the loss of each tool on the rows as they are, then on 1,000 resamples, the same for every tool."""
     y = kept["ours"]["y"]
-    told = {tool: entry["told"] for tool, entry in kept.items()}
+    y_pred = {tool: entry["y_pred"] for tool, entry in kept.items()}
     prior = kept["ours"]["prior"]
-    told["dummy"] = np.full(len(y), kept["ours"]["mean"]) if task != "multiclass" else np.tile(prior, (len(y), 1))
+    y_pred["dummy"] = np.full(len(y), kept["ours"]["mean"]) if task != "multiclass" else np.tile(prior, (len(y), 1))
     rng = np.random.default_rng(0)
     weights = [np.ones(len(y)), *(np.bincount(rng.integers(0, len(y), len(y)), minlength=len(y)) for _ in range(1000))]
-    return {tool: np.array([loss_of(task, y, t, w) for w in weights]) for tool, t in told.items()}
+    return {tool: np.array([loss_of(task, y, t, w) for w in weights]) for tool, t in y_pred.items()}
 
 
 def install(tool: str) -> None:

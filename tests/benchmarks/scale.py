@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("weather", "planes", "airports", "airlines")
-MOST_MIB, MOST_EXPONENT = 2048, 1.1
+MAX_MIB, MAX_EXPONENT = 2048, 1.1
 
 
 def write_flights(path: Path, rows: int) -> None:
@@ -67,12 +67,12 @@ def compare_sizes(millions: list[float]) -> bool:
         one = found[-1]
         times = f"{one['seconds']:7.1f} s, CPU {one['cpu']:6.1f} s, again {one['again']:5.1f} s"
         print(f"{size:5g} million rows: {times}, {one['mib']:6,.0f} MiB", flush=True)
-    fine = all(one["mib"] <= MOST_MIB for one in found)
+    fine = all(one["mib"] <= MAX_MIB for one in found)
     for a, b in pairwise(found):
         wall, cpu = (math.log(b[k] / a[k]) / math.log(b["read"] / a["read"]) for k in ("seconds", "cpu"))
-        fine &= cpu <= MOST_EXPONENT
-        told = f"{cpu:.2f} of CPU seconds, {wall:.2f} of the clock's; goal at most {MOST_EXPONENT}"
-        print(f"exponent from {a['read']:g} to {b['read']:g} million: {told}", flush=True)
+        fine &= cpu <= MAX_EXPONENT
+        cost = f"{cpu:.2f} of CPU seconds, {wall:.2f} of the clock's; goal at most {MAX_EXPONENT}"
+        print(f"exponent from {a['read']:g} to {b['read']:g} million: {cost}", flush=True)
     return fine
 
 

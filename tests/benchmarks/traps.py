@@ -30,7 +30,7 @@ ALL = {name: (file, target) for name, (file, target, _, _) in TABLES.items()} | 
     "wine": ("sklearn:wine", "target"),
     "diabetes": ("sklearn:diabetes", "target"),
 }
-NAMED = {  # as in SOURCES.md; several keys: any of them answers
+NAMED = {  # as in SOURCES.md; several keys: any of them counts
     "adult_income": {
         "missing value is ?": "missing-code missing:workclass",
         "education twice": "copy:education_num",
@@ -232,12 +232,12 @@ def keys_of(name: str) -> tuple[list[str], list[str]]:
     case = CheckInput(facts.columns, df, target, outcome.task, *rows, reasons=reasons, remarks=source.remarks)
     found = find_problems(case)
     found += models(df, target, outcome, reasons, any(f.code == "order" for f in found))
-    asked = [column.strip() for columns, _ in ask_people(case) for column in columns.split(",")]
-    return [f.key for f in found], asked
+    questions = [column.strip() for columns, _ in ask_people(case) for column in columns.split(",")]
+    return [f.key for f in found], questions
 
 
 def models(df, target, outcome, reasons, ordered) -> list:
-    """What a random split hides, and whether its parts can be told apart."""
+    """Findings about the split: the optimism of a random one, and whether training and test rows differ."""
     known = df[df[target].notna()].reset_index(drop=True)
     y, columns = outcome.encode(known[target]), known.drop(columns=[target, *reasons])
     leaks = [leak.column for leak in find_leaks(columns, y, task=outcome.task, random_state=0)]
@@ -250,10 +250,10 @@ def models(df, target, outcome, reasons, ordered) -> list:
     return split_findings(parts, shift, orders, bool(dates))
 
 
-def answers(wanted: str, keys: list[str], asked: list[str]) -> bool:
+def is_found(wanted: str, keys: list[str], questions: list[str]) -> bool:
     """Whether one of several keys is among the findings, or a question asks about its column."""
     codes = {key.partition(":")[0] for key in keys}
-    return any(w in keys or w in codes or (w[0] == "?" and w[1:] in asked) for w in wanted.split())
+    return any(w in keys or w in codes or (w[0] == "?" and w[1:] in questions) for w in wanted.split())
 
 
 def main(names: list[str]) -> None:
@@ -261,14 +261,16 @@ def main(names: list[str]) -> None:
     sums = {"found": 0, "missed": 0, "false alarm": 0}
     for name in names:
         began = time.perf_counter()
-        keys, asked = keys_of(name)
+        keys, questions = keys_of(name)
         lines = []
         for trap, wanted in NAMED.get(name, {}).items():
-            lines.append(("found" if answers(wanted, keys, asked) else "missed", f"{trap} ({wanted})"))
+            lines.append(("found" if is_found(wanted, keys, questions) else "missed", f"{trap} ({wanted})"))
         right = " ".join([*NAMED.get(name, {}).values(), VERIFIED.get(name, "")]).split()
         judged = [key for key in keys if key.partition(":")[0] not in FACTS]
         lines += [("false alarm", key) for key in judged if not {key, key.partition(":")[0]} & set(right)]
-        print(f"{name}: {len(keys)} findings, {len(asked)} questions, {time.perf_counter() - began:.1f} s", flush=True)
+        print(
+            f"{name}: {len(keys)} findings, {len(questions)} questions, {time.perf_counter() - began:.1f} s", flush=True
+        )
         for state, words in lines:
             sums[state] += 1
             print(f"  {state:11} {words}")

@@ -22,7 +22,7 @@ STEPS = ("contract", "report", "split")
 
 
 def repeated(rows: int, folder: Path) -> Path:
-    """The flights' modelling table, again and again, with a number of its own for each row."""
+    """The modeling table of the flights, repeated, with a number of its own for each row."""
     from tdsp.config.parameters import load_parameters
     from tdsp.stages.context import modelling_table
 
@@ -70,8 +70,8 @@ def main(millions: list[float]) -> None:
                 )
                 result = json.loads(done.stdout.splitlines()[-1])
                 found[name].append((size, result["seconds"]))
-                told = f"{result['seconds']:7.1f} s, peak {result['peak_mib']:6.0f} MiB"
-                print(f"{size:5.1f} million rows  {name:9} {told}", flush=True)
+                cost = f"{result['seconds']:7.1f} s, peak {result['peak_mib']:6.0f} MiB"
+                print(f"{size:5.1f} million rows  {name:9} {cost}", flush=True)
             path.unlink()
     for name, pairs in found.items():
         if len(pairs) > 1:

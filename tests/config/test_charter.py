@@ -29,13 +29,13 @@ def test_without_a_file_everything_is_missing(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "business:\n", "business:\n  client: TODO\n", "people: []\n"])
 def test_empty_sections_and_prompts_state_nothing(tmp_path, text):
-    """An empty file, an empty section and an unanswered prompt are the same: nothing was said."""
+    """An empty file, an empty section and an unanswered prompt are the same: nothing is stated."""
     assert read_charter(write(tmp_path, text)) == Charter()
 
 
 @pytest.mark.parametrize("text", ["TODO", "tbd.", "<name>", "", " ", "'?'", "...", "n/a", "N/A", "'-'", "~", "null"])
 def test_a_placeholder_counts_as_missing(tmp_path, text):
-    """What nobody has answered is not an answer."""
+    """A prompt that nobody has filled in is no statement."""
     assert read_charter(write(tmp_path, f"business:\n  client: {text}\n")).business.client is None
 
 
@@ -47,7 +47,7 @@ def test_a_short_answer_is_an_answer(text):
 
 @pytest.mark.parametrize("text", ["10:30", "1.10", "010", "yes", "2026-12-31", "1e-3"])
 def test_a_text_stays_as_it_was_typed(tmp_path, text):
-    """YAML's own types do not change what somebody wrote."""
+    """YAML's own types do not change the text that was written."""
     assert read_charter(write(tmp_path, f"model:\n  licence: {text}\n")).model.licence == text
 
 
@@ -59,7 +59,7 @@ def test_a_field_that_does_not_apply_needs_its_reason(tmp_path):
     assert (benefit.company, benefit.customer) == ("public data", None)
 
 
-def test_days_and_answers_have_their_types(tmp_path):
+def test_days_and_choices_have_their_types(tmp_path):
     """Dates, yes and no, and closed lists are read as what they are."""
     text = "plan:\n- {phase: pilot, until: 2026-12-31}\nsources:\n  a: {personal_data: no}\n"
     charter = read_charter(write(tmp_path, text))
@@ -97,7 +97,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path, text, fault):
 
 
 def test_all_mistakes_are_named_at_once(tmp_path):
-    """One reading is enough to mend a file."""
+    """One reading names every fault of a file."""
     text = "business: {cleint: x}\nplan:\n- until: soon\narchitecture: {mode: x}\nmodel: {owner: a, owner: b}\n"
     with pytest.raises(ParameterError, match=r"4 faults") as error:
         read_charter(write(tmp_path, text))
@@ -133,7 +133,7 @@ def test_a_draft_shows_the_question_of_each_field():
 
 
 def test_columns_and_sources_that_the_charter_does_not_mention_are_missing():
-    """What is in the data and not in the charter is named."""
+    """Columns that are in the data and not in the charter are named."""
     rows = {row.section: row for row in count_statements(Charter(), columns=["ash"], sources=["table"])}
     assert rows["columns"].missing == "ash.meaning, ash.unit, ash.known_at_prediction"
     assert rows["sources"].of == 7

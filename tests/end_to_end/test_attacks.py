@@ -27,14 +27,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (root / "parameters").mkdir()
     shutil.copytree(ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns("lib"))
     write_table(root / NAME)
-    said = json.dumps(" ".join(ATTACKS))
+    payload = json.dumps(" ".join(ATTACKS))
     (root / "parameters/hostile.yaml").write_text(
-        f"project: hostile\ntitle: {said}\nquestion: {said}\ndecision: {said}\nsources:\n  table: {json.dumps(NAME)}\n"
+        f"project: hostile\ntitle: {payload}\nquestion: {payload}\ndecision: {payload}\nsources:\n  table: {json.dumps(NAME)}\n"
         f"target: churned\npositive_class: {json.dumps(ATTACKS[0])}\n"
     )
     (root / "parameters/hostile.charter.yaml").write_text(
-        f"business:\n  client: {said}\n  problem: {said}\ngoal:\n  why_threshold: {said}\n"
-        f"columns:\n  {json.dumps(ATTACKS[1])}: {{meaning: {said}}}\n"
+        f"business:\n  client: {payload}\n  problem: {payload}\ngoal:\n  why_threshold: {payload}\n"
+        f"columns:\n  {json.dumps(ATTACKS[1])}: {{meaning: {payload}}}\n"
     )
     parameters, outputs = root / "parameters/hostile.yaml", root / "outputs"
     ended = pipeline.run_file(parameters, settings=FAST, out=outputs).folder
@@ -89,6 +89,6 @@ def test_no_attack_runs_and_none_fetches(visit, runs):
     ],
 )
 def test_every_attack_is_shown_as_the_text_it_is(visit, runs, run, page):
-    """A reader sees what somebody wrote, all fifty of them."""
+    """A reader sees each of the fifty texts as it was written."""
     text = " ".join(visit(runs[run] / page).page.evaluate("document.body.textContent").split())
     assert [attack for attack in ATTACKS if " ".join(attack.split()) not in text] == []

@@ -75,7 +75,7 @@ def test_a_kernel_killed_in_any_stage_fails_the_run(tmp_path, stage):
 
 
 def test_an_error_is_named_with_cell_and_line(tmp_path):
-    """An exception in a cell is told with its type, place and source, and the executed notebook is kept."""
+    """An exception in a cell is reported with its type, place and source, and the executed notebook is kept."""
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: ["x = 1\ny = x / 0"]})
     check_stopped_at(STAGES[0], stages, "failed")
     error = stages[STAGES[0]].error
@@ -125,14 +125,14 @@ def test_an_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number):
     """Ctrl-C and SIGTERM: exit code 130, status interrupted, the kernel gone, one line on stderr, no traceback."""
     process, folder, kernel = start_tiny(tmp_path)
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130, told
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
     assert not alive(kernel)
     record = read_record(folder)
     check_stopped_at(STAGES[1], {stage.name: stage for stage in record.stages}, "interrupted")
     assert (record.status, record.finished_at is not None) == ("interrupted", True)
-    assert "error: 2_data_acquisition, cell 5: Interrupted." in told
-    assert "Traceback" not in told and "Task" not in told
+    assert "error: 2_data_acquisition, cell 5: Interrupted." in err
+    assert "Traceback" not in err and "Task" not in err
 
 
 def test_a_run_killed_with_9_shows_as_interrupted(tmp_path):

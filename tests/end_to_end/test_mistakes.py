@@ -49,13 +49,13 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def assert_refused(result: tuple[int, str, str], *told: str) -> None:
+def assert_refused(result: tuple[int, str, str], *named: str) -> None:
     """Assert exit code 2 and one message that names the culprit, without a traceback."""
     code, out, err = result
     assert code == 2, (code, out, err)
     assert err.count("error: ") == 1
     assert "Traceback" not in err and 'File "' not in err
-    for part in told:
+    for part in named:
         assert part in err, err
 
 
@@ -71,7 +71,7 @@ def test_the_good_file_passes(shop, tdsp):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "named"),
     [
         pytest.param("tresold: 1\n", ["shop.yaml:5", "'tresold'", "Did you mean 'threshold'?"], id="misspelt"),
         pytest.param("zzz: 1\n", ["shop.yaml:5", "unknown parameter 'zzz'"], id="unknown"),
@@ -87,17 +87,17 @@ def test_the_good_file_passes(shop, tdsp):
         pytest.param("time_column: wen\n", ["'wen'", "Did you mean 'when'?"], id="time column"),
     ],
 )
-def test_mistakes_in_a_parameter_file(shop, tdsp, text, told):
+def test_mistakes_in_a_parameter_file(shop, tdsp, text, named):
     """File and line, the value found, what to write."""
     file = shop / "parameters" / "shop.yaml"
     file.write_text(FILE + text)
-    assert_refused(tdsp("check", file), *told)
-    assert_refused(tdsp("run", file), *told)
+    assert_refused(tdsp("check", file), *named)
+    assert_refused(tdsp("run", file), *named)
     assert nothing_is_left(shop)
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "named"),
     [
         pytest.param(b"", ["shop.csv", "empty"], id="empty"),
         pytest.param(b"age,city,churned\n", ["shop.csv"], id="header only"),
@@ -113,15 +113,15 @@ def test_mistakes_in_a_parameter_file(shop, tdsp, text, told):
         pytest.param("näme,churned\n".encode() + b"\xff\xfe\x81\x8d,yes\n" * 30, ["shop.csv"], id="encoding"),
     ],
 )
-def test_mistakes_in_a_table(shop, tdsp, data, told):
+def test_mistakes_in_a_table(shop, tdsp, data, named):
     """The file, and the line where there is one."""
     (shop / "shop.csv").write_bytes(data)
-    assert_refused(tdsp("check", "parameters/shop.yaml"), *told)
+    assert_refused(tdsp("check", "parameters/shop.yaml"), *named)
     assert nothing_is_left(shop)
 
 
 @pytest.mark.parametrize(
-    ("sql", "told"),
+    ("sql", "named"),
     [
         ('SELECT age,\n  citty, churned\nFROM "table"', ["shop.sql", "line 2"]),
         ('SELECT * FROM "table" WHERE age > 1000', ["shop.sql", "no row"]),
@@ -129,11 +129,11 @@ def test_mistakes_in_a_table(shop, tdsp, data, told):
     ],
     ids=["wrong column", "zero rows", "syntax"],
 )
-def test_mistakes_in_sql(shop, tdsp, sql, told):
+def test_mistakes_in_sql(shop, tdsp, sql, named):
     """The SQL file and its line."""
     (shop / "parameters" / "shop.sql").write_text(sql)
     (shop / "parameters" / "shop.yaml").write_text(FILE + "sql: shop.sql\n")
-    assert_refused(tdsp("check", "parameters/shop.yaml"), *told)
+    assert_refused(tdsp("check", "parameters/shop.yaml"), *named)
     assert nothing_is_left(shop)
 
 
@@ -156,7 +156,7 @@ def test_files_that_are_not_there_or_not_files(shop, tdsp):
 
 
 def test_a_folder_that_may_not_be_written(shop):
-    """Somebody without the right to write is told which folder, before anything runs."""
+    """Somebody without the right to write is named which folder, before anything runs."""
     (shop / "outputs").mkdir(mode=0o555)
     drop = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []  # root writes anywhere else
     if drop and not shutil.which("setpriv"):
@@ -211,7 +211,7 @@ def test_a_data_file_that_changes_between_stages(project, shop, tdsp):
 
 @pytest.mark.end_to_end
 def test_a_hand_over_file_that_changes_between_stages(tmp_path, tdsp, monkeypatch):
-    """What stage 1 handed over was edited before stage 2 read it: the run fails and names the file."""
+    """A file of stage 1 was edited before stage 2 read it: the run fails and names the file."""
     edit = "run.write_json('goal', {'limit': 1})\nrun.path('artifacts', 'goal.json').write_text('{}')"
     cells = {STAGES[0]: [edit, FINISH.format("")], STAGES[1]: ["run.read_json('goal')", FINISH.format("")]}
     file = write_project(tmp_path, cells)

@@ -79,7 +79,7 @@ def test_a_run_leaves_everything_the_readme_names(by_command):
 
 
 def test_the_packaged_model_predicts_from_the_run(by_command):
-    """What `tdsp.load_model` returns takes the raw columns of the table."""
+    """The object that `tdsp.load_model` returns takes the raw columns of the table."""
     import pandas as pd
 
     test = pd.read_parquet(by_command / "data" / "test.parquet")

@@ -48,7 +48,7 @@ def tdsp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def one_line(name: str) -> str:
-    """What happens with one table."""
+    """The outcome for one table."""
     file, target, task, positive = TABLES[name]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # a run is still being sent to MLflow
         folder, began = Path(scratch), time.perf_counter()
