@@ -362,7 +362,7 @@ def serve(
     from tdsp.serving import security
 
     token = security.require_token(host, token_env, os.environ)
-    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs_folder(out), tell=say)
+    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs_folder(out), report=say)
     return 0
 
 

@@ -1,6 +1,6 @@
 """The service behind `tdsp serve`: MLflow's protocol, a form for people, health, metrics, reload without a pause."""
 
-# GET  /             a form that asks the model       POST /invocations  rows as JSON or CSV, MLflow's formats
+# GET  /             a form to try the model          POST /invocations  rows as JSON or CSV, MLflow's formats
 # GET  /health       the process answers              GET  /ready        a model is loaded; which one
 # GET  /metrics      for Prometheus                   GET  /example      a body that can be sent as it is
 # GET  /openapi.json all of this, with an example of the model's schema
@@ -15,22 +15,39 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+import numpy as np
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tdsp.core.errors import ParameterError
 from tdsp.core.files import sha256_file
 from tdsp.core.project import find_root
 from tdsp.registry.registry import find_model
-from tdsp.serving.form import describe, page, typed, written
+from tdsp.serving.form import field_texts, page, row_of
+from tdsp.serving.openapi import describe
 from tdsp.serving.prediction_log import PredictionLog
 from tdsp.serving.predictor import MicroBatcher, ServedModel, load_served
-from tdsp.serving.requests import READERS, BadRequest, RequestRows
-from tdsp.serving.security import RequestLimits, SecurityMiddleware, error_body, prompt_protocol, read_body
+from tdsp.serving.requests import READERS, BadRequest, FieldProblem, RequestRows
+from tdsp.serving.security import (
+    RequestLimits,
+    SecurityMiddleware,
+    error_body,
+    only_as_localhost,
+    prompt_protocol,
+    read_body,
+)
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 logger = logging.getLogger("tdsp.serve")
 
@@ -43,18 +60,21 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self.registry = CollectorRegistry()
-        own: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("tdsp_requests", "Requests answered", ["path", "status"], **own)
+        self.requests = Counter("tdsp_requests", "Requests with a response", ["path", "status"], registry=self.registry)
         seconds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
-        self.seconds = Histogram("tdsp_request_seconds", "Seconds from request to answer", buckets=seconds, **own)
-        self.rows = Counter("tdsp_predictions", "RequestRows predicted", ["version"], **own)
-        self.batch = Histogram(
-            "tdsp_batch_rows", "RequestRows of a batch", buckets=(1, 2, 4, 8, 16, 64, 1024, 100_000), **own
+        self.seconds = Histogram(
+            "tdsp_request_seconds", "Seconds from request to response", buckets=seconds, registry=self.registry
         )
-        self.reloads = Counter("tdsp_reloads", "Models taken in while serving", ["result"], **own)
-        self.model = Gauge("tdsp_model", "1 for the model that answers", ["name", "version", "engine"], **own)
-        self.logged = Gauge("tdsp_log_rows_written", "Predictions written to the log", **own)
-        self.dropped = Gauge("tdsp_log_rows_dropped", "Predictions that the log could not keep", **own)
+        self.rows = Counter("tdsp_predictions", "Rows predicted", ["version"], registry=self.registry)
+        self.batch = Histogram(
+            "tdsp_batch_rows", "Rows of a batch", buckets=(1, 2, 4, 8, 16, 64, 1024, 100_000), registry=self.registry
+        )
+        self.reloads = Counter("tdsp_reloads", "Models taken in while serving", ["result"], registry=self.registry)
+        self.model = Gauge(
+            "tdsp_model", "1 for the model in use", ["name", "version", "engine"], registry=self.registry
+        )
+        self.logged = Gauge("tdsp_log_rows_written", "Predictions written to the log", registry=self.registry)
+        self.dropped = Gauge("tdsp_log_rows_dropped", "Predictions that the log could not keep", registry=self.registry)
 
         self.count = functools.cache(lambda path, status: self.requests.labels(path, status))
         self.predicted = functools.cache(lambda version: self.rows.labels(version))
@@ -65,13 +85,13 @@ class Metrics:
         self.seconds.observe(seconds)
 
     def show_model(self, served: ServedModel) -> None:
-        """Name the model that answers from now on."""
+        """Name the model in use from now on."""
         self.model.clear()
         self.model.labels(served.name, served.version, served.engine).set(1)
 
 
 class Service:
-    """The model that answers now, and what happens around it."""
+    """The model in use, and what happens around it."""
 
     def __init__(self, spec: str, served: ServedModel, *, key: str, outputs: Path, limits: RequestLimits) -> None:
         self.spec, self.served, self.key, self.outputs, self.limits = spec, served, key, outputs, limits
@@ -84,7 +104,7 @@ class Service:
         self.metrics.show_model(served)
 
     @asynccontextmanager
-    async def running(self, _: Any) -> AsyncIterator[None]:
+    async def running(self, _: object) -> AsyncIterator[None]:
         """Log and follow the registry while the service runs; write the last predictions when it ends."""
         self.log.start()
         follower = asyncio.create_task(self._follow())
@@ -126,10 +146,10 @@ class Service:
             return None
         return load_served(self.spec, key=self.key, outputs=self.outputs)
 
-    async def predict(self, served: ServedModel, rows: RequestRows, request_id: str) -> Any:
+    async def predict(self, served: ServedModel, rows: RequestRows, request_id: str) -> np.ndarray:
         """The predictions of some rows, logged. Raises BadRequest for too many."""
         if rows.count > self.limits.rows:
-            raise BadRequest(f"{rows.count:,} rows; at most {self.limits.rows:,} are answered at once.", status=413)
+            raise BadRequest(f"{rows.count:,} rows; at most {self.limits.rows:,} are predicted at once.", status=413)
         predicted = await self.batcher.predict(served, rows)
         self.metrics.predicted(served.version).inc(rows.count)
         if request_id:
@@ -141,122 +161,115 @@ class Service:
 PARSE_IN_THREAD_BYTES = 200_000  # bytes of a body from which on it is read in a thread
 
 
-def make_app(service: Service, token: str = "") -> Any:
-    """The ASGI application."""
+def make_app(service: Service, token: str = "", host: str = "localhost") -> ASGIApp:
+    """The ASGI application; without a token it is reachable under the names of this machine's loopback address only."""
     from fastapi import FastAPI
 
     app = FastAPI(title="tdsp serve", lifespan=service.running, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_faults(app)
     _add_facts(app, service)
     _add_form(app, service)
-    app.openapi = lambda: describe(app.routes, service.served)  # type: ignore[method-assign]
-    return SecurityMiddleware(_with_predictions(app, service), service.limits, token, service.metrics.observe)
+
+    @functools.lru_cache(1)
+    def document(_sha256: str) -> dict[str, Any]:
+        return describe(app.routes, service.served)
+
+    app.openapi = lambda: document(service.served.sha256)  # type: ignore[method-assign]
+    front = _with_predictions(app, service)
+    front = front if token else only_as_localhost(front, host)
+    return SecurityMiddleware(front, service.limits, token, service.metrics.observe)
 
 
-def _tell(content: Any) -> Any:
-    from fastapi.responses import Response
-
+def _json(content: Mapping[str, object]) -> Response:
     return Response(json.dumps(content), media_type="application/json")
 
 
-def _refused(error: BadRequest) -> Any:
-    from fastapi.responses import Response
-
-    return Response(error_body(str(error), error.status, error.fields), error.status, media_type="application/json")
+def _error(message: str, status: int, fields: Sequence[FieldProblem] = ()) -> Response:
+    return Response(error_body(message, status, fields), status, media_type="application/json")
 
 
-def _failed() -> Any:
-    from fastapi.responses import Response
+def _fault_response(error: Exception) -> Response:
+    """The response where there is no prediction."""
+    if isinstance(error, BadRequest):
+        return _error(str(error), error.status, error.fields)
+    if isinstance(error, ConnectionResetError):
+        return Response(status_code=400)  # nobody reads it
+    return _error("The model could not answer; the log of the service says why.", 500)
 
-    body = error_body("The model could not answer; the log of the service says why.", 500)
-    return Response(body, 500, media_type="application/json")
 
-
-def _add_faults(app: Any) -> None:
-    """What is answered where there is no prediction."""
-    from fastapi import Request
-    from fastapi.responses import Response
-    from starlette.exceptions import HTTPException
+def _add_faults(app: "FastAPI") -> None:
+    """Errors as JSON in MLflow's form."""
 
     @app.exception_handler(BadRequest)
-    async def refuse(_: Request, error: BadRequest) -> Response:
-        return _refused(error)
+    @app.exception_handler(ConnectionResetError)
+    @app.exception_handler(Exception)
+    async def fail(_: Request, error: Exception) -> Response:
+        return _fault_response(error)
 
     @app.exception_handler(HTTPException)
     async def explain(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path[:80]}: {error.detail}. /openapi.json lists what there is."
-        body = error_body(message, error.status_code)
-        return Response(body, error.status_code, error.headers, media_type="application/json")
-
-    @app.exception_handler(Exception)
-    async def fail(_: Request, __: Exception) -> Response:
-        return _failed()
-
-    @app.exception_handler(ConnectionResetError)
-    async def gone(_: Request, __: ConnectionResetError) -> Response:
-        return Response(status_code=400)  # nobody reads it
+        response = _error(message, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
 
-def _with_predictions(app: Any, service: Service) -> Any:
-    """MLflow's protocol in asgi_front of all else: FastAPI's layers would cost as much as the model."""
-    from fastapi import Request
-    from fastapi.responses import Response
+async def _read_rows(request: Request, served: ServedModel, limit: int) -> RequestRows:
+    """The rows of a request to /invocations. Raises BadRequest."""
+    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    read = READERS.get(kind.strip().lower())
+    charset = parameters.lower().replace('"', "").replace(" ", "")
+    if read is None or charset not in ("", "charset=utf-8"):
+        raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
+    body = await read_body(request, limit)
+    if len(body) < PARSE_IN_THREAD_BYTES:
+        return read(served.reader, body)
+    return await asyncio.to_thread(read, served.reader, body)
+
+
+def _with_predictions(app: "FastAPI", service: Service) -> ASGIApp:
+    """MLflow's protocol before all else: FastAPI's layers would cost as much as the model."""
 
     async def invocations(request: Request) -> Response:
-        kind, _, parameters = request.headers.get("content-type", "").partition(";")
-        read = READERS.get(kind.strip().lower())
-        charset = parameters.lower().replace('"', "").replace(" ", "")
-        if read is None or charset not in ("", "charset=utf-8"):
-            raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
-        body, served = await read_body(request, service.limits.body_bytes), service.served
-        if len(body) < PARSE_IN_THREAD_BYTES:
-            rows = read(served.reader, body)
-        else:
-            rows = await asyncio.to_thread(read, served.reader, body)
-        predicted = await service.predict(served, rows, request.scope["request_id"])
-        told = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
-        return _tell(told | ({"warnings": rows.warnings} if rows.warnings else {}))
-
-    async def answered(request: Request) -> Response:
+        served = service.served
         try:
-            return await invocations(request)
-        except BadRequest as error:
-            return _refused(error)
-        except ConnectionResetError:
-            return Response(status_code=400)  # nobody reads it
-        except Exception:
-            logger.exception("%s could not answer %s", service.served.version, request.scope["request_id"])
-            return _failed()
+            rows = await _read_rows(request, served, service.limits.body_bytes)
+            predicted = await service.predict(served, rows, request.scope["request_id"])
+        except Exception as error:
+            if not isinstance(error, (BadRequest, ConnectionResetError)):
+                logger.exception("%s could not answer %s", served.version, request.scope["request_id"])
+            return _fault_response(error)
+        content = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
+        return _json(content | ({"warnings": rows.warnings} if rows.warnings else {}))
 
-    async def asgi_front(scope: Any, receive: Any, send: Any) -> None:
+    async def asgi_front(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
-            await (await answered(Request(scope, receive)))(scope, receive, send)
+            await (await invocations(Request(scope, receive)))(scope, receive, send)
         else:
             await app(scope, receive, send)
 
-    app.add_route("/invocations", answered, methods=["POST"], include_in_schema=False)  # tells other methods what to do
+    app.add_route("/invocations", invocations, methods=["POST"], include_in_schema=False)  # 405 for other methods
     return asgi_front
 
 
-def _add_facts(app: Any, service: Service) -> None:
-    """What the service says of itself."""
-    from fastapi.responses import Response
+def _add_facts(app: "FastAPI", service: Service) -> None:
+    """Health, model, example and metrics."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-    @app.get("/health", summary="The process answers")
+    @app.get("/health", summary="The process is up")
     @app.get("/ping", include_in_schema=False)
     async def health() -> Response:
         return Response("\n", media_type="application/json")
 
-    @app.get("/ready", summary="Which model answers")
+    @app.get("/ready", summary="The model in use")
     async def ready() -> Response:
         served = service.served
         problem = {"problem": service.problem} if service.problem else {}
-        return _tell({"name": served.name, "version": served.version, "engine": served.engine, **problem})
+        return _json({"name": served.name, "version": served.version, "engine": served.engine, **problem})
 
-    @app.get("/example", summary="A body for /invocations that this model answers")
+    @app.get("/example", summary="A body for /invocations that this model takes")
     async def example() -> Response:
-        return _tell({"dataframe_records": [service.served.example]})
+        return _json({"dataframe_records": [service.served.example]})
 
     @app.get("/version", include_in_schema=False)
     async def version() -> Response:
@@ -267,29 +280,27 @@ def _add_facts(app: Any, service: Service) -> None:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_form(app: Any, service: Service) -> None:
+def _add_form(app: "FastAPI", service: Service) -> None:
     """A page where a person can try the model."""
-    from fastapi import Request
-    from fastapi.responses import Response
 
     @app.get("/", include_in_schema=False)
     async def form() -> Response:
-        return page(service.served, written(service.served.example))
+        return page(service.served, field_texts(service.served.example))
 
     @app.post("/", include_in_schema=False)
     async def try_it(request: Request) -> Response:
         served, body = service.served, await read_body(request, service.limits.body_bytes)
         try:
-            sent = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10_000)
+            fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10_000)
         except ValueError:
             raise BadRequest("The body is no form.") from None
-        texts = {name: sent.get(f"column.{name}", [""])[0] for name in served.reader.names}
+        texts = {name: fields.get(f"column.{name}", [""])[0] for name in served.reader.names}
         try:
-            rows = served.reader.read(typed(texts, served.schema))
+            rows = served.reader.read(row_of(texts, served.schema))
         except BadRequest as error:
             return page(served, texts, error=error)
         predicted = await service.predict(served, rows, request_id="")  # a person who tries is no traffic
-        return page(served, texts, answer=predicted[0].tolist(), warnings=rows.warnings)
+        return page(served, texts, prediction=predicted[0].tolist(), warnings=rows.warnings)
 
 
 # the process --------------------------------------------------------------------------------------------------------
@@ -322,20 +333,20 @@ def serve(
     key: str = "",
     outputs: Path | None = None,
     limits: RequestLimits | None = None,
-    tell: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> None:
-    """Answer until the process is told to stop (SIGINT, SIGTERM); what is under way is answered first.
+    """Serve until SIGINT or SIGTERM; requests under way are completed first.
 
     Raises BundleError, RunError or ParameterError before the first request.
     """
     import uvicorn
 
     limits, outputs = limits or RequestLimits(), outputs or find_root() / "outputs"
-    waiting = bind(host, port)
+    listening = bind(host, port)
     if "@" not in spec and not spec.endswith(".whl"):
         spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending
     served = load_served(spec, key=key, outputs=outputs)
-    app = make_app(Service(spec, served, key=key, outputs=outputs, limits=limits), token)
+    app = make_app(Service(spec, served, key=key, outputs=outputs, limits=limits), token, host)
     config = uvicorn.Config(
         app,
         http=prompt_protocol(limits.receive_seconds),
@@ -351,8 +362,8 @@ def serve(
     _share_memory()
     gc.collect()
     gc.freeze()  # the libraries stay: collections look at requests only, and are short
-    place = f"http://{f'[{host}]' if ':' in host else host}:{waiting.getsockname()[1]}/"
-    tell(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
+    place = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    report(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal when all is answered: the end, no error
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[waiting])
+        uvicorn.Server(config).run(sockets=[listening])

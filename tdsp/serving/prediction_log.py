@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,32 +15,42 @@ from tdsp.core.files import atomic_replace
 from tdsp.serving.predictor import ServedModel, logger
 from tdsp.serving.requests import RequestRows
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # the log ------------------------------------------------------------------------------------------------------------
-QUEUE_ROWS = 200_000
-
-
+MAX_QUEUED_ROWS = 200_000
 FLUSH_SECONDS = 3.0
-
-
 _ARROW = {"float": "float64", "boolean": "bool", "string": "string", "timestamp": "timestamp[us]"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """The rows of one request and their predictions."""
+
+    served: ServedModel
+    rows: RequestRows
+    predicted: np.ndarray
+    request_id: str
+    seconds: float  # since 1970
 
 
 @dataclass(slots=True)
 class PredictionLog:
     """Append-only Parquet parts, FOLDER/MODEL/VERSION/part-….parquet, written by a thread of their own.
 
-    `add` never waits: rows beyond `most_rows` that are not yet written are dropped and counted.
+    `add` never waits: rows beyond `max_rows` that are not yet written are dropped and counted.
     """
 
     folder: Path
     seconds: float = FLUSH_SECONDS
-    most_rows: int = QUEUE_ROWS
+    max_rows: int = MAX_QUEUED_ROWS
     written: int = 0  # rows
     dropped: int = 0
-    _queue: deque[tuple[ServedModel, RequestRows, np.ndarray, str, float]] = field(default_factory=deque)
+    _queue: deque[LoggedRequest] = field(default_factory=deque)
     _queued: int = 0
     _parts: int = 0
-    _lock: Any = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -50,13 +60,13 @@ class PredictionLog:
         self._thread.start()
 
     def add(self, served: ServedModel, rows: RequestRows, predicted: np.ndarray, request_id: str) -> None:
-        """Keep the rows of a request and what was answered."""
+        """Keep the rows of a request and their predictions."""
         with self._lock:
-            if self._queued + rows.count > self.most_rows:
+            if self._queued + rows.count > self.max_rows:
                 self.dropped += rows.count
                 return
             self._queued += rows.count
-            self._queue.append((served, rows, predicted, request_id, time.time()))
+            self._queue.append(LoggedRequest(served, rows, predicted, request_id, time.time()))
 
     def close(self) -> None:
         """Write what is left and stop."""
@@ -69,11 +79,11 @@ class PredictionLog:
         """Write everything that waits, a part for each model."""
         with self._lock:
             taken, self._queue, self._queued = self._queue, deque(), 0
-        by_model: dict[str, list[tuple[ServedModel, RequestRows, np.ndarray, str, float]]] = {}
+        by_model: dict[str, list[LoggedRequest]] = {}
         for entry in taken:
-            by_model.setdefault(entry[0].sha256, []).append(entry)
+            by_model.setdefault(entry.served.sha256, []).append(entry)
         for entries in by_model.values():
-            rows = sum(entry[1].count for entry in entries)
+            rows = sum(entry.rows.count for entry in entries)
             try:
                 self._write(entries)
                 self.written += rows
@@ -85,11 +95,11 @@ class PredictionLog:
         while not self._stop.wait(self.seconds):
             self.flush()
 
-    def _write(self, entries: Sequence[tuple[ServedModel, RequestRows, np.ndarray, str, float]]) -> None:
+    def _write(self, entries: Sequence[LoggedRequest]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        served = entries[0][0]
+        served = entries[0].served
         self._parts += 1
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         place = self.folder / served.name / served.version / f"part-{stamp}-{self._parts}.parquet"
@@ -98,30 +108,33 @@ class PredictionLog:
         pa.default_memory_pool().release_unused()  # it would keep the largest part's memory for ever
 
 
-def log_table(served: ServedModel, entries: Sequence[tuple[ServedModel, RequestRows, np.ndarray, str, float]]) -> Any:
+def log_table(served: ServedModel, entries: Sequence[LoggedRequest]) -> "pa.Table":
     """The logged rows: key, time, request, the schema's columns, then `predicted.…`."""
     import pyarrow as pa
 
-    counts = [rows.count for _, rows, *_ in entries]
-    requests = [request for *_, request, _ in entries]
-    times = np.repeat([round(1e6 * parse_timestamp) for *_, parse_timestamp in entries], counts)
+    counts = [entry.rows.count for entry in entries]
+    requests = np.array([entry.request_id for entry in entries], dtype=object)
+    times = np.repeat([round(1e6 * entry.seconds) for entry in entries], counts)
     columns = {
-        "key": pa.array([key for _, rows, _, request, _ in entries for key in _keys(rows, request)], pa.string()),
+        "key": pa.array([key for entry in entries for key in _keys(entry.rows, entry.request_id)], pa.string()),
         "time": pa.array(times, pa.timestamp("us", "UTC")),
-        "request": pa.array(np.repeat(np.array(requests, dtype=object), counts), pa.string()),
+        "request": pa.array(np.repeat(requests, counts), pa.string()),
     }
-    floats = iter(np.concatenate([rows.floats for _, rows, *_ in entries], axis=1))
+    floats = iter(np.concatenate([entry.rows.floats for entry in entries], axis=1))
     for spec in served.schema["columns"]:
-        is_float, name = spec["type"] == "float", spec["name"]
-        cells = next(floats) if is_float else [cell for _, rows, *_ in entries for cell in rows.raw_columns[name]]
+        name = spec["name"]
+        if spec["type"] == "float":
+            cells = next(floats)
+        else:
+            cells = [cell for entry in entries for cell in entry.rows.raw_columns[name]]
         columns[f"sent.{name}"] = pa.array(cells, _ARROW[spec["type"]], from_pandas=True)
-    predicted = np.concatenate([predicted for _, _, predicted, *_ in entries])
+    predicted = np.concatenate([entry.predicted for entry in entries])
     for i, name in enumerate(served.columns):
         columns[f"predicted.{name}"] = pa.array(predicted[:, i])
     return pa.table(columns)
 
 
 def _keys(rows: RequestRows, request: str) -> list[str]:
-    """What the sender calls each row, or the request's number with the row's."""
+    """The sender's key of each row, or the request's id with the number of the row."""
     given = rows.keys if rows.keys is not None else [None] * rows.count
     return [f"{request}-{i}" if key is None else key for i, key in enumerate(given)]

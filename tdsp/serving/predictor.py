@@ -29,13 +29,13 @@ logger = logging.getLogger("tdsp.serve")
 Tensors = dict[str, np.ndarray]
 
 
-Answer = Callable[[Tensors], np.ndarray]  # (n, number of prediction columns)
+PredictFunction = Callable[[Tensors], np.ndarray]  # (n, number of prediction columns)
 
 
 # a model ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A checked bundle that is ready to answer."""
+    """A checked bundle that is ready to predict."""
 
     folder: Path
     sha256: str  # of bundle.json
@@ -46,7 +46,7 @@ class ServedModel:
     columns: list[str]  # of a prediction
     example: dict[str, Any]  # a row that the model takes
     reader: Reader
-    answer: Answer
+    predict: PredictFunction
 
     @property
     def version(self) -> str:
@@ -62,7 +62,7 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
     folder = find_model(spec, outputs)
     manifest = bundle.check(folder)
     schema, reference = (json.loads(verified_bytes(folder, manifest, f"{n}.json")) for n in ("schema", "reference"))
-    engine, answer = _open(folder, manifest, schema)
+    engine, predict = _open(folder, manifest, schema)
     return ServedModel(
         folder=folder,
         sha256=sha256_bytes(loader.canonical(manifest)),
@@ -73,12 +73,12 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
         columns=prediction_columns(schema),
         example={spec["name"]: _typical_value(spec, reference) for spec in schema["columns"]},
         reader=Reader(schema, key),
-        answer=answer,
+        predict=predict,
     )
 
 
 def _typical_value(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any:
-    """A value that is usual in a column: its median or its most frequent level; no row of anybody."""
+    """A typical value of a column: its median or its most frequent level; no real row is shown."""
     seen = reference.get("columns", {}).get(spec["name"], {})
     marks, levels = seen.get("quantiles") or [], seen.get("levels") or dict.fromkeys(spec.get("levels") or [], 1)
     if spec["type"] == "boolean":
@@ -93,7 +93,7 @@ def _typical_value(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any
     )
 
 
-def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> tuple[str, Answer]:
+def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> tuple[str, PredictFunction]:
     """ONNX Runtime where the bundle has a graph that gives the golden predictions here, else the pipeline."""
     if "model.onnx" in manifest["files"]:
         session = open_session(verified_bytes(folder, manifest, "model.onnx"))
@@ -103,7 +103,7 @@ def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> 
 
         if (gap := golden_gap(graph, folder, manifest, schema)) <= TOLERANCE:
             return "onnx", graph
-        logger.warning("model.onnx misses the golden predictions by %.1e on this machine: the pipeline answers.", gap)
+        logger.warning("model.onnx misses the golden predictions by %.1e on this machine: the pipeline is used.", gap)
     pipeline = bundle.load_model(folder).inner.pipeline
 
     def fitted(tensors: Tensors) -> np.ndarray:
@@ -116,11 +116,11 @@ def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> 
     return "pipeline", fitted
 
 
-def golden_gap(answer: Answer, folder: Path, manifest: Mapping[str, Any], schema: Mapping[str, Any]) -> float:
+def golden_gap(predict: PredictFunction, folder: Path, manifest: Mapping[str, Any], schema: Mapping[str, Any]) -> float:
     """Largest difference to the golden predictions, numbers relative to their size; infinite where one is NaN."""
     golden = pd.read_parquet(io.BytesIO(verified_bytes(folder, dict(manifest), "golden.parquet")))
     expected = golden.iloc[:, len(schema["columns"]) :].to_numpy(dtype="float64")
-    found = answer(tensors_of(loader.as_features(golden, schema), schema))
+    found = predict(tensors_of(loader.as_features(golden, schema), schema))
     size = np.maximum(1.0, np.abs(expected)) if schema["task"] == "regression" else 1.0
     return float(np.nan_to_num(np.abs(found - expected) / size, nan=np.inf).max(initial=0.0))
 
@@ -132,20 +132,28 @@ def frame_of(tensors: Tensors, schema: Mapping[str, Any]) -> pd.DataFrame:
 
 
 # batches ------------------------------------------------------------------------------------------------------------
-MAX_BATCH_ROWS = 4096  # of one batch
+MAX_BATCH_ROWS = 4096
+MAX_INLINE_ROWS = 64  # that a graph predicts in less time than a thread takes to start
 
 
-MAX_INLINE_ROWS = 64  # that a graph answers in less time than a thread takes to start
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """Rows that wait for the model, and the future of their predictions."""
+
+    served: ServedModel
+    tensors: Tensors
+    count: int  # rows
+    future: asyncio.Future[np.ndarray]
 
 
 class MicroBatcher:
-    """Joins what arrives while the model is busy; an idle model answers at once.
+    """Joins requests that arrive while the model is busy; an idle model predicts at once.
 
-    Requests that came in with the same turn of the event loop, or during the last batch, are asked together.
+    Requests of one turn of the event loop, or of the time of the last batch, are predicted together.
     """
 
     def __init__(self, observe: Callable[[int], None] = lambda _: None) -> None:
-        self._waiting: deque[tuple[ServedModel, Tensors, int, asyncio.Future[np.ndarray]]] = deque()
+        self._waiting: deque[PendingRequest] = deque()
         self._busy, self._observe = False, observe
         self._thread = ThreadPoolExecutor(1, "predict")
 
@@ -153,7 +161,7 @@ class MicroBatcher:
         """The predictions of these rows, once a batch has been through the model."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[np.ndarray] = loop.create_future()
-        self._waiting.append((served, rows.tensors, rows.count, future))
+        self._waiting.append(PendingRequest(served, rows.tensors, rows.count, future))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._next)
@@ -163,44 +171,48 @@ class MicroBatcher:
         """Let the thread go."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def _next_batch(self) -> list[PendingRequest]:
+        """The first requests in line for one model, as far as one batch goes."""
+        taken: list[PendingRequest] = []
+        total = 0
+        while self._waiting and self._waiting[0].served is (taken or self._waiting)[0].served:
+            if taken and total + self._waiting[0].count > MAX_BATCH_ROWS:
+                break
+            taken.append(self._waiting.popleft())
+            total += taken[-1].count
+        return taken
+
     def _next(self) -> None:
-        """Ask the model for all that waits and still has somebody to hear it, as far as one batch goes."""
-        self._waiting = deque(one for one in self._waiting if not one[3].done())
+        """Predict the next batch of what waits; requests whose client has left are dropped."""
+        self._waiting = deque(request for request in self._waiting if not request.future.done())
         if not self._waiting:
             self._busy = False
             return
-        served, total = self._waiting[0][0], 0
-        taken: list[tuple[ServedModel, Tensors, int, asyncio.Future[np.ndarray]]] = []
-        while (
-            self._waiting
-            and self._waiting[0][0] is served
-            and (not taken or total + self._waiting[0][2] <= MAX_BATCH_ROWS)
-        ):
-            one = self._waiting.popleft()
-            taken.append(one)
-            total += one[2]
+        taken = self._next_batch()
+        served, tensors, total = taken[0].served, taken[0].tensors, sum(request.count for request in taken)
         self._observe(total)
-        tensors = taken[0][1]
         if len(taken) > 1:
-            tensors = {name: np.concatenate([one[1][name] for one in taken]) for name in tensors}
+            tensors = {name: np.concatenate([request.tensors[name] for request in taken]) for name in tensors}
         loop = asyncio.get_running_loop()
-        work: asyncio.Future[np.ndarray]
         if served.engine == "onnx" and total <= MAX_INLINE_ROWS:
-            work = loop.create_future()
+            work: asyncio.Future[np.ndarray] = loop.create_future()
             try:
-                work.set_result(served.answer(tensors))
+                work.set_result(served.predict(tensors))
             except Exception as error:  # belongs to the requests, not to the loop
                 work.set_exception(error)
             self._share(taken, work)
         else:
-            work = loop.run_in_executor(self._thread, served.answer, tensors)
+            work = loop.run_in_executor(self._thread, served.predict, tensors)
             work.add_done_callback(lambda done: self._share(taken, done))
 
-    def _share(self, taken: Sequence[tuple[Any, Any, int, asyncio.Future[np.ndarray]]], work: Any) -> None:
+    def _share(self, taken: Sequence[PendingRequest], work: asyncio.Future[np.ndarray]) -> None:
         """Give each request its rows, then go on."""
         error, start = work.exception(), 0
-        for *_, count, future in taken:
-            if not future.done():  # a client that has left cancelled it
-                future.set_exception(error) if error else future.set_result(work.result()[start : start + count])
-            start += count
+        for request in taken:
+            if not request.future.done():  # a client that has left cancelled it
+                if error:
+                    request.future.set_exception(error)
+                else:
+                    request.future.set_result(work.result()[start : start + request.count])
+            start += request.count
         asyncio.get_running_loop().call_soon(self._next)

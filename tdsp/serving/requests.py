@@ -32,10 +32,21 @@ FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 Columns = dict[str, Sequence[Any]]  # cells by column, all of one length
 
 
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """A column of a request that does not fit; `row` counts from 1, None where the whole column is meant."""
+
+    column: str
+    found: str
+    expected: str
+    closest: str = ""
+    row: int | None = None
+
+
 class BadRequest(ValueError):
     """A request that cannot be processed; `fields` names each part that does not fit."""
 
-    def __init__(self, message: str, fields: Sequence[Mapping[str, Any]] = (), status: int = 400) -> None:
+    def __init__(self, message: str, fields: Sequence[FieldProblem] = (), status: int = 400) -> None:
         super().__init__(message)
         self.fields, self.status = list(fields), status
 
@@ -310,10 +321,10 @@ def _keys(cells: Sequence[Any] | None) -> list[str | None] | None:
     return [text and text[:200].encode(errors="replace").decode() for text in texts]
 
 
-def _field(problem: Problem) -> dict[str, Any]:
-    """One difference for a machine; rows count from 1."""
+def _field(problem: Problem) -> FieldProblem:
+    """One difference for a machine."""
     row = None if problem.row is None else problem.row + 1
-    return {**{name: getattr(problem, name) for name in ("column", "found", "expected", "closest")}, "row": row}
+    return FieldProblem(problem.column, problem.found, problem.expected, problem.closest, row)
 
 
 def _column_of(ends: Sequence[float]) -> np.ndarray:
@@ -345,7 +356,7 @@ def _require_unicode(columns: Columns, names: Sequence[str]) -> None:
         try:
             "".join(cell for cell in columns[name] if isinstance(cell, str)).encode()
         except UnicodeEncodeError:
-            field = {"column": name, "found": "a text with half of a character", "expected": "valid Unicode"}
+            field = FieldProblem(name, "a text with half of a character", "valid Unicode")
             raise BadRequest(f"column {name!r}: a text is not valid Unicode.", [field]) from None
 
 

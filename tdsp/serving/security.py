@@ -1,9 +1,7 @@
-"""Between a client and the service: who may ask, how much, how long, and what an error looks like."""
+"""Between a client and the service: token, host names, limits of size and time, and the form of an error."""
 
 import asyncio
-import base64
-import binascii
-import functools
+import contextlib
 import hmac
 import ipaddress
 import itertools
@@ -11,22 +9,25 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tdsp.core.errors import ParameterError
-from tdsp.serving.requests import BadRequest
+from tdsp.serving.requests import BadRequest, FieldProblem
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MIN_TOKEN_LENGTH = 16  # characters
-OPEN_PATHS = frozenset({"/health", "/ping", "/ready"})  # what a load balancer asks, without a token
+OPEN_PATHS = frozenset({"/health", "/ping", "/ready"})  # for a load balancer, without a token
 COUNTED_PATHS = OPEN_PATHS | {"/", "/invocations", "/metrics"}  # any other is "other": a client invents no label
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+CLIENT_LEFT = 499  # the status that is counted where a client has left before a response
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,102 +67,103 @@ def require_token(host: str, token_env: str, environment: Mapping[str, str]) -> 
     return token
 
 
-def _given_token(header: bytes) -> bytes:
-    """The token of an Authorization header: Bearer's, or the password of Basic, which browsers ask people for."""
-    scheme, _, value = header.strip().partition(b" ")
-    if scheme.lower() == b"bearer":
-        return value.strip()
-    try:
-        return base64.b64decode(value, validate=True).partition(b":")[2] if scheme.lower() == b"basic" else b""
-    except binascii.Error:
-        return b""
-
-
 # around every request -----------------------------------------------------------------------------------------------
 _REQUEST_ID = re.compile(rb"[\w.:-]{1,100}")
 
 
-def error_body(message: str, status: int, fields: Any = ()) -> bytes:
-    """An error as MLflow tells it, with one entry for each field that does not fit."""
+def error_body(message: str, status: int, fields: Sequence[FieldProblem] = ()) -> bytes:
+    """An error in MLflow's form, with one entry for each field that does not fit."""
     code = {500: "INTERNAL_ERROR", 401: "UNAUTHENTICATED"}.get(status) or HTTPStatus(status).name
-    return json.dumps({"error_code": code, "message": message, **({"fields": fields} if fields else {})}).encode()
+    listed = {"fields": [asdict(field) for field in fields]} if fields else {}
+    return json.dumps({"error_code": code, "message": message, **listed}).encode()
 
 
-@functools.lru_cache(1024)
-def _names_this_machine(host: bytes) -> bool:
-    """Whether a Host header, with or without a port, is a name of the loopback address; none at all is."""
-    name = re.sub(r":\d+$", "", host.decode("latin-1").lower())
-    return name in {*LOOPBACK_NAMES, ""} or is_loopback(name.strip("[]"))
+class TokenCheck:
+    """The token of a service: Bearer's, or the password of Basic, which browsers ask people for."""
+
+    def __init__(self, token: str) -> None:
+        from fastapi.security import HTTPBasic, HTTPBearer
+
+        self._token, self._bearer, self._basic = (
+            token.encode(),
+            HTTPBearer(auto_error=False),
+            HTTPBasic(auto_error=False),
+        )
+
+    async def accepts(self, scope: Scope) -> bool:
+        """Whether the Authorization header of a request has the token."""
+        from starlette.exceptions import HTTPException
+        from starlette.requests import HTTPConnection
+
+        connection, given = HTTPConnection(scope), ""
+        with contextlib.suppress(HTTPException):  # Basic that is no base64
+            if bearer := await self._bearer(connection):
+                given = bearer.credentials
+            elif basic := await self._basic(connection):
+                given = basic.password
+        return hmac.compare_digest(given.encode(), self._token)
 
 
 class SecurityMiddleware:
-    """The outer layer: who may ask, how long it may take, what was asked. Pure ASGI, since it is on every request."""
+    """The outer layer: token, time limit, request id, metrics. Pure ASGI, since it is on every request."""
 
-    def __init__(self, app: Any, limits: RequestLimits, token: str, observe: Callable[[str, int, float], None]) -> None:
-        self.app, self.limits, self.token, self.observe = app, limits, token.encode(), observe
+    def __init__(
+        self, app: ASGIApp, limits: RequestLimits, token: str, observe: Callable[[str, int, float], None]
+    ) -> None:
+        self.app, self.limits, self.observe = app, limits, observe
+        self.token = TokenCheck(token) if token else None
         self.prefix, self.numbers = secrets.token_hex(6), itertools.count(1)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it on."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to one request, or pass it on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began, status = time.perf_counter(), 499  # the client left before an answer
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{self.prefix}-{next(self.numbers)}".encode()
+        began, status = time.perf_counter(), CLIENT_LEFT
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"{self.prefix}-{next(self.numbers)}".encode()
         scope["request_id"] = request_id.decode()
 
-        async def answer(message: Message) -> None:
+        async def respond(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
+                added = [(b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:
-            if refusal := self._refusal(scope["path"], headers):
-                return await self._refuse(answer, *refusal)
+            if self.token and scope["path"] not in OPEN_PATHS and not await self.token.accepts(scope):
+                return await _refuse(respond, 401, "Send the token: `Authorization: Bearer …`.")
             async with asyncio.timeout(self.limits.answer_seconds):
-                await self.app(scope, receive, answer)
+                await self.app(scope, receive, respond)
         except TimeoutError:
-            if status == 499:
-                await self._refuse(answer, 504, f"No answer within {self.limits.answer_seconds:g} seconds.")
+            if status == CLIENT_LEFT:
+                await _refuse(respond, 504, f"No answer within {self.limits.answer_seconds:g} seconds.")
         finally:
             path = scope["path"] if scope["path"] in COUNTED_PATHS else "other"
             self.observe(path, status, time.perf_counter() - began)
         return None
 
-    def _refusal(self, path: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        """Why this request goes no further: no token, or a name that this machine's own service does not have."""
-        if self.token:
-            told = _given_token(headers.get(b"authorization", b""))
-            if path in OPEN_PATHS or hmac.compare_digest(told, self.token):
-                return None
-            return 401, "Send the token: `Authorization: Bearer …`."
-        host = headers.get(b"host", b"")
-        if _names_this_machine(host):
-            return None
-        return (
-            403,
-            f"This service answers as localhost only, not as {host[:60].decode('latin-1')!r}.",
-        )  # a page elsewhere cannot ask it
 
-    async def _refuse(self, send: Send, status: int, message: str) -> None:
-        headers = [(b"content-type", b"application/json")]
-        headers += [(b"www-authenticate", b'Bearer, Basic realm="tdsp", charset="UTF-8"')] if status == 401 else []
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": error_body(message, status)})
+async def _refuse(send: Send, status: int, message: str) -> None:
+    headers = [(b"content-type", b"application/json")]
+    headers += [(b"www-authenticate", b'Bearer, Basic realm="tdsp", charset="UTF-8"')] if status == 401 else []
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": error_body(message, status)})
 
 
-async def read_body(request: Any, limit: int) -> bytes:
+def only_as_localhost(app: ASGIApp, host: str) -> ASGIApp:
+    """The application behind a check of the Host header: a page elsewhere cannot reach it through a browser here."""
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    return TrustedHostMiddleware(app, [*LOOPBACK_NAMES, host], www_redirect=False)
+
+
+async def read_body(request: "Request", limit: int) -> bytes:
     """The body of a request. Raises BadRequest where it is too long; what a client still sends is then thrown away."""
-    told = request.headers.get("content-length", "0")
+    announced = request.headers.get("content-length", "0")
     too_long = BadRequest(f"The body is longer than {limit:,} bytes; send fewer rows at a time.", status=413)
-    if told.isdigit() and int(told) > limit and "expect" in request.headers:
+    if announced.isdigit() and int(announced) > limit and "expect" in request.headers:
         raise too_long  # the client waits for a word before it sends
     body: list[bytes] = []
     size = 0
@@ -181,19 +183,22 @@ async def read_body(request: Any, limit: int) -> bytes:
     return b"".join(body)
 
 
-def prompt_protocol(seconds: float) -> type:
-    """uvicorn's HTTP protocol that gives a client some seconds to send a whole request, and then hangs up."""
+def prompt_protocol(seconds: float) -> "type[H11Protocol]":
+    """uvicorn's HTTP protocol that gives a client some seconds to send a whole request, and then hangs up.
+
+    uvicorn's own settings (0.54) limit the time between two requests only, not that of a head or a body under way.
+    """
     import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class PromptProtocol(H11Protocol):
-        """A connection whose client may not dawdle."""
+        """A connection that a slow client cannot hold."""
 
         _timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._timer = self.loop.call_later(seconds, self._late)
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)  # type: ignore[arg-type]
+            self._timer = self.loop.call_later(seconds, self._hang_up)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()
@@ -204,14 +209,14 @@ def prompt_protocol(seconds: float) -> type:
             if self.conn.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR):
                 self._stop()
             elif self._timer is None and (self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]):
-                self._timer = self.loop.call_later(seconds, self._late)
+                self._timer = self.loop.call_later(seconds, self._hang_up)
 
         def _stop(self) -> None:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
 
-        def _late(self) -> None:
+        def _hang_up(self) -> None:
             if not self.transport.is_closing():
                 if self.cycle is None or not self.cycle.response_started:
                     body = error_body(f"The request was not complete after {seconds:g} seconds.", 408)

@@ -107,9 +107,10 @@ def test_the_description_has_an_example_that_is_answered(service: Running) -> No
     """OpenAPI names the model's columns and types; each example in it gives a prediction."""
     document = json.loads(service.get("/openapi.json")[1])
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]
-    columns = content["schema"]["anyOf"][0]["properties"]["dataframe_records"]["items"]["properties"]
-    assert columns["dose"] == {"type": ["number", "null"]}
-    assert columns["admitted"] == {"type": ["string", "null"], "format": "date-time"}
+    assert content["schema"]["anyOf"][0] == {"$ref": "#/components/schemas/Records"}
+    columns = document["components"]["schemas"]["Row"]["properties"]
+    assert columns["dose"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
+    assert columns["admitted"]["anyOf"] == [{"type": "string", "format": "date-time"}, {"type": "null"}]
     for example in content["examples"].values():
         status, answer = service.post(example["value"])
         assert (status, set(answer)) == (200, {"predictions"})
@@ -248,7 +249,7 @@ WIRE: dict[str, tuple[bytes, bytes]] = {
     "path of a file": (b"GET /pipeline.joblib HTTP/1.1\r\n" + HOST + b"\r\n", b"404"),
     "method": (b"DELETE /invocations HTTP/1.1\r\n" + HOST + b"\r\n", b"405"),
     "get": (b"GET /invocations HTTP/1.1\r\n" + HOST + b"\r\n", b"405"),
-    "foreign host": (b"GET /ready HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", b"403"),
+    "foreign host": (b"GET /ready HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", b"400"),
     "no type": (b"POST /invocations HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\n{}", b"415"),
     "pickle type": (
         b"POST /invocations HTTP/1.1\r\n" + HOST + b"Content-Type: application/x-pickle\r\nContent-Length: 2\r\n\r\n{}",
@@ -392,15 +393,15 @@ def test_the_log_drops_and_counts_what_it_cannot_keep(
     """A full queue never waits, and a folder that cannot be written ends nothing: both are counted."""
     served = load_served(str(model))
     rows = served.reader.read_json(json.dumps({"instances": rows_of(10)}).encode())
-    log = PredictionLog(tmp_path / "log", most_rows=25)
+    log = PredictionLog(tmp_path / "log", max_rows=25)
     for _ in range(4):
-        log.add(served, rows, served.answer(rows.tensors), "r")
+        log.add(served, rows, served.predict(rows.tensors), "r")
     assert log.dropped == 20
     log.flush()
     assert (log.written, log.dropped) == (20, 20)
     (tmp_path / "file").write_text("")
     blocked = PredictionLog(tmp_path / "file" / "log")
-    blocked.add(served, rows, served.answer(rows.tensors), "r")
+    blocked.add(served, rows, served.predict(rows.tensors), "r")
     blocked.flush()
     assert (blocked.written, blocked.dropped) == (0, 10)
     assert "could not be logged" in caplog.text
@@ -411,19 +412,19 @@ def test_what_waits_together_is_asked_together(model: Path) -> None:
     """Forty requests in one turn are one batch, each gets its own rows; a model that fails fails only its batch."""
     served, sizes = load_served(str(model)), []
 
-    async def ask_all(answer: Callable[[Any], np.ndarray]) -> list[Any]:
+    async def ask_all(predict: Callable[[Any], np.ndarray]) -> list[Any]:
         from dataclasses import replace
 
         batcher = MicroBatcher(sizes.append)
         rows = [served.reader.read({name: [cell] for name, cell in row.items()}) for row in rows_of(40)]
-        one = replace(served, answer=answer)
+        one = replace(served, predict=predict)
         found = await asyncio.gather(*(batcher.predict(one, row) for row in rows), return_exceptions=True)
         again = await batcher.predict(served, rows[0])
         batcher.close()
         return [*found, again]
 
-    answers = asyncio.run(ask_all(served.answer))
-    whole = served.answer(served.reader.read_json(json.dumps({"instances": rows_of(40)}).encode()).tensors)
+    answers = asyncio.run(ask_all(served.predict))
+    whole = served.predict(served.reader.read_json(json.dumps({"instances": rows_of(40)}).encode()).tensors)
     assert sizes == [40, 1]
     np.testing.assert_allclose(np.concatenate(answers[:40]), whole, rtol=0, atol=1e-12)
     failed = asyncio.run(ask_all(lambda _: 1 / 0))
@@ -457,7 +458,7 @@ def test_a_model_that_fails_is_told_as_json(model: Path, tmp_path: Path) -> None
     service = Service("m", load_served(str(model)), key="", outputs=tmp_path, limits=RequestLimits())
     sound = service.served
     with TestClient(make_app(service), base_url="http://localhost", raise_server_exceptions=False) as client:
-        service.served = replace(sound, answer=lambda _: 1 / 0)
+        service.served = replace(sound, predict=lambda _: 1 / 0)
         failed = client.post("/invocations", json={"instances": rows_of(2)})
         service.served = sound
         fine = client.post("/invocations", json={"instances": rows_of(2)})
@@ -602,7 +603,7 @@ def test_a_person_tries_the_model_in_a_browser(service: Running, browser: Any, a
         assert page.title() == "<b>Delays</b> & more"
         page.get_by_label("ward").select_option("<b>south</b>")
         page.get_by_label("dose").fill("12.5")
-        page.get_by_role("button", name="Ask the model").click()
+        page.get_by_role("button", name="Predict").click()
         shown = float(page.get_by_role("status").locator("td").inner_text())
         row = json.loads(service.get("/example")[1])["dataframe_records"][0] | {"ward": "<b>south</b>", "dose": 12.5}
         assert shown == pytest.approx(service.post({"instances": [row]})[1]["predictions"][0]["probability"], abs=1e-5)
@@ -622,7 +623,7 @@ def test_a_wrong_value_is_told_beside_its_field(service: Running, browser: Any) 
     page.goto(service.url)
     page.get_by_label("dose").fill("<script>1</script>")
     with page.expect_response(f"{service.url}/") as response:
-        page.get_by_role("button", name="Ask the model").click()
+        page.get_by_role("button", name="Predict").click()
     assert response.value.status == 400
     assert "expected a number" in page.locator(".fault").inner_text()
     assert page.get_by_label("dose").input_value() == "<script>1</script>"

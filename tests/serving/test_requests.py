@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tdsp.packaging.loader import SchemaError, as_features, frame_notes
 from tdsp.packaging.onnx.export import tensors_of
-from tdsp.serving.requests import BadRequest, Reader, columns_of, parse_json, parse_timestamp
+from tdsp.serving.requests import BadRequest, FieldProblem, Reader, columns_of, parse_json, parse_timestamp
 
 SCHEMA: dict[str, Any] = {"task": "binary", "classes": ["no", "yes"], "positive_class": "yes", "columns": [
     {"name": "dose", "type": "float", "min": 0.0, "max": 10.0},
@@ -89,7 +89,7 @@ def test_the_quick_way_and_the_loader_agree_on_any_cells(records: list[dict[str,
         problems = [problem.column for problem in refusal.problems]
         with pytest.raises(BadRequest, match="do not fit") as caught:
             READER.read(dict(columns))
-        assert [field["column"] for field in caught.value.fields] == problems
+        assert [field.column for field in caught.value.fields] == problems
         return
     rows = READER.read(dict(columns))
     expected, notes = tensors_of(features, SCHEMA), frame_notes(frame, SCHEMA)
@@ -114,7 +114,7 @@ def test_a_closed_column_takes_no_new_level() -> None:
     columns = [spec | {"closed": True} if spec["name"] == "ward" else spec for spec in SCHEMA["columns"]]
     with pytest.raises(BadRequest, match="'ward': 'west' in row 1, expected one of") as caught:
         Reader(SCHEMA | {"columns": columns}).read_json(body_of(instances=[ROW | {"ward": "west"}]))
-    assert caught.value.fields[0]["expected"] == "one of 'north', 'south'"
+    assert caught.value.fields[0].expected == "one of 'north', 'south'"
 
 
 def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
@@ -125,9 +125,7 @@ def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
     assert reader.read_json(body_of(instances=[ROW | {"dose": 1}, ROW | {"dose": 9}, ROW | {"dose": None}])).count == 3
     with pytest.raises(BadRequest, match=r"'dose': '0.5' in row 2, expected at least 1 by the contract") as caught:
         reader.read_csv(b"dose,ward,urgent,admitted,weight\n1,north,true,2013-10-19,70\n0.5,north,true,2013-10-19,70\n")
-    assert caught.value.fields == [
-        {"column": "dose", "found": "'0.5'", "expected": "at least 1 by the contract", "closest": "", "row": 2}
-    ]
+    assert caught.value.fields == [FieldProblem("dose", found="'0.5'", expected="at least 1 by the contract", row=2)]
     with pytest.raises(BadRequest, match="'dose': '12' in row 1, expected at most 9"):
         reader.read_json(body_of(instances=[ROW | {"dose": 12}]))
     columns = [spec | {"maximum": "2013-12-31T00:00:00"} if spec["name"] == "admitted" else spec for spec in columns]
@@ -146,8 +144,7 @@ def test_a_gap_is_taken_where_the_schema_allows_one() -> None:
     with pytest.raises(BadRequest, match="no value in row 2") as caught:
         strict.read_json(body_of(instances=[ROW, ROW | {"dose": None}]))
     assert caught.value.fields == [
-        {"column": "dose", "found": "no value", "expected": "one in every row, as in training",
-         "closest": "", "row": 2}
+        FieldProblem("dose", found="no value", expected="one in every row, as in training", row=2)
     ]  # fmt: skip
 
 
@@ -156,10 +153,10 @@ def test_every_fault_of_a_row_is_named_at_once() -> None:
     wrong = {"dose": "much", "wrad": "north", "urgent": "yes", "admitted": "soon", "weight": True}
     with pytest.raises(BadRequest, match="do not fit") as caught:
         READER.read_json(body_of(instances=[wrong]))
-    assert [(field["column"], field["closest"]) for field in caught.value.fields] == [("ward", "wrad")]
+    assert [(field.column, field.closest) for field in caught.value.fields] == [("ward", "wrad")]
     with pytest.raises(BadRequest, match="do not fit") as caught:
         READER.read_json(body_of(instances=[wrong | {"ward": 5}]))
-    assert [field["column"] for field in caught.value.fields] == ["dose", "ward", "urgent", "admitted", "weight"]
+    assert [field.column for field in caught.value.fields] == ["dose", "ward", "urgent", "admitted", "weight"]
 
 
 @pytest.mark.parametrize(
