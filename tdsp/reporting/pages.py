@@ -36,11 +36,10 @@ from tdsp.reporting.next_steps import (
     silent_words,
     what_to_do,
 )
-from .notebook_html import TEMPLATES, markdown_html, story_of
+from .notebook_html import TEMPLATES, NotebookBody, markdown_html, notebook_body
 from tdsp.reporting.run_summary import (
     GATE_RULE,
     NAMES,
-    QUESTIONS,
     STOPPED,
     Panel,
     fact_of,
@@ -237,7 +236,8 @@ def stage_page(record: Record, folder: Path, name: str) -> str:
     position = STAGES.index(name)
     line = [item | {"current": item["key"] == name} for item in shared.pop("stages")]
     notebook = folder / f"{name}.ipynb"
-    body, contents, ran = story_of(notebook, QUESTIONS[name]) if notebook.is_file() else ("", [], 0)
+    body = notebook_body(notebook) if notebook.is_file() else NotebookBody("", "", (), 0)
+    question = body.question or NAMES[name]
     gates = [gate for gate in record["gates"] if gate["stage"] == name]
     tag = stage_tag(stage, record)
     error = stage.get("error")
@@ -248,16 +248,17 @@ def stage_page(record: Record, folder: Path, name: str) -> str:
     if error or tag.word in STOPPED:
         said = (error or {}).get("message") or silent_words(stage)
         panel = Panel(tag.word.capitalize(), tag.state, tag.icon, message=said, notes=(place_of(stage, error or {}),))
-    why = [("why", "Why we say so")] if gates else []
+    why = [("why", "Why this verdict")] if gates else []
     return page(
         "stage", page_title=f"{panel.word}: {NAMES[name]}, {record['title'] or record['project']}",
-        question=QUESTIONS[name], panel=panel, steps=what_to_do(record, stage, error) if error else [],
-        gates=gate_rows(gates), gate_rule=GATE_RULE, body=_safe(body),
+        question=question, panel=panel, steps=what_to_do(record, stage, error) if error else [],
+        gates=gate_rows(gates), gate_rule=GATE_RULE, body=_safe(body.html),
         unjudged=[_open_words(gate, record) for gate in open_gates(gates)],
-        contents=[*why, *contents, ("how", "How it was done")], settings=settings(record, name),
+        contents=[*why, *body.contents, ("how", "How it was done")], settings=settings(record, name),
         method=method_of(stage), stages=line,
         before=_neighbour(line, position - 1), after=_neighbour(line, position + 1),
-        notebook=notebook.name if body else "", notebook_note=_notebook_note(bool(body), ran, stage), **shared,
+        notebook=notebook.name if body.html else "",
+        notebook_note=_notebook_note(bool(body.html), body.cells_run, stage), **shared,
     )  # fmt: skip
 
 

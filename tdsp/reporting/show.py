@@ -76,7 +76,8 @@ def table_html(
     shown = plain.head(MAX_ROWS)
     columns = [(_words(str(name)), _column_texts(shown.iloc[:, i])) for i, name in enumerate(shown.columns)]
     if list(shown.columns) == ["what", "value"]:  # the fields of a record, by the names that the code gives them
-        columns[0] = ("What", [_words(text).capitalize() for text in columns[0][1]])
+        names, (_, values) = [_words(text).capitalize() for text in columns[0][1]], columns[1]
+        columns = [("What", names), ("Value", values)]
     numeric = [_is_number_column(shown.iloc[:, i]) for i in range(len(columns))]
     head = "".join(
         f'<th scope="col"{_num(n)}>{html.escape(name)}</th>' for (name, _), n in zip(columns, numeric, strict=True)
@@ -133,8 +134,8 @@ def as_table(thing: object) -> "pd.DataFrame":
     if many and all(_is_gate(item) for item in many):
         return pd.DataFrame([gate_row(item) for item in many])
     if isinstance(thing, Mapping) or dataclasses.is_dataclass(thing):
-        pairs = _fields(thing).items()
-        return pd.DataFrame({"what": [str(k) for k, _ in pairs], "value": [cell_text(v) or "none" for _, v in pairs]})
+        pairs = {str(key): value for key, value in _fields(thing).items() if value is not None and value != ""}
+        return pd.DataFrame({"what": list(pairs), "value": [cell_text(value) for value in pairs.values()]})
     if isinstance(thing, Sequence) and all(dataclasses.is_dataclass(m) or isinstance(m, Mapping) for m in many):
         table = pd.DataFrame([_fields(item) for item in many])
         return table[sorted(table, key=lambda column: column != "name")]  # what a row is about comes first
@@ -207,7 +208,9 @@ def show(
         write_atomic(path, write_csv(table))
         run.add_artifact(path, kind="table", title=title or caption or name)
         more = f"; all are in artifacts/{name}.csv"
-    return Shown(table_html(table, caption=caption, more=more), f"{title or name}: {len(table)} rows")
+    return Shown(
+        table_html(table, caption=caption, more=more), f"{title or name}: {len(table)} row{'s' * (len(table) != 1)}"
+    )
 
 
 def _show_figure(run: "Run | None", figure: "Figure", name: str, caption: str, title: str, cover: bool) -> Shown:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tdsp.reporting.notebook_html import clean, fold_cells, plain_text, said, story_of
+from tdsp.reporting.notebook_html import (
+    clean,
+    fold_cells,
+    notebook_body,
+    opening_question,
+    plain_text,
+    render_stream,
+)
 from tdsp.reporting.show import table_html
 
 PAYLOADS = [
@@ -99,12 +106,12 @@ def test_foreign_tables_scroll_and_have_no_empty_header():
     assert "<th></th>" not in cleaned
 
 
-@pytest.mark.parametrize(("rows", "folded"), [(15, False), (16, True)])
+@pytest.mark.parametrize(("rows", "folded"), [(20, False), (21, True)])
 def test_long_tables_are_folded_once(rows: int, folded: bool):
     """The fold says how long the table is, and what it holds."""
-    table = table_html(pd.DataFrame({"name": list("abcdefghijklmnopq")[:rows]}), caption="All & more.")
+    table = table_html(pd.DataFrame({"name": list("abcdefghijklmnopqrstuv")[:rows]}), caption="All & more.")
     cleaned = clean(clean(table))
-    assert cleaned.count("<details><summary>Show the table of 16 rows: All &amp; more.</summary>") == folded
+    assert cleaned.count("<details><summary>Show the table of 21 rows: All &amp; more.</summary>") == folded
 
 
 def test_headings_start_at_the_second_level_and_stage_links_lead_to_pages():
@@ -121,10 +128,10 @@ def test_terminal_output_is_readable():
 
 def test_sentences_are_prose_and_long_output_is_folded():
     """Neither a sentence in a code box nor a page of numbers in the way."""
-    assert said("455 rows to learn from.") == '<p class="out">455 rows to learn from.</p>'
-    assert said("a  b\nc  d").startswith("<pre")
-    assert "Output (40 lines)" in said("\n".join("x" * 40))
-    assert said("x", "Messages of this cell").startswith("<details")
+    assert render_stream("455 rows to learn from.") == '<p class="out">455 rows to learn from.</p>'
+    assert render_stream("a  b\nc  d").startswith("<pre")
+    assert "Output (40 lines)" in render_stream("\n".join("x" * 40))
+    assert render_stream("x", "Messages of this cell").startswith("<details")
 
 
 def code(source, count, outputs=()):
@@ -152,14 +159,40 @@ def test_notebook_becomes_text_folds_and_outputs(tmp_path: Path):
     book = {"cells": [markdown, code("x < 1", 5, [SHOWN])], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     path = tmp_path / "3_modeling.ipynb"
     path.write_text(json.dumps(book))
-    body, contents, ran = story_of(path, "Good enough?")
-    assert contents == [("part-1", "Which models?")]
-    assert ran == 1
+    read = notebook_body(path)
+    body = read.html
+    assert read.question == "Good enough?"
+    assert read.contents == (("part-1", "Which models?"),)
+    assert read.cells_run == 1
     assert "3 Modeling" not in body
     assert "Good enough?" not in body
     assert "Yes &amp; no." in body
     assert "<summary>Code of cell 5 (1 line)</summary><pre><code>x &lt; 1</code></pre>" in body
     assert '<p class="out">hello world</p>' in body
+
+
+def test_progress_lines_of_a_cell_are_one_fold(tmp_path: Path):
+    """What a search prints piece by piece does not push the result off the page."""
+    lines = [{"output_type": "stream", "name": "stdout", "text": f"{n} linear: 0.7\n"} for n in range(5)]
+    book = {"cells": [code("search()", 1, lines)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(book))
+    body = notebook_body(path).html
+    assert body.count("<summary>Output (5 lines)</summary>") == 1
+    assert 'class="out"' not in body
+
+
+@pytest.mark.parametrize(
+    ("opening", "question", "rest"),
+    [
+        ("# 3 Modeling\n\nGood enough? Yes.", "Good enough?", "Yes."),
+        ("# 3 Modeling\nFour candidates. Which?", "", "Four candidates. Which?"),
+        ("# 3 Modeling", "", ""),
+    ],
+)
+def test_the_question_of_a_page_is_the_one_its_notebook_opens_with(opening: str, question: str, rest: str):
+    """The first sentence below the title, where it is a question."""
+    assert opening_question(opening) == (question, rest)
 
 
 def test_pictures_have_alt_text_from_the_output(tmp_path: Path):
@@ -172,7 +205,7 @@ def test_pictures_have_alt_text_from_the_output(tmp_path: Path):
     book = {"cells": [code("plot()", 1, [image])], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     path = tmp_path / "x.ipynb"
     path.write_text(json.dumps(book))
-    body = story_of(path)[0]
+    body = notebook_body(path).html
     assert 'alt="Rising &quot;fast&quot;"' in body
     assert 'src="data:image/png;base64,AA=="' in body
     assert "alert" not in body
