@@ -19,6 +19,9 @@ class Markup(str):
 
     __slots__ = ()
 
+    def __add__(self, other: str) -> "Markup":
+        return Markup(f"{self}{escaped(other)}")
+
 
 def escaped(text: str) -> str:
     "The text as HTML; markup as it is."

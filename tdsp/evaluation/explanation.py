@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ..core.display import card_html, interval_cell, scale_of, sparkline, table_html
+from ..core.display import Markup, card_html, interval_cell, scale_of, sparkline, table_html
 from ..core.errors import ParameterError
 from ..core.formatting import estimate_text, format_estimate, format_int, format_number
 from ..data.tables import feature_frame
@@ -118,7 +118,7 @@ class Explanation:
         return card_html(heading, facts, body=body, remarks=remarks, state="ok" if self.sure else "unsure")
 
 
-def _importance_html(table: pd.DataFrame, loss: str, curves: pd.DataFrame) -> str:
+def _importance_html(table: pd.DataFrame, loss: str, curves: pd.DataFrame) -> Markup:
     values, lows, highs = (table[name].to_numpy(dtype=float).tolist() for name in ("importance", "low", "high"))
     spans = list(zip(values, lows, highs, strict=True))
     start, end = scale_of(spans, 0.0)
@@ -173,11 +173,11 @@ def explain(
     at = evenly_spaced(len(frame), max_rows)
     ask = _asked(model, X, frame)
     rows, known = frame.iloc[at].reset_index(drop=True), target.iloc[at].reset_index(drop=True)
-    chosen = {name: None if given is None else as_column(given, name).iloc[at].reset_index(drop=True)
-              for name, given in (("groups", groups), ("time", time))}  # fmt: skip
+    chosen: dict[str, pd.Series | None] = {"groups": None, "time": None}
     for name, given in (("groups", groups), ("time", time)):
         if given is not None:
             require_same_rows(given, name, target, "y", y_given=y)
+            chosen[name] = as_column(given, name).iloc[at].reset_index(drop=True)
     raw = ask(rows)
     labeled = read_labels(known, raw, metric=metric, positive=positive)
     units = read_units(labeled, chosen["groups"], chosen["time"])
