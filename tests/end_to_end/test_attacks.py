@@ -29,8 +29,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_table(root / NAME)
     payload = json.dumps(" ".join(ATTACKS))
     (root / "parameters/hostile.yaml").write_text(
-        f"project: hostile\ntitle: {payload}\nquestion: {payload}\ndecision: {payload}\nsources:\n  table: {json.dumps(NAME)}\n"
-        f"target: churned\npositive_class: {json.dumps(ATTACKS[0])}\n"
+        f"project: hostile\ntitle: {payload}\nquestion: {payload}\ndecision: {payload}\n"
+        f"sources:\n  table: {json.dumps(NAME)}\ntarget: churned\npositive_class: {json.dumps(ATTACKS[0])}\n"
     )
     (root / "parameters/hostile.charter.yaml").write_text(
         f"business:\n  client: {payload}\n  problem: {payload}\ngoal:\n  why_threshold: {payload}\n"

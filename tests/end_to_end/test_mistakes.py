@@ -156,7 +156,7 @@ def test_files_that_are_not_there_or_not_files(shop, tdsp):
 
 
 def test_a_folder_that_may_not_be_written(shop):
-    """Somebody without the right to write is named which folder, before anything runs."""
+    """Without the right to write, the message names the folder before anything runs."""
     (shop / "outputs").mkdir(mode=0o555)
     drop = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []  # root writes anywhere else
     if drop and not shutil.which("setpriv"):
