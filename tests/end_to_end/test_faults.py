@@ -61,7 +61,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=[] if stage == STAGES[2] else pytest.mark.slow) for stage in STAGES]
+)
 def test_a_kernel_killed_in_any_stage_fails_the_run(tmp_path, stage):
     """SIGKILL of the kernel: the stage is failed with its cell, the run ends with 1, the log says why."""
     outcome, stages = run_tiny(tmp_path, {stage: ["import os\nos.kill(os.getpid(), 9)"]})
@@ -149,6 +151,7 @@ def test_a_run_killed_with_9_shows_as_interrupted(tmp_path):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_whole_files(tmp_path):
     """Killed at a random moment, a run has a whole record or none, and no file that could be read as whole.
 
