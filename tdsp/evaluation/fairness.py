@@ -7,7 +7,6 @@ __all__ = ['fairness_table', 'fairness_gate']
 
 # %% ../../notebooks/lib/evaluation/07_fairness.ipynb #0c9635c2
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,24 +15,29 @@ from scipy import stats as distributions
 from ..core.results import Estimate, Gate
 from .slices import conditions_of
 from ..stats.gates import exact_gate
+from ..stats.metrics import weighted_mean
 from ..stats.resampling import Units, score_resamples
 
 # %% ../../notebooks/lib/evaluation/07_fairness.ipynb #70021eeb
-def _rates(y: np.ndarray, answers: np.ndarray, task: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _rates(y: np.ndarray, y_pred: np.ndarray, task: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     "Measure -> (value of each row, rows it is the mean of)."
-    everybody = np.ones(len(y))
+    all_rows = np.ones(len(y))
     if task == "binary":
-        yes, event = (answers == 1).astype(float), (y == 1).astype(float)
-        return {"said yes": (yes, everybody), "found": (yes, event), "false alarm": (yes, 1 - event)}
+        positive, event = (y_pred == 1).astype(float), (y == 1).astype(float)
+        return {
+            "positive rate": (positive, all_rows),
+            "recall": (positive, event),
+            "false positive rate": (positive, 1 - event),
+        }
     if task == "multiclass":
-        return {"right": ((answers == y).astype(float), everybody)}
-    return {"mean error": ((answers - y) / (y.std() or 1.0), everybody)}
+        return {"accuracy": ((y_pred == y).astype(float), all_rows)}
+    return {"mean error": ((y_pred - y) / (y.std() or 1.0), all_rows)}
 
 
 def fairness_table(
-    groups: pd.DataFrame,  # the sensitive columns of the test part
+    groups: pd.DataFrame,  # the sensitive columns of the test set
     y: np.ndarray,
-    answers: np.ndarray,  # codes that are told, or predicted numbers
+    y_pred: np.ndarray,  # codes of the predicted classes, or predicted numbers
     *,
     task: str,
     units: Units,
@@ -44,14 +48,14 @@ def fairness_table(
     found = []
     for name in groups.columns:
         for condition in conditions_of(groups, name):
-            inside = condition.of(groups)
-            for measure, (value, counted) in _rates(y, answers, task).items():
+            inside = condition.mask(groups)
+            for measure, (value, counted) in _rates(y, y_pred, task).items():
                 inner, outer = counted * inside, counted * ~inside
                 if min(inner.sum(), outer.sum()) >= min_rows:
                     found.append((str(condition), measure, value, inner, outer))
     rows = []
     for group, measure, value, inner, outer in found:
-        scores = score_resamples([_mean_of(value, inner), _mean_of(value, outer)], len(y), units,
+        scores = score_resamples([weighted_mean(value, inner), weighted_mean(value, outer)], len(y), units,
                                  n_resamples=500, random_state=random_state)  # fmt: skip
         gap = _corrected(scores[:, 0] - scores[:, 1], units, min(inner.sum(), outer.sum()), len(found))
         proven = max(gap.low, -gap.high, 0.0) if math.isfinite(gap.low) else 0.0
@@ -68,27 +72,19 @@ def fairness_table(
 
 
 def _corrected(draws: np.ndarray, units: Units, rows: float, tests: int) -> Estimate:
-    "The difference with Student's interval, Bonferroni's level: resamples do not reach as far as many tests ask for."
+    "The difference with Student's interval, Bonferroni's level: resamples do not reach as far as many tests need."
     freedom = max(min(units.n, rows) - 1, 1)
     reach = distributions.t.ppf(1 - 0.025 / tests, freedom) * float(np.nanstd(draws[1:], ddof=1))
     return Estimate(float(draws[0]), draws[0] - reach, draws[0] + reach, units.n, units.name)
 
 
-def _mean_of(value: np.ndarray, counted: np.ndarray) -> Any:
-    def score(w: np.ndarray) -> float:
-        weight = (w * counted).sum()
-        return float((w * counted * value).sum() / weight) if weight > 0 else math.nan
-
-    return score
-
-
 def fairness_gate(table: pd.DataFrame, limit: float) -> Gate:
-    "The gate on the largest proven difference between groups in what they are owed; NaN where no group can be judged."
-    owed = table[table["measure"] != "said yes"]
-    if owed.empty:
+    "The gate on the largest proven difference between groups but for the positive rate; NaN where none can be judged."
+    judged = table[table["measure"] != "positive rate"]
+    if judged.empty:
         return exact_gate(
             "Proven difference between groups", math.nan, limit, note="No sensitive group has enough rows."
         )
-    worst = owed.iloc[int(owed["proven"].argmax())]
-    note = f"{worst['group']}, {worst['measure']}: {worst['value']:.3f} against {worst['others']:.3f}"
-    return exact_gate("Proven difference between groups", float(worst["proven"]), limit, note=note)
+    largest = judged.iloc[int(judged["proven"].argmax())]
+    note = f"{largest['group']}, {largest['measure']}: {largest['value']:.3f} against {largest['others']:.3f}"
+    return exact_gate("Proven difference between groups", float(largest["proven"]), limit, note=note)

@@ -7,16 +7,12 @@ __all__ = ['ScoredRows', 'drop_between']
 
 # %% ../../notebooks/lib/evaluation/04_score_drop.ipynb #251c0603
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.results import Estimate
 from ..stats.metrics import METRICS, Metric
 from ..stats.resampling import Units, degrees_of_freedom, estimate_of, gain_of, in_blocks, score_resamples
-
-if TYPE_CHECKING:
-    pass
 
 # %% ../../notebooks/lib/evaluation/04_score_drop.ipynb #e94bd46a
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +27,14 @@ class ScoredRows:
 def drop_between(
     metric: Metric, folds: ScoredRows, test: ScoredRows, *, n_resamples: int, random_state: int
 ) -> Estimate:
-    "By how much the score on the folds is better than on the test part, with its interval."
+    "By how much the score on the folds is better than on the test set, with its interval."
     found, freedom, units = [], [], []
-    for i, part in enumerate((folds, test)):
-        scorer = metric.scorer(part.y_true, part.y_pred)
-        units.append(in_blocks(part.units, scorer))
-        seed = random_state + i  # the parts are drawn independently of each other
+    for i, rows in enumerate((folds, test)):
+        scorer = metric.scorer(rows.y_true, rows.y_pred)
+        units.append(in_blocks(rows.units, scorer))
+        seed = random_state + i  # the sets are resampled independently
         found.append(
-            score_resamples([scorer], len(part.y_true), units[i], n_resamples=n_resamples, random_state=seed)[:, 0]
+            score_resamples([scorer], len(rows.y_true), units[i], n_resamples=n_resamples, random_state=seed)[:, 0]
         )
-        freedom.append(degrees_of_freedom(metric, part.y_true, units[i]))
-    return estimate_of(gain_of(found[0], found[1], metric), min(units, key=lambda u: u.n), freedom=min(freedom))
+        freedom.append(degrees_of_freedom(metric, rows.y_true, units[i]))
+    return estimate_of(gain_of(found[0], found[1], metric), min(units, key=lambda one: one.n), freedom=min(freedom))

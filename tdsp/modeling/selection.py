@@ -32,9 +32,9 @@ class Choice:
 
 
 def _lead(best: Candidate, other: Candidate, metric: Metric) -> float:
-    "By how much `best` is ahead over the folds that can score both; positive: better."
-    ahead = metric.sign * (np.array(best.fold_scores) - np.array(other.fold_scores))
-    return float(ahead[~np.isnan(ahead)].mean())
+    "Mean gain of `best` over the folds that can score both; positive: better."
+    gains = metric.sign * (np.array(best.fold_scores) - np.array(other.fold_scores))
+    return float(gains[~np.isnan(gains)].mean())
 
 
 def best_first(candidates: Sequence[Candidate], metric: Metric) -> list[Candidate]:
@@ -110,7 +110,9 @@ def candidates_table(candidates: Sequence[Candidate], metric: Metric) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def settings_of(c: Candidate) -> dict[str, str]:
-    "Its settings in few digits; of an average, the share of each part."
-    shares = {part.name: f"{weight:.0%}" for part, weight in c.members}
-    return shares or {k: f"{value:.3g}" if isinstance(value, float) else str(value) for k, value in c.settings.items()}
+def settings_of(candidate: Candidate) -> dict[str, str]:
+    "Its settings in few digits; of an average, the share of each member."
+    shares = {member.name: f"{weight:.0%}" for member, weight in candidate.members}
+    return shares or {
+        k: f"{value:.3g}" if isinstance(value, float) else str(value) for k, value in candidate.settings.items()
+    }

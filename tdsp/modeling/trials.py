@@ -80,7 +80,7 @@ class OutOfTimeError(Exception):
 
 @dataclass(slots=True)
 class TimeBudget:
-    "How much time a search has; without `seconds` it has all there is."
+    "The time that a search has; without `seconds` it is not limited."
 
     seconds: float  # 0: no limit
     n_folds: int
@@ -127,9 +127,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldPrediction:
-    "What a fit says of the rows of its fold, and what that cost."
+    "The predictions of a fit for the scored rows of its fold, and their cost."
 
-    told: np.ndarray
+    y_pred: np.ndarray
     fit: Fit
     seconds: float  # of predicting
 
@@ -140,12 +140,12 @@ def fit_fold(problem: SearchProblem, trial: Trial, rows: FoldData, limit: TimeBu
     fit = fit_rows(trial.family, trial.settings, rows, deadline=limit.of_one_fit())
     limit.taken.append((time.monotonic() - started, fit.seconds))
     began = time.thread_time()
-    told = predict_scores(
+    y_pred = predict_scores(
         fit.model, rows.X_scored, task=problem.task, n_classes=problem.n_classes, n_seen=rows.task.n_rows
     )
-    if not np.isfinite(told).all():
+    if not np.isfinite(y_pred).all():
         raise ValueError("some predictions are not finite")
-    return FoldPrediction(told, fit, time.thread_time() - began)
+    return FoldPrediction(y_pred, fit, time.thread_time() - began)
 
 
 def collect_trial(
@@ -154,7 +154,7 @@ def collect_trial(
     about: dict[str, Any] = {"family": trial.family.name, "settings": dict(trial.settings)}
     try:
         found = [future.result() for future in folds]
-        made = scored_candidate(problem, trial.name, [f.told for f in found], **about)
+        made = scored_candidate(problem, trial.name, [fold.y_pred for fold in found], **about)
     except Exception as error:
         for future in folds:
             future.cancel()
@@ -168,7 +168,7 @@ def collect_trial(
         steps=_steps([f.fit.steps for f in found], problem.cv.kind),
         fits=tuple(f.fit for f in found) if keeps else (),
     )
-    return made, [f.told for f in found]
+    return made, [fold.y_pred for fold in found]
 
 
 def _steps(of_folds: Sequence[int], kind: str) -> int:
@@ -181,15 +181,15 @@ def _knows_all(fit: Fit, problem: SearchProblem) -> bool:
     return problem.task == "regression" or len(fit.model.classes_) == len(np.unique(problem.y))
 
 
-def scored_candidate(problem: SearchProblem, name: str, told: Sequence[np.ndarray], **about: Any) -> Candidate:
-    "What the folds say, from the predictions of each."
+def scored_candidate(problem: SearchProblem, name: str, predictions: Sequence[np.ndarray], **about: Any) -> Candidate:
+    "The candidate with its scores and mean out-of-fold predictions, from the predictions of each fold."
     y, cv, metric = problem.y, problem.cv, problem.metric
     total = np.zeros((len(y), problem.n_classes) if problem.task == "multiclass" else len(y))
     times = np.zeros(len(y))
-    for (_, score), answer in zip(cv.pairs, told, strict=True):
-        total[score] += answer
+    for (_, score), y_pred in zip(cv.pairs, predictions, strict=True):
+        total[score] += y_pred
         times[score] += 1
-    scores = tuple(metric.function(y[score], answer) for (_, score), answer in zip(cv.pairs, told, strict=True))
+    scores = tuple(metric.function(y[score], y_pred) for (_, score), y_pred in zip(cv.pairs, predictions, strict=True))
     if np.isnan(scores).all():
         raise ValueError(f"{metric.label} is not defined in any fold: a class is missing in each")
     with np.errstate(invalid="ignore"):

@@ -300,7 +300,7 @@ def describe_pipeline(pipeline: Any) -> dict[str, Any]:
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     if type(steps[-1]).__name__ == "CalibratedClassifierCV":  # mended probabilities around the pipeline that was chosen
         inner = describe_pipeline(steps[-1].estimator.estimator)
-        return {**inner, "algorithm": f"{inner['algorithm']}, probabilities mended"}
+        return {**inner, "algorithm": f"{inner['algorithm']}, probabilities scaled"}
     settings = steps[-1].get_params(deep=False) if hasattr(steps[-1], "get_params") else {}
     plain = {name: str(value) for name, value in settings.items() if isinstance(value, (str, bool, int, float))}
     return {"algorithm": " → ".join(type(step).__name__ for step in steps), "settings": dict(sorted(plain.items()))}

@@ -52,7 +52,6 @@ from tdsp.evaluation.importance import (
     partial_dependence,
     permutation_importance,
     plot_dependence,
-    predicted_classes,
     worst_rows,
 )
 from tdsp.evaluation.prediction_intervals import (
@@ -83,7 +82,7 @@ from ..packaging.model_card import markdown_text
 from ..reporting.show import gate_row, show
 from .context import _open_gates, _word, charter_of, lake_of, read_split
 from ..stats.gates import exact_gate, gate
-from ..stats.metrics import METRICS, Metric
+from ..stats.metrics import METRICS, Metric, predicted_classes
 from ..stats.resampling import Units, bootstrap, evenly_spaced, make_units
 
 if TYPE_CHECKING:
@@ -597,7 +596,7 @@ def tell_worst(
     others = study.X.iloc[explained.held_out.rows]
     added = contributions(
         lambda table: study.ask(model, table), rows, others, groups, task=study.outcome.task,
-        of=predicted_classes(told[at], study.outcome.task), additive=forms.get(study.run.fact("winner")) == "additive",
+        of=predicted_classes(told[at]), additive=forms.get(study.run.fact("winner")) == "additive",
         pipeline=model, random_state=study.seed,
     )  # fmt: skip
     ids = test["row_id"].iloc[at].tolist()
@@ -641,7 +640,7 @@ def _slices(study: Study, belief: Belief, scores: Scores, test: pd.DataFrame) ->
     X_test, folds = as_features(test, study.schema), belief.folds
     guess = study.out_of_fold(study.found[0].name)[1].y_pred
     losses = row_losses(study.metric, folds.y_true, folds.y_pred) - row_losses(study.metric, folds.y_true, guess)
-    weak = find_slices(study.X.iloc[belief.rows].reset_index(drop=True), losses, judges=X_test)
+    weak = find_slices(study.X.iloc[belief.rows].reset_index(drop=True), losses, X_test=X_test)
     study.run.write_json("weak_slices", weak)
     told, floor = scores.predictions, study.p.slice_floor
     judged = judge_slices(

@@ -102,7 +102,7 @@ def report_axes(
 # %% ../../notebooks/lib/stats/04_plotting.ipynb #153561b2
 @dataclasses.dataclass(frozen=True, slots=True)
 class Description:
-    "What a figure says in words, and the numbers that it draws."
+    "A figure's alternative text, caption and plotted numbers."
 
     alt: str
     data: "pd.DataFrame | None" = None
@@ -117,7 +117,7 @@ def with_alt_text(
     *,
     alt: str,  # what a reader would conclude, with 2 or 3 numbers, under 40 words
     data: "pd.DataFrame | None" = None,  # what is drawn, one row a mark
-    caption: str = "",  # how to read it, where nobody says otherwise
+    caption: str = "",  # how to read it, where the notebook gives none
 ) -> "Axes":
     "Attach alt text, data and caption to the figure of `ax`; return `ax`. A later call replaces an earlier one."
     _DESCRIPTIONS[figure_of(ax)] = Description(alt, data, caption)
@@ -125,7 +125,7 @@ def with_alt_text(
 
 
 def description_of(thing: "Axes | Figure") -> Description:
-    "Return what `with_alt_text` attached; without it the title stands in for the alt text."
+    "Return what `with_alt_text` attached; without it the title serves as alt text."
     figure = figure_of(thing)
     return _DESCRIPTIONS.get(figure) or Description(_title(figure) or "Figure without a description")
 
@@ -159,12 +159,12 @@ def themed_svg(figure: "Figure") -> str:
     svg = _CONTROL.sub("", buffer.getvalue())
     svg = svg[svg.index("<svg") :]  # without the XML head, whose DTD is a remote address
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _named_colour, svg)
+    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _named_color, svg)
     svg = re.sub(r"font-family: 'DejaVu Sans'[^;\"]*; ", "", svg)
     return re.sub(r">", lambda _: ">" + _SCHEMES, svg, count=1)
 
 
-def _named_colour(match: re.Match[str]) -> str:
+def _named_color(match: re.Match[str]) -> str:
     name = _HEX.get(match[2])
     return f"{match[1]}: var(--{name})" if name else match[0]
 

@@ -29,7 +29,7 @@ MIN_UNITS = 10  # fewer independent units give an interval that nobody should de
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #94dcddfb
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
-    "What is drawn whole: `codes` gives each row's unit as a position in `labels`; None means that rows are drawn."
+    "Independent units, drawn whole: `codes` gives each row's unit as a position in `labels`; None: rows are drawn."
 
     n: int  # number of units
     name: str  # rows, groups, days, ...
@@ -61,7 +61,7 @@ def ranked(by: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_units(n_rows: int, *, kind: str = "random", by: Any = None, name: str = "") -> Units:
-    "The independent units of a part: rows (kind random), the labels in `by` (group), the days in `by` (time)."
+    "The independent units of a set: rows (kind random), the labels in `by` (group), the days in `by` (time)."
     if kind == "random" or by is None:
         return Units(n_rows, name or "rows")
     labels = pd.Series(by).reset_index(drop=True)
@@ -94,7 +94,7 @@ def score_resamples(
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #c53f2958
 def block_length(effects: np.ndarray) -> int:
-    "How many neighbours to join, from the effects of the units on the score in the order of time; 1 where none."
+    "Number of consecutive units to join, from their effects on the score in order of time; 1 where none."
     n, v = len(effects), np.nan_to_num(effects - np.nanmean(effects))
     if n < 2 * MIN_UNITS or not v.any():
         return 1
@@ -214,9 +214,9 @@ def bootstrap(
     return metric_estimate(scores[:, 0], metric, y_true, drawn, level)
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #27e69706
-def gain_of(a: np.ndarray, b: np.ndarray, metric: Metric) -> np.ndarray:
-    "By how much the scores `a` are better than `b`; positive means better."
-    return metric.sign * (a - b)
+def gain_of(scores: np.ndarray, other: np.ndarray, metric: Metric) -> np.ndarray:
+    "Gain of the scores over the others, in the unit of the metric; positive means better."
+    return metric.sign * (scores - other)
 
 
 def paired_difference(

@@ -1,4 +1,4 @@
-"""What a model must do whatever the data say."""
+"""Behavioral tests of a fitted model."""
 
 import numpy as np
 import pandas as pd
@@ -113,7 +113,7 @@ def test_a_change_whose_effect_drowns_in_noise_is_left_open():
     ],
 )
 def test_lines_that_cannot_be_read_are_refused(line, message):
-    """What is wrong and how it should look; names may hold blanks."""
+    """The message names the error and the right form; names may hold blanks."""
     assert read_changes(["wind gust * 1.5 down"], KINDS)[0].column == "wind gust"
     with pytest.raises(ParameterError, match=message):
         read_changes([line], KINDS)

@@ -33,7 +33,7 @@ def flights(n=4000, seed=0):
 
 @given(st.floats(0.2, 5), st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
-def test_sharpening_keeps_the_order_and_can_be_undone(inverse_temperature, seed):
+def test_temperature_scaling_keeps_the_order_and_can_be_undone(inverse_temperature, seed):
     """No row overtakes another, sums stay 1, and the inverse power gives the probabilities back."""
     chance = flights(50, seed)[0].clip(0.02, 0.98)
     bent = scale_temperature(chance, inverse_temperature)
@@ -43,7 +43,7 @@ def test_sharpening_keeps_the_order_and_can_be_undone(inverse_temperature, seed)
     assert scale_temperature(three, inverse_temperature).sum(axis=1) == pytest.approx(1)
 
 
-def test_probabilities_are_mended_only_where_it_helps_beyond_noise():
+def test_probabilities_are_scaled_only_where_it_helps_beyond_noise():
     """Overconfidence of 600 rows is seen and undone; true probabilities are left alone in 19 of 20 samples or more."""
     chance, late = flights(600)
     found = calibrate(late, scale_temperature(chance, 2.5), make_units(600), random_state=1)
@@ -57,16 +57,16 @@ def test_probabilities_are_mended_only_where_it_helps_beyond_noise():
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("model", [LogisticRegression(), LGBMClassifier(n_estimators=10, verbose=-1)])
-def test_the_packaged_model_has_the_mended_probabilities(model, n_classes):
+def test_the_packaged_model_has_the_scaled_probabilities(model, n_classes):
     """Only scikit-learn classes are added; it pickles, and agrees with `scale_temperature` of the bare pipeline."""
     rng = np.random.default_rng(1)
     X = pd.DataFrame(rng.normal(size=(300, 2)), columns=["wind", "hour"])
     y = np.digitize(X["wind"] + rng.normal(size=300), [0, 1][: n_classes - 1])
     pipeline = make_pipeline(StandardScaler(), model).fit(X, y)
-    mended = pickle.loads(pickle.dumps(with_temperature_scaling(pipeline, 0.6, X.head(90), y[:90])))
-    assert mended.predict_proba(X) == pytest.approx(scale_temperature(pipeline.predict_proba(X), 0.6), abs=1e-6)
-    assert list(mended.classes_) == list(range(n_classes))
-    assert describe_pipeline(mended)["algorithm"] == f"StandardScaler → {type(model).__name__}, probabilities mended"
+    scaled = pickle.loads(pickle.dumps(with_temperature_scaling(pipeline, 0.6, X.head(90), y[:90])))
+    assert scaled.predict_proba(X) == pytest.approx(scale_temperature(pipeline.predict_proba(X), 0.6), abs=1e-6)
+    assert list(scaled.classes_) == list(range(n_classes))
+    assert describe_pipeline(scaled)["algorithm"] == f"StandardScaler → {type(model).__name__}, probabilities scaled"
 
 
 def test_the_threshold_follows_the_costs():
@@ -80,13 +80,13 @@ def test_the_threshold_follows_the_costs():
 
 
 def test_a_decision_that_never_pays_is_never_taken():
-    """Where a false alarm costs everything and a miss nothing, no row is told late."""
+    """Where a false alarm costs everything and a miss nothing, no row is predicted late."""
     chance, late = flights(500)
     never = choose_decision(late, chance, {"on time as late": 1.0}, NAMES)
     assert never.predict(np.ones(5)).sum() == 0
 
 
-def test_with_three_classes_the_cheapest_answer_is_told():
+def test_with_three_classes_the_cheapest_class_is_predicted():
     """Expected costs decide, not the most probable class."""
     costs = {"c as a": 10.0, "a as c": 1.0, "a as b": 1.0, "b as a": 1.0, "b as c": 1.0, "c as b": 1.0}
     decision = choose_decision(np.array([0, 1, 2]), np.eye(3), costs, ("a", "b", "c"))
@@ -108,14 +108,14 @@ def test_costs_of_what_is_no_mistake_are_refused(costs, message):
 
 
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
-def test_ranges_hold_the_share_they_promise(level):
+def test_intervals_have_their_nominal_coverage(level):
     """Over 40 samples with errors that grow, the mean coverage is within 2 points of the level, also with 150 rows."""
     held = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        told = rng.uniform(0, 10, 2150)
-        truth = told + rng.standard_t(4, 2150) * (0.2 + 0.2 * told)
-        low, high = fit_prediction_intervals(truth[:150], told[:150], level=level).bounds(told[150:])
+        y_pred = rng.uniform(0, 10, 2150)
+        truth = y_pred + rng.standard_t(4, 2150) * (0.2 + 0.2 * y_pred)
+        low, high = fit_prediction_intervals(truth[:150], y_pred[:150], level=level).bounds(y_pred[150:])
         held.append(np.mean((low <= truth[150:]) & (truth[150:] <= high)))
     assert np.mean(held) == pytest.approx(level, abs=0.02)
 
@@ -123,16 +123,18 @@ def test_ranges_hold_the_share_they_promise(level):
 def test_ranges_are_wide_where_errors_are_large():
     """Five groups by the size of the prediction; by time the table has a row for each fifth of the days."""
     rng = np.random.default_rng(1)
-    told = rng.uniform(0, 10, 3000)
-    truth = told + rng.normal(size=3000) * (0.1 + told)
-    intervals = fit_prediction_intervals(truth, told, level=0.9)
+    y_pred = rng.uniform(0, 10, 3000)
+    truth = y_pred + rng.normal(size=3000) * (0.1 + y_pred)
+    intervals = fit_prediction_intervals(truth, y_pred, level=0.9)
     assert len(intervals.low) == 5 and intervals.high[-1] - intervals.low[-1] > 5 * (
         intervals.high[0] - intervals.low[0]
     )
     days = make_units(3000, kind="time", by=np.arange(3000) // 30)
-    table = coverage_table(truth, told, intervals, days, random_state=1)
+    table = coverage_table(truth, y_pred, intervals, days, random_state=1)
     assert list(table["part"]) == ["all", *(f"time {k}" for k in range(1, 6))] and table["rows"].iloc[1:].sum() == 3000
-    assert plot_prediction_intervals(truth, told, intervals, target="delay", coverage=0.9).get_title().startswith("90")
+    assert (
+        plot_prediction_intervals(truth, y_pred, intervals, target="delay", coverage=0.9).get_title().startswith("90")
+    )
 
 
 def test_a_level_that_is_no_share_is_refused():
@@ -156,6 +158,6 @@ def test_ranges_are_finite_where_predictions_tie_at_the_least():
     """A model whose predictions are cut off at zero, and one that always says the same."""
     rng = np.random.default_rng(0)
     y = rng.gamma(1.0, 2.0, 2000)
-    for told in (np.maximum(y - 3 + rng.normal(size=2000), 0), np.full(2000, 2.0)):
-        found = fit_prediction_intervals(y, told, level=0.9)
+    for y_pred in (np.maximum(y - 3 + rng.normal(size=2000), 0), np.full(2000, 2.0)):
+        found = fit_prediction_intervals(y, y_pred, level=0.9)
         assert np.isfinite([*found.low, *found.high]).all()

@@ -1,4 +1,4 @@
-"""What the model looks at."""
+"""Importance, dependence and contributions of columns."""
 
 import numpy as np
 import pandas as pd
@@ -186,7 +186,7 @@ def test_a_curve_follows_the_model_and_a_column_without_effect_is_flat():
     assert np.ptp(table.get_group("<i>tail</i>")["mean"]) == 0 and list(table.get_group("carrier")["value"]) == ["UA"]
 
 
-def test_the_curves_of_several_classes_show_the_one_that_answers():
+def test_the_curves_of_several_classes_show_the_one_that_moves():
     """Three classes, the second of which answers to the wind; hostile names survive the drawing."""
 
     def three(T):
@@ -214,7 +214,7 @@ def test_contributions_of_a_line_are_exact():
 
 
 def test_contributions_of_lightgbm_are_its_own_and_add_up():
-    """Also behind an encoder, for the class that is told; with the mean they give the raw prediction."""
+    """Also behind an encoder, for the predicted class; with the mean they give the raw prediction."""
     X, y = trips()
     X = X.assign(carrier=np.where(np.arange(len(X)) % 3, "UA", "AA"))
     columns = ColumnTransformer(
@@ -243,22 +243,22 @@ def test_sampled_contributions_have_errors_that_cover_the_exact_ones():
     assert (off < 2).sum() >= 17 and (sampled.values["t"] == 0).all()
 
 
-def test_mistakes_are_told_with_what_spoke_for_them():
+def test_errors_are_worded_with_their_largest_contributions():
     """Numbers go up or down, classes have their chance, and an unsure right answer is no mistake."""
     rows = pd.DataFrame({"wind": [3.0, 1.0], "<i>tail</i>": ["a", "b"]})
     added = Contributions(pd.DataFrame({"wind": [2.0, -5.0], "<i>tail</i>": [-1.0, 0.0]}), None, "target")
-    told = worst_rows(rows, np.array([10.0, 50.0]), np.array([30.0, 20.0]), added, [7, 8])
-    assert told["words"].tolist() == [
-        "Told 30, it was 10. wind = 3 (+2) spoke for it (target).",
-        "Told 20, it was 50. wind = 1 (−5) spoke for it (target).",
+    y_pred = worst_rows(rows, np.array([10.0, 50.0]), np.array([30.0, 20.0]), added, [7, 8])
+    assert y_pred["words"].tolist() == [
+        "Predicted 30, actual 10. Largest contributions: wind = 3 (+2) (target).",
+        "Predicted 20, actual 50. Largest contributions: wind = 1 (−5) (target).",
     ]
     names = ("on time", "late")
     unsure = worst_rows(rows, np.array([1, 1]), np.array([0.2, 0.6]), added, [7, 8], classes=names)["words"]
-    assert unsure[0].startswith("Told on time with 80") and "right but unsure" in unsure[1]
+    assert unsure[0].startswith("Predicted on time (80") and "actual the same, but unsure" in unsure[1]
 
 
 @pytest.mark.parametrize("n_classes", [0, 3])
-def test_trees_of_numbers_and_of_three_classes_are_told_too(n_classes):
+def test_trees_of_numbers_and_of_three_classes_have_exact_contributions_too(n_classes):
     """One block a class, or one value a row."""
     X, _ = trips()
     X = X.rename(columns={"<i>tail</i>": "tail"})

@@ -1,4 +1,4 @@
-"""One look at the test part: scores, tables and pictures."""
+"""The test set: scores, tables and pictures."""
 
 import math
 
@@ -64,22 +64,22 @@ def told_and_true(task, n=400, seed=0):
 
 
 def scores_of(task, *, by=None, **changes):
-    """The record of a look at such a test part."""
-    y, told = told_and_true(task)
+    """Return the scores on such a test set."""
+    y, y_pred = told_and_true(task)
     units = make_units(len(y), kind="random" if by is None else "group", by=by)
     options = {"n_resamples": 200, "random_state": 1, "target": "arrival delay", "classes": CLASSES[task]} | changes
-    return score_test(y, told, task=task, metric=METRICS[MAIN[task]], units=units, **options)
+    return score_test(y, y_pred, task=task, metric=METRICS[MAIN[task]], units=units, **options)
 
 
 @pytest.mark.parametrize("task", list(CLASSES))
 def test_the_one_pass_gives_what_single_calls_give(task):
     """Every estimate and difference equals `bootstrap` and `paired_difference` with the same seed."""
-    found, (y, told) = scores_of(task), told_and_true(task)
+    found, (y, y_pred) = scores_of(task), told_and_true(task)
     assert list(found.estimates) == list(dict.fromkeys((MAIN[task], *metrics_for(task))))
     for name, estimate in found.estimates.items():
-        assert estimate == bootstrap(METRICS[name], y, told["winner"], n_resamples=200, random_state=1)
+        assert estimate == bootstrap(METRICS[name], y, y_pred["winner"], n_resamples=200, random_state=1)
     metric = METRICS[MAIN[task]]
-    alone = paired_difference(metric, y, told["winner"], told["baseline"], n_resamples=200, random_state=1)
+    alone = paired_difference(metric, y, y_pred["winner"], y_pred["baseline"], n_resamples=200, random_state=1)
     assert found.gain_over["baseline"] == alone and alone.value > 0
 
 
@@ -91,8 +91,8 @@ def test_units_reach_every_interval():
 
 def test_a_run_without_a_runner_up_is_complete():
     """When nothing beats the baseline there are two roles or one; nothing else is missing."""
-    y, told = told_and_true("binary")
-    only = {"winner": told["baseline"], "baseline": told["baseline"]}
+    y, y_pred = told_and_true("binary")
+    only = {"winner": y_pred["baseline"], "baseline": y_pred["baseline"]}
     found = score_test(y, only, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1)
     assert list(found.roles) == ["winner", "baseline"]
     assert (found.gain_over["baseline"].low, found.gain_over["baseline"].high) == (0, 0)
@@ -100,18 +100,18 @@ def test_a_run_without_a_runner_up_is_complete():
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("y_pred", "message"),
     [
         ({}, "it got none"),
         ({"baseline": np.zeros(400)}, "it got baseline"),
         ({"winner": np.zeros(3)}, "3 predictions for 400"),
     ],
 )
-def test_predictions_that_do_not_fit_are_refused(told, message):
-    """No winner, or another number of rows: said before anything is computed."""
+def test_predictions_that_do_not_fit_are_refused(y_pred, message):
+    """No winner, or another number of rows: an error before anything is computed."""
     y, _ = told_and_true("binary")
     with pytest.raises(StageError, match=message):
-        score_test(y, told, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1)
+        score_test(y, y_pred, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1)
 
 
 @pytest.mark.parametrize("task", list(CLASSES))
@@ -128,11 +128,11 @@ def test_tables_of_a_look_hold_every_model_and_metric(task):
 
 def test_the_sentence_names_what_was_resampled():
     """A manager reads the score, its interval, what was resampled and the distance to the baseline."""
-    told = score_sentence(scores_of("binary", by=np.arange(400) % 20))
-    assert "ROC-AUC is 0." in told and "resampling 20 groups" in told and "beyond noise" in told
+    y_pred = score_sentence(scores_of("binary", by=np.arange(400) % 20))
+    assert "ROC-AUC is 0." in y_pred and "resampling 20 groups" in y_pred and "beyond noise" in y_pred
 
 
-def test_a_score_without_an_interval_is_told_without_one():
+def test_a_score_without_an_interval_is_reported_without_one():
     """One unit cannot be resampled: the sentence gives the value alone."""
     assert "interval" not in score_sentence(scores_of("regression", by=np.zeros(400)))
 
@@ -151,9 +151,14 @@ def test_a_calibrated_model_is_seen_as_one(task):
 
 def test_a_constant_prediction_has_one_bin():
     """Equal predictions share a bin; none is empty."""
-    y, told = told_and_true("binary")
+    y, y_pred = told_and_true("binary")
     found = score_test(
-        y, {"winner": told["baseline"]}, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1
+        y,
+        {"winner": y_pred["baseline"]},
+        task="binary",
+        metric=METRICS["roc_auc"],
+        units=make_units(400),
+        random_state=1,
     )
     assert calibration_table(found)["rows"].tolist() == [400]
     assert lift_table(found)["lift"].to_numpy() == pytest.approx(1)
@@ -163,8 +168,8 @@ def test_a_constant_prediction_has_one_bin():
 @settings(max_examples=20, deadline=None)
 def test_lift_ignores_the_order_of_rows(seed):
     """Ties are shared evenly, so shuffling rows changes nothing; all positives are found at the end."""
-    y, told = told_and_true("binary", seed=seed)
-    p, order = told["winner"].round(1), np.random.default_rng(seed).permutation(400)
+    y, y_pred = told_and_true("binary", seed=seed)
+    p, order = y_pred["winner"].round(1), np.random.default_rng(seed).permutation(400)
     one, two = (
         lift_table(
             score_test(
@@ -187,8 +192,8 @@ def test_lift_ignores_the_order_of_rows(seed):
 def test_confusion_agrees_with_scikit_learn(task):
     """Same counts, names of the classes on both sides."""
     found = scores_of(task)
-    told = found.predictions["winner"]
-    answer = told >= 0.5 if task == "binary" else told.argmax(axis=1)
+    y_pred = found.predictions["winner"]
+    answer = y_pred >= 0.5 if task == "binary" else y_pred.argmax(axis=1)
     table = confusion_table(found)
     assert np.array_equal(table.to_numpy(), confusion_matrix(found.y_true, answer))
     assert tuple(table.index) == tuple(table.columns) == CLASSES[task]
@@ -196,10 +201,10 @@ def test_confusion_agrees_with_scikit_learn(task):
 
 def test_residuals_show_a_bias():
     """A model that says one too much has a median error near minus one in every bin."""
-    y, told = told_and_true("regression", n=4000)
+    y, y_pred = told_and_true("regression", n=4000)
     found = score_test(
         y,
-        {"winner": told["runner_up"]},
+        {"winner": y_pred["runner_up"]},
         task="regression",
         metric=METRICS["r2"],
         units=make_units(4000),
@@ -249,7 +254,7 @@ def pictures(task):
 
 @pytest.mark.parametrize("task", list(CLASSES))
 def test_every_picture_says_what_it_shows(task):
-    """A title of at most 44 characters, labelled axes, alt text of its own, data, and hostile names escaped."""
+    """A title of at most 44 characters, labels on the axes, alt text of its own, data, and hostile names escaped."""
     for name, ax in pictures(task).items():
         about = description_of(ax)
         assert len(ax.get_title()) <= 44, (name, ax.get_title())

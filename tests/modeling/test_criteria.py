@@ -56,7 +56,7 @@ def data(n=900, metric=R2):
     return MeasurementData(X, y, np.arange(cut), np.arange(cut, n), units, metric, lambda model, T: model.predict(T), 1)
 
 
-def contender(name, model, score=0.9):
+def candidate(name, model, score=0.9):
     """A candidate that fits clones of a model."""
     from sklearn.base import clone
 
@@ -65,8 +65,8 @@ def contender(name, model, score=0.9):
     )
 
 
-LINE = contender("line", make_pipeline(StandardScaler(), Ridge()), 0.6)
-TREES = contender("trees", HistGradientBoostingRegressor(max_iter=30, random_state=1), 0.9)
+LINE = candidate("line", make_pipeline(StandardScaler(), Ridge()), 0.6)
+TREES = candidate("trees", HistGradientBoostingRegressor(max_iter=30, random_state=1), 0.9)
 
 
 def row(name, score, explained, **more):
@@ -126,7 +126,7 @@ def test_the_fewest_columns_are_those_that_matter():
 
 
 def test_what_there_was_no_time_for_is_named():
-    """Cost, speed and explainability are measured in any case; the rest is empty and said so."""
+    """Cost, speed and explainability are measured in any case; the rest is empty, with a note."""
     table = measure([LINE, TREES], data(), seconds=0, price=3600)
     assert table["note"].str.contains("not measured in the time given").all() and table["last_doubling"].isna().all()
     assert table[["explainability", "latency_1_ms", "size_mb"]].notna().all(axis=None)
@@ -134,7 +134,7 @@ def test_what_there_was_no_time_for_is_named():
 
 
 def test_a_contender_that_fails_on_fewer_rows_keeps_what_was_measured():
-    """The reason stands in the note, and the other contender is measured as if nothing had happened."""
+    """The note has the reason, and the other candidate is measured as if nothing had happened."""
 
     def fit(X, y):
         if len(X) < 400:
@@ -221,7 +221,7 @@ def test_what_the_folds_have_chosen_makes_room_for_the_average():
     assert rank(table.assign(selection_optimism=0.0), R2, baseline=0.0, weights={"performance": 1}).names[0] == "trees"
 
 
-def test_an_allowance_that_does_not_decide_is_no_reason():
+def test_a_selection_optimism_that_does_not_decide_is_no_reason():
     """The average would be behind even so: what speaks for it is that it is cheaper."""
     table = pd.DataFrame([row("trees", 0.81, 0.3), row("ensemble", 0.80, 0.3, selection_optimism=0.001)])
     found = rank(table.assign(cpu_seconds=[500, 1]), R2, baseline=0.0, weights={"performance": 1, "training": 1})

@@ -12,39 +12,39 @@ NAN = float("nan")
 
 def squared(truth):
     """Return the mean squared error against this truth as a loss."""
-    return lambda told: float(((told - truth) ** 2).mean())
+    return lambda y_pred: float(((y_pred - truth) ** 2).mean())
 
 
 def guesses(y, cv, n=20, seed=0):
     """Return candidates that know nothing, the baseline first."""
     rng = np.random.default_rng(seed)
-    told = {"dummy": [np.full(len(rows), 0.5) for _, rows in cv.pairs]}
-    return told | {f"guess {i}": [rng.uniform(size=len(rows)) for _, rows in cv.pairs] for i in range(n)}
+    y_pred = {"dummy": [np.full(len(rows), 0.5) for _, rows in cv.pairs]}
+    return y_pred | {f"guess {i}": [rng.uniform(size=len(rows)) for _, rows in cv.pairs] for i in range(n)}
 
 
 def test_greedy_weights_average_errors_away():
     """The best errs one way and the third the other way: they are mixed, and of the second little is left."""
     truth, rng = np.sin(np.arange(500.0)), np.random.default_rng(0)
-    told = [truth + 0.3, truth + 0.31 + rng.normal(0, 0.1, 500), truth - 0.35]
+    y_pred = [truth + 0.3, truth + 0.31 + rng.normal(0, 0.1, 500), truth - 0.35]
     loss = squared(truth)
-    weights = greedy_weights(loss, told)
-    assert weights[2] > 0.4 and loss(weights @ told) < 0.01 < loss(told[0])
+    weights = greedy_weights(loss, y_pred)
+    assert weights[2] > 0.4 and loss(weights @ y_pred) < 0.01 < loss(y_pred[0])
 
 
 def test_an_average_has_few_parts():
     """Twelve candidates with errors of their own would all help: the first few that help most are what it has."""
     truth, rng = np.zeros(4000), np.random.default_rng(0)
-    told = [rng.normal(0, 1 + k / 50, 4000) for k in range(12)]
-    weights = greedy_weights(squared(truth), told)
+    y_pred = [rng.normal(0, 1 + k / 50, 4000) for k in range(12)]
+    weights = greedy_weights(squared(truth), y_pred)
     assert (weights > 0).sum() == MAX_MEMBERS and weights.sum() == pytest.approx(1)
-    best = squared(truth)(np.mean(told[:MAX_MEMBERS], axis=0))
-    assert squared(truth)(weights @ told) < 1.05 * best
+    best = squared(truth)(np.mean(y_pred[:MAX_MEMBERS], axis=0))
+    assert squared(truth)(weights @ y_pred) < 1.05 * best
 
 
 def test_what_no_fold_can_score_is_averaged_from_the_two_best():
     """Without a score there is no reason for other weights, and no end to wait for."""
-    told = [np.zeros(9), np.ones(9), np.ones(9)]
-    assert greedy_weights(lambda _: NAN, told).tolist() == [0.5, 0.5, 0.0]
+    y_pred = [np.zeros(9), np.ones(9), np.ones(9)]
+    assert greedy_weights(lambda _: NAN, y_pred).tolist() == [0.5, 0.5, 0.0]
 
 
 @pytest.mark.parametrize("kind", ["random", "time"])
@@ -57,18 +57,18 @@ def test_a_single_fold_is_chosen_by_its_halves(kind):
     assert np.array_equal(np.sort(np.concatenate(halves)), score) and [len(h) for h in halves] == [n // 2, n // 2]
     assert (halves[0][-1] < halves[1][0]) == (kind == "time")
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))
-    names = [*selection.told][1:]
+    names = [*selection.y_pred][1:]
     (mixed,), auc = selection.mixed(names, keep=lambda w: w), METRICS["roc_auc"].function
-    best = max(auc(y[score], selection.told[name][0]) for name in names)
+    best = max(auc(y[score], selection.y_pred[name][0]) for name in names)
     assert best > 0.515 and auc(y[score], mixed) < 0.512 and selection.selection_optimism(names) > 0.5 * (best - 0.5)
 
 
-def test_a_fold_that_cannot_be_scored_does_not_hide_what_is_owed():
+def test_a_fold_that_cannot_be_scored_does_not_hide_selection_optimism():
     """One fold of one class only: the others still tell that the best guess owes its lead to chance."""
     y = np.r_[np.random.default_rng(2).integers(0, 2, 450), np.zeros(150, dtype=int)]
     cv = Folds("time", tuple((np.arange(100), np.arange(a, a + 100)) for a in (100, 200, 300, 500)), 600, "four")
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))
-    names = [*selection.told][1:]
+    names = [*selection.y_pred][1:]
     best = np.nanmax([np.nanmean(selection.gains[name]) for name in names])
     assert np.isnan(selection.gains[names[0]][-1]) and selection.selection_optimism(names) > 0.5 * best > 0.03
     assert all(np.isfinite(one).all() for one in selection.mixed(names, keep=lambda w: w))
@@ -94,6 +94,6 @@ def test_what_is_dropped_for_want_of_time_is_not_in_the_score():
     y = np.random.default_rng(3).integers(0, 2, 300)
     cv = make_folds(y, task="binary", n_folds=3, random_state=0)
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv, n=4))
-    names = [*selection.told][1:]
+    names = [*selection.y_pred][1:]
     alone = selection.mixed(names, keep=lambda _: {names[2]: 1.0})
-    assert all(np.array_equal(a, b) for a, b in zip(alone, selection.told[names[2]], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, selection.y_pred[names[2]], strict=True))

@@ -1,4 +1,4 @@
-"""Candidates fitted on hostile rows, and the pipelines made of fits."""
+"""Candidates fitted on hostile rows, and the pipelines that combine fits."""
 
 import pickle
 import pickletools
@@ -23,9 +23,9 @@ def test_every_candidate_takes_hostile_tables(name, task):
     X = mixed_table()
     pipeline = fit_final(name, X, target_of(X, task), task=task, random_state=1)
     new = X.head(5).assign(**{"<b>origin</b>": "a level never seen", "x, y:z": NAN, "empty": 3.0})
-    told = predict(pipeline, new, task=task, n_classes=3 if task == "multiclass" else 2)
-    assert told.shape == ((5, 3) if task == "multiclass" else (5,))
-    assert np.isfinite(told).all()
+    y_pred = predict(pipeline, new, task=task, n_classes=3 if task == "multiclass" else 2)
+    assert y_pred.shape == ((5, 3) if task == "multiclass" else (5,))
+    assert np.isfinite(y_pred).all()
 
 
 @pytest.mark.parametrize("task", list(CLASSES))
@@ -64,7 +64,7 @@ def test_lightgbm_splits_levels_as_categories():
 
 
 def test_columns_without_a_value_are_left_out_of_the_fit():
-    """Empty and text columns are told apart by what the rows hold."""
+    """Empty and text columns are distinguished by the rows' values."""
     facts = task_of(mixed_table(), "binary", 1)
     assert facts.text == ("<b>origin</b>",)
     assert set(facts.numbers) == {'{"a":[1]}', "x, y:z", "constant"}
@@ -74,11 +74,11 @@ def test_a_class_that_was_not_seen_keeps_a_small_chance():
     """Laplace's rule, rows sum to one, and the order of classes is that of the codes."""
     X = mixed_table(60)
     y = np.where(target_of(X, "binary") == 1, 2, 0)
-    told = predict(
+    y_pred = predict(
         fit_final("linear", X, y, task="multiclass", random_state=1), X, task="multiclass", n_classes=3, n_seen=60
     )
-    assert told.sum(axis=1) == pytest.approx(1)
-    assert set(told[:, 1]) == {1 / 63}
+    assert y_pred.sum(axis=1) == pytest.approx(1)
+    assert set(y_pred[:, 1]) == {1 / 63}
 
 
 def test_fitting_is_silent_and_leaves_its_arguments_alone():
@@ -120,13 +120,13 @@ def test_fits_with_the_same_preparation_share_it():
     assert [name for name, _ in packed.steps] == ["columns", "model"] and len(packed[-1].estimators_) == 5
 
 
-def test_a_model_learned_on_the_logarithm_answers_in_the_unit_of_the_target():
+def test_a_model_learned_on_the_logarithm_predicts_in_the_unit_of_the_target():
     """Targets around a thousand come back around a thousand."""
     X = mixed_table(400)
     y = np.exp(target_of(X, "regression") + 7)
     made = Candidate("x", (), None, 0, 0, family="mlp", settings={"log_target": True})
-    told = predict(fit_final(made, X, y, task="regression", random_state=1), X, task="regression")
-    assert np.corrcoef(np.log(told), np.log(y))[0, 1] > 0.8
+    y_pred = predict(fit_final(made, X, y, task="regression", random_state=1), X, task="regression")
+    assert np.corrcoef(np.log(y_pred), np.log(y))[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "mlp"])

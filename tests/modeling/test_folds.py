@@ -79,7 +79,7 @@ def test_the_number_of_folds_follows_the_rows(n_rows, task, kind, n_folds):
 
 
 def test_the_only_block_in_time_is_the_last_one():
-    """What is scored comes after all that teaches."""
+    """Scored rows come after all rows that are learned from."""
     cv = make_folds(np.tile([0, 1], 30_000), task="binary", kind="time", by=np.arange(60_000), random_state=1)
     assert cv.pairs[0][0].max() < 50_000 <= cv.pairs[0][1].min()
     assert cv.sentence == "one last block of time, 60,000 rows"

@@ -1,4 +1,4 @@
-"""What is tried, in which order, for how long, and what comes of it."""
+"""The search: plan, order, budget and results."""
 
 import os
 import subprocess
@@ -27,14 +27,14 @@ LEARNERS = [name for name in FAMILIES if name != "dummy"]
 
 
 def searched(names, X, y, task="binary", *, metric="roc_auc", n_folds=2, kind="random", by=None, **options):
-    """What a search with few folds finds."""
+    """Return the candidates of a search with few folds."""
     cv = make_folds(y, task=task, kind=kind, by=by, n_folds=n_folds, random_state=1)
     options = {"classes": CLASSES[task], "trials": len(names), "random_state": 1} | options
     return search(names, X, y, task=task, cv=cv, metric=METRICS[metric], **options)
 
 
 def curved(n=1500, seed=0):
-    """Columns and a target that is a line in one of them, a wave in the second and steps in the third."""
+    """Columns and a target that is a line in one column, a wave in the second and steps in the third."""
     X = mixed_table(n, seed).assign(empty=np.random.default_rng(seed + 9).normal(size=n))
     noise = np.random.default_rng(seed).normal(scale=0.5, size=n)
     return X, (X['{"a":[1]}'] + np.sin(3 * X["empty"]) + (X["<b>origin</b>"] == "JFK") + noise).to_numpy()
@@ -51,12 +51,12 @@ def replaced(monkeypatch, name, build):
 def test_the_comparison_on_real_data(load, task, least):
     """All candidates are scored, the linear one reaches what it is known for, unseen predictions cover all rows."""
     X, y = load(return_X_y=True, as_frame=True)
-    told = []
+    y_pred = []
     metric = "roc_auc" if task == "binary" else "r2"
-    found = searched(["linear", "lightgbm"], X, y, task, metric=metric, n_folds=5, progress=told.append)
+    found = searched(["linear", "lightgbm"], X, y, task, metric=metric, n_folds=5, progress=y_pred.append)
     assert [c.name for c in found] == ["dummy", "linear", "lightgbm"]
     assert found[1].mean > least and np.isfinite(found[1].predictions).all()
-    assert told[1].startswith("1 linear: ") and told[1].endswith(", the best so far")
+    assert y_pred[1].startswith("1 linear: ") and y_pred[1].endswith(", the best so far")
 
 
 def test_trials_are_counted_and_named_in_order():
@@ -98,7 +98,7 @@ def test_the_best_boosted_trees_are_tried_again_with_a_short_step():
 
 
 def test_a_clock_that_ends_before_every_family_was_met_ends_the_search():
-    """What was not begun is neither a fault nor a line of the table."""
+    """A trial that was not begun is neither a fault nor a line of the table."""
 
     def slow(lines):
         lines.append(time.sleep(0.6))
@@ -111,7 +111,7 @@ def test_a_clock_that_ends_before_every_family_was_met_ends_the_search():
 
 
 def test_under_a_clock_cheap_families_come_first():
-    """What costs as little as LightGBM, then what costs more; what failed or was not met has no cost that is known."""
+    """Entries that cost as little as LightGBM come first; what failed or was not met has no known cost."""
 
     def met(family, seconds, error=None):
         return Candidate(family, () if error else (1.0,), None, seconds, 0.0, error, family=family)
@@ -186,7 +186,7 @@ def test_few_rows_and_many_columns_leave_out_what_does_not_suit_them():
     assert found["lightgbm"].mean > 0.55 and sum(c.fit_seconds for c in found.values()) < 30
 
 
-def test_the_average_is_allowed_what_the_best_owes_to_its_folds():
+def test_the_average_is_allowed_the_selection_optimism_of_the_best():
     """Each fold scores the candidate that the other folds would have chosen: what that loses, the best alone owes."""
     X, y = curved(200)
     found = searched(["linear", "lightgbm", "tree", ENSEMBLE], X, y, "regression", metric="rmse", n_folds=5,
@@ -211,8 +211,8 @@ def test_the_ensemble_predicts_what_its_folds_promised(kind):
     kept = [len(part.fits) for part, _ in mixed.parts if part.family == "lightgbm"]
     assert mixed.mean <= min(c.mean for c in found.values()) and sum(w for _, w in mixed.parts) == pytest.approx(1)
     assert set(kept) == {3 if kind == "random" else 0}
-    told = predict(fit_final(mixed, X, y, task="regression", random_state=1), X_new, task="regression")
-    assert METRICS["rmse"].function(y_new, told) == pytest.approx(mixed.mean, rel=0.1)
+    y_pred = predict(fit_final(mixed, X, y, task="regression", random_state=1), X_new, task="regression")
+    assert METRICS["rmse"].function(y_new, y_pred) == pytest.approx(mixed.mean, rel=0.1)
 
 
 def test_seconds_are_kept():

@@ -125,7 +125,7 @@ def test_alike_columns_are_shuffled_together_and_mistakes_are_told(stage):
     """Wind and gust have a row of their own with its members; five rows have a sentence each."""
     together = stage["explained"].importance.set_index("column").loc["wind and 1 alike"]
     assert together["members"] == "wind, gust" and together["importance"] > 0
-    assert len(stage["worst"]) == 5 and stage["worst"]["words"].str.startswith("Told ").all()
+    assert len(stage["worst"]) == 5 and stage["worst"]["words"].str.startswith("Predicted ").all()
 
 
 def test_bounds_for_later_come_from_the_interval(stage):

@@ -281,7 +281,7 @@ def test_resamples_without_a_class_are_left_out_and_too_many_leave_no_interval()
 
 
 def test_one_unit_or_no_row_has_no_interval():
-    """Nothing to resample: the value stands alone, or is NaN."""
+    """Nothing to resample: the value has no interval, or is NaN."""
     y, p = binary(50)
     alone = bootstrap(METRICS["log_loss"], y, p, units=np.zeros(50))
     assert math.isnan(alone.low) and alone.n == 1 and not math.isnan(alone.value)
