@@ -203,8 +203,10 @@ def ingest(
     divided = divide(table.path, plan.resolved.values, parts) if parts else {}
     version = publish(table.path, delta, table.sha256) if delta else None
     if as_json:
-        kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "remarks", "reused")
-        told = {"path": str(table.path), "delta_version": version, "parts": divided}
+        kept = ("path", "sha256", "rows", "columns", "inputs", "new_rows", "reused")
+        told = {"path": str(table.path), "delta_version": version, "parts": divided} | {
+            "remarks": [*map(str, table.remarks)]
+        }
         say_json({name: getattr(table, name) for name in kept} | told)
         return 0
     new = {name: f"{n:,}" for name, n in table.new_rows.items()}

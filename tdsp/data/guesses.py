@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from ..core.kinds import ColumnKind
-from .schema import kind_of, reason_to_leave_out
+from .schema import find_exclusions, kind_of
 from .splits import MANY_DAYS
 from .target import Guess, require_target
 from ..stats.metrics import DEFAULT_METRIC
@@ -67,12 +67,10 @@ def _guess_group(df: pd.DataFrame, target: str) -> Guess:
 
 
 def _guess_ids(df: pd.DataFrame, target: str) -> Guess:
-    reasons = {str(c): reason_to_leave_out(df[c]) for c in df.columns if c != target}
-    ids = [name for name, reason in reasons.items() if "row number" in reason or "id or free text" in reason]
-    told = "; ".join(f"{name}: {reasons[name]}" for name in ids[:3]) + (
-        f"; {len(ids) - 3} more" if len(ids) > 3 else ""
-    )
-    return Guess(ids, f"{told}; left out by itself" if ids else "no column looks like an id")
+    ids = {name: found for name, found in find_exclusions(df, without=[target]).items() if found.is_id}
+    some = "; ".join(f"{name}: {reason}" for name, reason in list(ids.items())[:3])
+    more = f"; {len(ids) - 3} more" if len(ids) > 3 else ""
+    return Guess([*ids], f"{some}{more}; left out by itself" if ids else "no column looks like an id")
 
 
 def _guess_missing_codes(df: pd.DataFrame) -> Guess:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, sha256_bytes, sha256_file
-from .csv_reader import AUTO, ReadOptions
+from .cell_types import AUTO, ReadOptions
 from tdsp.data.lake import (
     READER,
     LandedSource,
@@ -39,6 +39,7 @@ from tdsp.data.lake import (
 )
 from .lineage import trace
 from .readers import BATCH, Rows, plain_batch, plain_schema, wide_columns, write_rows
+from .remarks import Remark
 from .sources import move_into_place, quoted
 
 # %% ../../notebooks/lib/data/06_ingest.ipynb #090dd1c6
@@ -48,7 +49,7 @@ class Source:
 
     landed: LandedSource
     table: pa.Table
-    remarks: tuple[str, ...] = ()  # what was detected or mended on the way
+    remarks: tuple[Remark, ...] = ()  # what was detected while reading
 
     def as_input(self) -> dict[str, Any]:
         "The entry of the run record."
@@ -206,7 +207,7 @@ class Table:
     path: Path  # Parquet, in the lake: for whatever works by SQL or in batches
     sha256: str  # of that file
     inputs: tuple[dict[str, Any], ...]  # name, uri, sha256, rows, bytes of each source
-    remarks: tuple[str, ...]  # what was detected or mended on the way
+    remarks: tuple[Remark, ...]  # what was detected while reading
     reused: bool  # True when nothing had to be read or computed
     new_rows: Mapping[str, int] = field(default_factory=dict)  # by source, where only newer rows are fetched
     trace: Mapping[str, Any] = field(default_factory=dict)  # columns and joins of the SQL, from `lineage.trace`
@@ -289,7 +290,7 @@ def load_table(
         note.with_name(name),
         sha256,
         tuple(made["inputs"]),
-        tuple(made["remarks"]),
+        tuple(Remark.from_json(row) for row in made["remarks"]),
         reused,
         new_rows,
         made.get("trace", {}),
@@ -331,7 +332,7 @@ def _make_table(
     if 0 < max_rows < rows:
         made = _thinned(made, rows, max_rows)
     inputs = [input_of(s, sum(pq.read_metadata(path).num_rows for path in paths[s.name])) for s in landed]
-    remarks = [remark for _, told in read.values() for remark in told]
+    remarks = [remark.as_dict() for _, remarks in read.values() for remark in remarks]
     facts = {"inputs": inputs, "remarks": remarks, "trace": traced}
     target, sha256 = note.with_suffix(".parquet"), sha256_file(made)
     move_into_place(made, target)

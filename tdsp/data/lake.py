@@ -30,8 +30,9 @@ import pyarrow.parquet as pq
 from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from ..core.record import utc_now
-from .csv_reader import AUTO, ReadOptions
+from .cell_types import AUTO, ReadOptions
 from .readers import FEATHER, PARQUET, SQLITE, Rows, plain_table, read_files, rows_of, write_rows
+from .remarks import Remark
 from tdsp.data.sources import (
     Address,
     RawFile,
@@ -282,7 +283,7 @@ def log_arrival(landed: LandedSource, rows: int, lake: Path, scratch: Path) -> N
             return
 
 # %% ../../notebooks/lib/data/04_lake.ipynb #ad81b5f1
-READER = 3  # raise when equal files would be read differently
+READER = 4  # raise when equal files would be read differently
 LIBRARIES = ("duckdb", "pandas", "pyarrow", "scikit-learn", "python-calamine")
 
 
@@ -293,30 +294,32 @@ def versions() -> dict[str, str]:
 
 def typed_files(
     landed: LandedSource, lake: Path, scratch: Path, reading: ReadOptions = AUTO
-) -> tuple[list[Path], list[str]]:
+) -> tuple[list[Path], list[Remark]]:
     "Parquet files with the rows of a source in the five kinds, and remarks. Raises DataError."
     alone = [raw for raw in landed.raws if raw.path.suffix in PARQUET + FEATHER]
     together = [raw for raw in landed.raws if raw not in alone]
     keyed = any(raw.keys for raw in alone)
     groups = ([alone] if keyed else [[raw] for raw in alone]) + ([together] if together else [])
     found = [_typed_group(group, landed.uri, lake, scratch, reading) for group in groups]
-    remarks = dict.fromkeys(f"{landed.name}: {remark}" for _, told in found for remark in told)
+    remarks = dict.fromkeys(remark.of_source(landed.name) for _, remarks in found for remark in remarks)
     return [path for paths, _ in found for path in paths], list(remarks)
 
 
 def _typed_group(
     raws: list[RawFile], uri: str, lake: Path, scratch: Path, reading: ReadOptions
-) -> tuple[list[Path], list[str]]:
+) -> tuple[list[Path], list[Remark]]:
     sheet, built_in = sheet_of(uri), uri if uri.startswith("sklearn:") else ""
     what = [READER, versions(), built_in, sheet, asdict(reading), [[r.name, r.keys, r.sha256] for r in raws]]
     note = lake / "typed" / f"{sha256_bytes(canonical_json(what))}.json"
     if (made := read_note(note)) is not None:
-        return [note.with_name(name) for name in made["files"]], made["remarks"]
+        return [note.with_name(name) for name in made["files"]], [Remark.from_json(row) for row in made["remarks"]]
     files = [(raw.path, raw.name, raw.keys) for raw in raws]
     found = [rows_of(_sklearn_table(uri))] if built_in else read_files(files, reading, sheet)
     kept = [_place_rows(rows, note.parent, scratch)[0] for rows in found]
     remarks = list(dict.fromkeys(remark for rows in found for remark in rows.remarks))
-    write_note(note, {path.name: path.stem for path in kept}, {"remarks": remarks}, scratch)
+    write_note(
+        note, {path.name: path.stem for path in kept}, {"remarks": [remark.as_dict() for remark in remarks]}, scratch
+    )
     return kept, remarks
 
 

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['MIN_ROWS', 'MAX_LEVELS', 'MAX_CATEGORIES', 'MIN_PROSE_WORDS', 'MAX_REPEATING_SHARE', 'infer_schema', 'kind_of',
-           'TextUse', 'text_use', 'is_prose', 'reason_to_leave_out']
+           'TextUse', 'text_use', 'is_prose', 'LeftOut', 'Exclusion', 'find_exclusions', 'reason_to_leave_out']
 
 # %% ../../notebooks/lib/data/10_schema.ipynb #f7f1d601
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -43,18 +44,18 @@ def infer_schema(
 ) -> dict[str, Any]:
     "schema.json: the columns to learn from; `left_out`: the others and why. Raises DataError when none is left."
     excluded = {target, *exclude}
-    reasons = {name: reason_to_leave_out(train[name]) for name in train.columns if name not in excluded}
-    columns = [_describe_column(train[name]) for name, reason in reasons.items() if not reason]
+    left_out = find_exclusions(train, without=excluded)
+    columns = [_describe_column(train[name]) for name in train.columns if name not in {*excluded, *left_out}]
     if not columns:
-        said = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:5])
-        raise DataError(f"no column is left to learn from. {said or 'The table has the target only.'}")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5])
+        raise DataError(f"no column is left to learn from. {reasons or 'The table has the target only.'}")
     return {
         "task": task,
         "target": target,
         "classes": list(classes),
         "positive_class": positive_class,
         "columns": columns,
-        "left_out": {name: reason for name, reason in reasons.items() if reason},
+        "left_out": {name: str(exclusion) for name, exclusion in left_out.items()},
     }
 
 
@@ -88,22 +89,22 @@ MAX_REPEATING_SHARE = 0.2  # levels by rows up to which levels repeat often enou
 
 
 class TextUse(StrEnum):
-    "How a model uses a column of text."
+    "Use of a column of text by a model."
 
     CATEGORIES = "categories"
-    MANY_LEVELS = "many levels"  # as the mean of the target for each
+    HIGH_CARDINALITY = "many levels"  # as the mean of the target for each
     PROSE = "prose"  # word by word
 
 
 def text_use(
     column: pd.Series,  # of texts, without gaps
 ) -> TextUse:
-    "How a model uses this column: prose is what rarely repeats and has many words."
+    "The use of this column by a model: prose is what rarely repeats and has many words."
     n = column.nunique()
     repeats = n <= max(MAX_CATEGORIES // 5, MAX_REPEATING_SHARE * len(column))
     if not repeats and is_prose(column):
         return TextUse.PROSE
-    return TextUse.CATEGORIES if n <= MAX_CATEGORIES else TextUse.MANY_LEVELS
+    return TextUse.CATEGORIES if n <= MAX_CATEGORIES else TextUse.HIGH_CARDINALITY
 
 
 def is_prose(texts: pd.Series) -> bool:
@@ -114,25 +115,63 @@ def is_prose(texts: pd.Series) -> bool:
 _TIME_WORDS = re.compile(r"year|month|week|day|date|time|hour|minute|age", re.IGNORECASE)
 
 
-def reason_to_leave_out(column: pd.Series) -> str:
-    "Why a model cannot use this column, in words; empty when it can."
+class LeftOut(StrEnum):
+    "Reason why a model cannot use a column."
+
+    NO_VALUE = "no-value"
+    SAME_VALUE = "same-value"
+    ROW_NUMBER = "row-number"
+    ID_OR_TEXT = "id-or-text"
+    RARELY_REPEATS = "rarely-repeats"
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    "A column that a model cannot use, with the reason and its facts; as text a sentence."
+
+    code: LeftOut
+    distinct: int  # different values
+    rows: int  # with a value
+    value: str = ""  # where it is the same in every row
+
+    @property
+    def is_id(self) -> bool:
+        "Whether it only names the row."
+        return self.code in (LeftOut.ROW_NUMBER, LeftOut.ID_OR_TEXT)
+
+    def __str__(self) -> str:
+        counts = f"{self.distinct:,} different values in {self.rows:,} rows"
+        return {
+            LeftOut.NO_VALUE: "no value in the training rows",
+            LeftOut.SAME_VALUE: f"the same value in every row: {self.value!r}",
+            LeftOut.ROW_NUMBER: "a row number: every row has its own",
+            LeftOut.ID_OR_TEXT: f"text with {counts}: an id or free text",
+            LeftOut.RARELY_REPEATS: f"text that rarely repeats: {counts}",
+        }[self.code]
+
+
+def find_exclusions(df: pd.DataFrame, *, without: Iterable[str] = ()) -> dict[str, Exclusion]:
+    "The columns that a model cannot use, by name; those of `without` are not looked at."
+    names = [name for name in df.columns if name not in set(without)]
+    return {str(name): exclusion for name in names if (exclusion := reason_to_leave_out(df[name]))}
+
+
+def reason_to_leave_out(column: pd.Series) -> Exclusion | None:
+    "The reason why a model cannot use this column, None where it can."
     present = column.dropna()
-    n = present.nunique()
-    if not len(present):
-        return "no value in the training rows"
-    if n == 1 and len(present) == len(column):
-        return f"the same value in every row: {str(present.iloc[0])[:40]!r}"
-    if kind_of(column).is_numeric:
-        return "a row number: every row has its own" if _is_row_number(present, len(column)) else ""
-    if kind_of(column) != ColumnKind.TEXT:
-        return ""
-    if is_prose(present) or MAX_LEVELS < n <= MAX_REPEATING_SHARE * len(present):
-        return ""
-    if n > MAX_LEVELS or n >= 0.95 * len(present) >= MIN_ROWS:
-        return f"text with {n:,} different values in {len(present):,} rows: an id or free text"
-    if n > 20 and n > 0.5 * len(present):
-        return f"text that rarely repeats: {n:,} different values in {len(present):,} rows"
-    return ""
+    n, rows = int(present.nunique()), len(present)
+    if not rows:
+        return Exclusion(LeftOut.NO_VALUE, n, rows)
+    if n == 1 and rows == len(column):
+        return Exclusion(LeftOut.SAME_VALUE, n, rows, str(present.iloc[0])[:40])
+    kind = kind_of(column)
+    if kind.is_numeric and _is_row_number(present, len(column)):
+        return Exclusion(LeftOut.ROW_NUMBER, n, rows)
+    if kind != ColumnKind.TEXT or is_prose(present) or MAX_LEVELS < n <= MAX_REPEATING_SHARE * rows:
+        return None
+    if n > MAX_LEVELS or n >= 0.95 * rows >= MIN_ROWS:
+        return Exclusion(LeftOut.ID_OR_TEXT, n, rows)
+    return Exclusion(LeftOut.RARELY_REPEATS, n, rows) if n > 20 and n > 0.5 * rows else None
 
 
 def _is_row_number(present: pd.Series, n_rows: int) -> bool:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..core.display import card_html, table_html
 from ..core.errors import ParameterError, did_you_mean
 from ..core.formatting import cell_text, format_int, format_percent
-from .csv_reader import ReadOptions
+from .cell_types import ReadOptions
 from .guesses import guess_settings
 from .ingest import load_source, to_frame
 from .readers import plain_table
@@ -88,7 +88,7 @@ def read_table(
     frame = to_frame(source.table)
     for name in (read_as or {}).keys() - set(frame.columns):
         raise ParameterError(f"read_as names {name!r}, which is no column.{did_you_mean(name, map(str, frame))}")
-    return ReadTable(frame, tuple(source.remarks), str(uri), source.landed.sha256)
+    return ReadTable(frame, tuple(map(str, source.remarks)), str(uri), source.landed.sha256)
 
 # %% ../../notebooks/lib/data/20_tables.ipynb #tables3
 def require_frame(df: object, name: str = "df") -> pd.DataFrame:

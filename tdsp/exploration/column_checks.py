@@ -15,6 +15,8 @@ import numpy as np
 
 from ..core.formatting import format_int, format_number, format_percent
 from ..core.kinds import ColumnKind
+from ..data.remarks import RemarkCode
+from ..data.schema import LeftOut
 from .findings import CheckInput, Finding, finding
 from .profile import Profile
 
@@ -80,7 +82,7 @@ def _counter(c: Profile, case: CheckInput) -> str:
         c.kind != ColumnKind.INTEGER
         or c.missing
         or c.name not in case.frame
-        or c.name in case.reasons
+        or c.name in case.left_out
         or c.distinct <= 50
     ):
         return ""
@@ -94,12 +96,12 @@ def _counter(c: Profile, case: CheckInput) -> str:
 NO_VALUE = re.compile(r"unknown|none|missing|not (known|available|stated)|n\.?/?a\.?|nil|-+|\.|\?", re.IGNORECASE)
 
 
-def _because(*words: str) -> Callable[[Profile, CheckInput], str]:
-    "The reason why a column cannot be used, where it holds one of these words."
+def _left_out_for(*reasons: LeftOut) -> Callable[[Profile, CheckInput], str]:
+    "A rule that gives the reason why a column cannot be used, where it is one of these."
 
     def rule(c: Profile, case: CheckInput) -> str:
-        reason = case.reasons.get(c.name, "")
-        return reason if any(word in reason for word in words) else ""
+        exclusion = case.left_out.get(c.name)
+        return str(exclusion) if exclusion and exclusion.code in reasons else ""
 
     return rule
 
@@ -119,7 +121,7 @@ def _shape(wanted: str, share: float) -> Callable[[Profile, CheckInput], str]:
 
     def rule(c: Profile, case: CheckInput) -> str:
         rows = (c.shapes or {}).get(wanted, 0)
-        kept = any("leading zero" in remark and f"{c.name}:" in remark for remark in case.remarks)
+        kept = any(remark.code == RemarkCode.DIGITS_AS_TEXT and remark.column == c.name for remark in case.remarks)
         if rows < share * c.present or (kept and wanted == "number"):
             return ""
         return f"{format_percent(rows / c.present)} of the values, such as {c.top[0][0] if c.top else ''!r:.40}"
@@ -145,7 +147,7 @@ def _padded(c: Profile, case: CheckInput) -> str:
 
 def _rare(c: Profile, case: CheckInput) -> str:
     few = 5 if c.rows >= 5000 else 2
-    rare = [(level, n) for level, n in c.rare if n <= few and 2 < c.distinct <= 50 and c.name not in case.reasons]
+    rare = [(level, n) for level, n in c.rare if n <= few and 2 < c.distinct <= 50 and c.name not in case.left_out]
     return ", ".join(f"{level!r:.30} in {n} {'row' if n == 1 else 'rows'}" for level, n in rare[:3])
 
 
@@ -162,8 +164,8 @@ def _tick_box(c: Profile, case: CheckInput) -> str:
 
 ANY, NUMBERS, TEXTS = (*ColumnKind,), (ColumnKind.INTEGER, ColumnKind.NUMBER), (ColumnKind.TEXT,)
 RULES: dict[str, tuple[tuple[ColumnKind, ...], Callable[[Profile, CheckInput], str]]] = {
-    "id": (ANY, _because("row number", "id or free text", "rarely repeats")),
-    "constant": (ANY, _because("same value", "no value")),
+    "id": (ANY, _left_out_for(LeftOut.ROW_NUMBER, LeftOut.ID_OR_TEXT, LeftOut.RARELY_REPEATS)),
+    "constant": (ANY, _left_out_for(LeftOut.SAME_VALUE, LeftOut.NO_VALUE)),
     "near-constant": (ANY, _near_constant),
     "missing": (ANY, _missing),
     "counter": (NUMBERS, _counter),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from ..data.remarks import Remark
+from ..data.schema import Exclusion
 from .profile import Profile
 
 # %% ../../notebooks/lib/exploration/01_findings.ipynb #db90a83f
@@ -111,8 +113,8 @@ class CheckInput:
     rows: int  # of the whole table
     repeated: int = 0  # rows that equal an earlier one
     patterns: Sequence[tuple[tuple[str, ...], int]] = ()  # columns empty together
-    reasons: Mapping[str, str] = field(default_factory=dict)  # why a column cannot be used
-    remarks: Sequence[str] = ()  # of the reader
+    left_out: Mapping[str, Exclusion] = field(default_factory=dict)  # columns that a model cannot use
+    remarks: Sequence[Remark] = ()  # of the reader
     split: str = "random"  # splits.RULES
 
     def numbers(self) -> list[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core.display import card_html, sparkline, table_html
 from ..core.formatting import format_int, format_number, format_percent
-from ..data.schema import reason_to_leave_out
+from ..data.schema import Exclusion, find_exclusions
 from ..data.tables import plain_frame
 from ..data.target import Target, require_target
 from . import leakage
@@ -37,7 +37,7 @@ class _Subject:
     frame: pd.DataFrame  # rows with a target, in plain types
     target: Target | None
     facts: TableProfile
-    reasons: dict[str, str]  # why a column cannot be used by a model
+    left_out: dict[str, Exclusion]  # columns that a model cannot use
 
     @property
     def case(self) -> CheckInput:
@@ -49,14 +49,14 @@ class _Subject:
             rows=self.facts.rows,
             repeated=self.facts.repeated,
             patterns=self.facts.patterns,
-            reasons=self.reasons,
+            left_out=self.left_out,
         )
 
     @property
     def features(self) -> list[str]:
         "Names of the columns that a model could learn from."
         target = self.target.name if self.target else ""
-        return [name for name in self.frame.columns if name != target and name not in self.reasons]
+        return [name for name in self.frame.columns if name != target and name not in self.left_out]
 
     def rows_with_target(self, target: Target) -> tuple[pd.DataFrame, pd.Series]:
         "Features and target of the rows that have one."
@@ -67,10 +67,9 @@ class _Subject:
 def _subject_of(df: pd.DataFrame, target: str | None, task: str) -> _Subject:
     frame = plain_frame(df)
     outcome = require_target(frame, target, task=task) if target is not None else None
-    reasons = {name: reason_to_leave_out(frame[name]) for name in frame.columns if name != target}
-    reasons = {name: reason for name, reason in reasons.items() if reason}
-    ids = [name for name, reason in reasons.items() if "row number" in reason or "id or free text" in reason]
-    return _Subject(frame, outcome, profile_table(frame, ids=ids), reasons)
+    left_out = find_exclusions(frame, without=[target] if target is not None else [])
+    ids = [name for name, exclusion in left_out.items() if exclusion.is_id]
+    return _Subject(frame, outcome, profile_table(frame, ids=ids), left_out)
 
 # %% ../../notebooks/lib/exploration/20_overview.ipynb #overvie3
 MAX_COLUMNS, MAX_FINDINGS = 60, 30  # that are shown; the tables hold all

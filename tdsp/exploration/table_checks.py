@@ -18,6 +18,8 @@ from scipy import stats as distributions
 
 from ..core.formatting import format_int, format_number, format_percent
 from ..core.kinds import ColumnKind
+from ..data.csv_reader import HEADERS, UNUSUAL_ENCODINGS
+from ..data.remarks import DATE_ORDERS, Remark, RemarkCode
 from .findings import NOTE, SEVERE, CheckInput, Finding, finding
 from ..stats.resampling import evenly_spaced
 
@@ -105,7 +107,7 @@ def check_pairs(case: CheckInput) -> Iterator[Finding]:
 
 
 def _copies(case: CheckInput, few: pd.DataFrame) -> Iterator[Finding]:
-    names = [c.name for c in case.columns if c.name in few and c.name not in {case.target, *case.reasons}][:200]
+    names = [c.name for c in case.columns if c.name in few and c.name not in {case.target, *case.left_out}][:200]
     codes = {name: pd.factorize(few[name])[0] for name in names if 2 < few[name].nunique() < 0.5 * len(few)}
     for (a, left), (b, right) in itertools.combinations(codes.items(), 2):
         if left.max() == right.max() and len(np.unique(left * 1_000_003 + right)) == len(np.unique(left)):
@@ -187,24 +189,31 @@ def _shift(y: pd.Series, empty: pd.Series, task: str) -> float:
     return float(with_gap.sub(with_value, fill_value=0).abs().max())
 
 # %% ../../notebooks/lib/exploration/03_table_checks.ipynb #55ca07e5
-REMARKS = {  # code: what the reader's remark holds
-    "encoding": r"Windows-1252|byte-order mark|UTF-16",
-    "header": r"no row of names|first two rows|without a name|which has no name",
-    "wrapped": r"stood in quotes as a whole",
-    "shifted": r"may have shifted them",
-    "empty-rows": r"empty rows left out",
-    "date": r": dates read",
-    "marked-number": r"' read as [-\d]",
-    "missing-code": r"(count|read|taken) as missing",
+REMARKS: dict[str, frozenset[RemarkCode]] = {  # code of a finding: the reader's remarks that are one
+    "encoding": frozenset(),  # of the layout, where it is unusual
+    "header": frozenset({RemarkCode.SHIFTED, RemarkCode.UNNAMED, RemarkCode.EMPTY_COLUMNS}),
+    "wrapped": frozenset({RemarkCode.WRAPPED}),
+    "shifted": frozenset({RemarkCode.SHIFTED}),
+    "empty-rows": frozenset({RemarkCode.EMPTY_ROWS}),
+    "date": DATE_ORDERS,
+    "marked-number": frozenset({RemarkCode.MARKED_NUMBERS}),
+    "missing-code": frozenset({RemarkCode.MISSING_WORDS, RemarkCode.INFINITE}),
 }
+
+
+def _is_worth_a_finding(remark: Remark, code: str) -> bool:
+    if remark.code == RemarkCode.LAYOUT:
+        encoding, _, header = remark.details
+        return (code == "encoding" and encoding in UNUSUAL_ENCODINGS) or (code == "header" and header != HEADERS[1])
+    return remark.code in REMARKS[code]
 
 
 def check_table(case: CheckInput) -> Iterator[Finding]:
     "What the table as a whole tells: reader's remarks, size, repeated rows, order, dates."
-    for code, pattern in REMARKS.items():
-        told = [remark.partition(": ")[2] for remark in case.remarks if re.search(pattern, remark)]
-        if told:
-            yield finding(code, "; ".join(told[:2]) + (f" and {len(told) - 2} more" if len(told) > 2 else ""))
+    for code in REMARKS:
+        texts = [remark.text for remark in case.remarks if _is_worth_a_finding(remark, code)]
+        if texts:
+            yield finding(code, "; ".join(texts[:2]) + (f" and {len(texts) - 2} more" if len(texts) > 2 else ""))
     if case.rows < 1000:
         yield finding("few-rows", f"{format_int(case.rows)} rows")
     if len(case.columns) > case.rows / 5:

@@ -115,7 +115,9 @@ def write_draft(
         write_atomic(charter, draft_charter(name, [str(column) for column in frame.columns]))
     contract = draft_contract(file, source.table, target)
     load_parameters(file, root=root)
-    return Draft(file, charter, contract, notebooks, len(frame), frame.shape[1], dict(guesses), source.remarks)
+    return Draft(
+        file, charter, contract, notebooks, len(frame), frame.shape[1], dict(guesses), tuple(map(str, source.remarks))
+    )
 
 
 def draft_contract(

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, write_atomic
-from ..data import csv_reader
+from ..data import cell_types, csv_reader
 from ..data.ingest import to_frame
 from ..data.readers import PARQUET, TEXT, plain_table, unpack
 from ..data.sources import fetch, is_volatile
@@ -38,14 +38,14 @@ from .output_parts import Parts, PieceCounts, open_parts, rejects_path
 from .row_validation import validate_rows
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #7561f1e5
-def read_options(schema: Mapping[str, Any]) -> csv_reader.ReadOptions:
+def read_options(schema: Mapping[str, Any]) -> cell_types.ReadOptions:
     """How the rows of training were read, as far as somebody stated it."""
-    return csv_reader.ReadOptions.from_json(schema.get("reading", {}))
+    return cell_types.ReadOptions.from_json(schema.get("reading", {}))
 
 
-def _known_text(cells: pa.ChunkedArray, reading: csv_reader.ReadOptions) -> pa.ChunkedArray:
+def _known_text(cells: pa.ChunkedArray, reading: cell_types.ReadOptions) -> pa.ChunkedArray:
     """Trimmed text, null where it means "no value"."""
-    missing = pa.array(sorted(csv_reader.MISSING | set(reading.missing_codes)), pa.string())
+    missing = pa.array(sorted(cell_types.MISSING | set(reading.missing_codes)), pa.string())
     trimmed = pc.utf8_trim_whitespace(cells)
     return pc.if_else(pc.is_in(trimmed, missing), pa.scalar(None, pa.string()), trimmed)
 
@@ -54,7 +54,7 @@ def _as_numbers(texts: pd.Series, decimal: str) -> pd.Series:
     """Numbers; where some text is none, numbers and texts mixed, so that the schema check can name the row."""
     written = texts
     if decimal != ".":
-        written = texts.map(lambda cell: csv_reader.number_of(cell, decimal), na_action="ignore")
+        written = texts.map(lambda cell: cell_types.number_of(cell, decimal), na_action="ignore")
     numbers = pd.to_numeric(written, errors="coerce")
     odd = texts.notna() & numbers.isna()
     numbers = numbers.mask(np.isinf(numbers.to_numpy(dtype="float64")))  # a gap, as where all cells are numbers
@@ -64,21 +64,21 @@ def _as_numbers(texts: pd.Series, decimal: str) -> pd.Series:
 def _fits(cells: pa.Table, name: str, how: str) -> bool:
     """Whether each cell of a column can be read in the stated way; where one cannot, `validate_rows` finds it."""
     try:
-        csv_reader.type_columns(cells.select([name]), reading=csv_reader.ReadOptions(columns=((name, how),)))
+        cell_types.type_columns(cells.select([name]), reading=cell_types.ReadOptions(columns=((name, how),)))
     except DataError:
         return False
     return True
 
 
 def type_cells(
-    cells: pa.Table, schema: Mapping[str, Any], reading: csv_reader.ReadOptions | None = None
+    cells: pa.Table, schema: Mapping[str, Any], reading: cell_types.ReadOptions | None = None
 ) -> pd.DataFrame:
     """The schema's columns that are there, typed as in training; what does not fit is left for the schema check."""
     reading = reading or read_options(schema)
-    decimal = csv_reader.decimal_of(cells, reading)
+    decimal = cell_types.decimal_of(cells, reading)
     stated = tuple((name, how) for name, how in reading.columns if name in cells.column_names)
     fitting = tuple((name, how) for name, how in stated if _fits(cells, name, how))
-    typed, _ = csv_reader.type_columns(cells, reading=replace(reading, columns=fitting))
+    typed, _ = cell_types.type_columns(cells, reading=replace(reading, columns=fitting))
     columns = {}
     for spec in [spec for spec in schema["columns"] if spec["name"] in cells.column_names]:
         found = typed[spec["name"]]
@@ -137,21 +137,21 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, int]]:
             if end:
                 yield data[:end], line
             line, rest = line + data.count(b"\n", 0, end), data[end:]
-            if len(rest) > csv_reader.ROW:
+            if len(rest) > csv_reader.MAX_ROW_BYTES:
                 raise DataError(
-                    f"{path.name}, line {line}: a row is longer than {csv_reader.ROW >> 20} MiB. {csv_reader.TOO_LONG}"
+                    f"{path.name}, line {line}: a row is longer than {csv_reader.MAX_ROW_BYTES >> 20} MiB. {csv_reader.TOO_LONG}"
                 )
     if rest.strip():
         yield rest, line
 
 
-def _telling_dates(cells: pa.Table, schema: Mapping[str, Any], reading: csv_reader.ReadOptions) -> dict[str, str]:
+def _telling_dates(cells: pa.Table, schema: Mapping[str, Any], reading: cell_types.ReadOptions) -> dict[str, str]:
     """By column of times a text that shows the order of day and month. Raises DataError where there is none."""
     stated, found = dict(reading.columns), {}
     for name in [spec["name"] for spec in schema["columns"] if spec["type"] == "timestamp"]:
         if name not in cells.column_names or name in stated:
             continue
-        typed = csv_reader.type_columns(cells.select([name]), reading=reading)[0][name]
+        typed = cell_types.type_columns(cells.select([name]), reading=reading)[0][name]
         if not pa.types.is_timestamp(typed.type) or _is_iso(cells[name].filter(typed.is_valid())):
             continue
         if (place := pc.index(pc.greater(pc.day(typed), 12), True).as_py()) < 0:
@@ -179,7 +179,7 @@ def _long_text(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
             if layout.wrapped:
                 raise DataError(f"{where}: every line is in quotes as a whole. Save the file without them.")
             cells = csv_reader.read_cells(block, where, reading=reading, layout=layout).table
-            reading = replace(reading, decimal=csv_reader.decimal_of(cells, reading))
+            reading = replace(reading, decimal=cell_types.decimal_of(cells, reading))
             dates, names = _telling_dates(cells, schema, reading), cells.column_names
         else:
             below = replace(layout, header=0)
@@ -188,7 +188,7 @@ def _long_text(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def _type_below(
-    dates: Mapping[str, str], cells: pa.Table, schema: Mapping[str, Any], reading: csv_reader.ReadOptions
+    dates: Mapping[str, str], cells: pa.Table, schema: Mapping[str, Any], reading: cell_types.ReadOptions
 ) -> pd.DataFrame:
     """The cells typed as below one more row that shows the order of day and month."""
     first = pa.table({name: [dates.get(name, "")] for name in cells.column_names})

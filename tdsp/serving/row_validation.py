@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..data import csv_reader
+from ..data import cell_types
 from ..data.ingest import to_frame
 from ..packaging.loader import broken_rules, fits_type, type_words
 
@@ -24,7 +24,7 @@ _ISO_DATE = r"\d{4}-\d\d-\d\d"
 
 def _read(texts: pd.Series) -> pd.Series:
     """Texts typed together, as training types a column; unchanged where their dates can be read in several ways."""
-    typed, _ = csv_reader.type_columns(pa.table({"": pa.array(texts.fillna("").tolist(), pa.string())}))
+    typed, _ = cell_types.type_columns(pa.table({"": pa.array(texts.fillna("").tolist(), pa.string())}))
     found = to_frame(typed)[""].set_axis(texts.index)
     is_one_way = found.dtype.kind != "M" or texts.dropna().str.match(_ISO_DATE).all()
     return found if is_one_way else texts

@@ -27,7 +27,7 @@ from ..core.files import canonical_json, from_json, sha256_bytes, write_atomic
 from ..core.project import find_root
 from ..core.record import InputEntry, Run, RunRecord
 from ..core.results import Gate
-from ..data.csv_reader import ReadOptions
+from ..data.cell_types import ReadOptions
 from ..data.ingest import Loading, Table, load_table
 from ..data.lake import working_copy
 from ..data.splits import FIELDS as SPLIT_FIELDS
@@ -112,7 +112,7 @@ def _enter_table(run: Run, p: Parameters, table: Table) -> None:
         table_sha256=table.sha256,
         table_rows=table.rows,
         table_columns=len(table.columns),
-        remarks=list(table.remarks),
+        remarks=[str(remark) for remark in table.remarks],
     )
     traced = {"joins": table.trace.get("joins"), "lineage": table.trace.get("columns")}
     run.note(**{name: rows for name, rows in traced.items() if rows})

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CASE_ROWS', 'KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPTIMISM', 'split_options', 'split_by', 'settle_parts',
-           'not_learned', 'settle_schema', 'stated_reading', 'demand', 'profile_run', 'dictionary_of', 'check_input',
-           'find_problems', 'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of', 'event_of',
-           'portraits_of', 'train_test_shift', 'random_vs_forward', 'split_findings', 'random_vs_forward_table',
-           'findings_gate', 'note_findings', 'score_unseen', 'leak_gate', 'data_headline']
+           'not_learned', 'columns_left_out', 'settle_schema', 'stated_reading', 'demand', 'profile_run',
+           'dictionary_of', 'check_input', 'find_problems', 'questions_of', 'findings_table', 'moments_of',
+           'key_trends', 'trend_of', 'event_of', 'portraits_of', 'train_test_shift', 'random_vs_forward',
+           'split_findings', 'random_vs_forward_table', 'findings_gate', 'note_findings', 'score_unseen', 'leak_gate',
+           'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,8 @@ from ..core.formatting import Shown, format_estimate
 from ..core.project import find_root
 from ..core.record import Run
 from ..core.results import Gate, Headline
-from ..data.schema import infer_schema, reason_to_leave_out
+from ..data.remarks import Remark
+from ..data.schema import Exclusion, find_exclusions, infer_schema
 from ..data.splits import ROW, Split, find_seen, split_table
 from ..data.target import Target
 from ..exploration.association import target_by_bin
@@ -77,7 +79,8 @@ def settle_parts(run: Run, p: Parameters, frame: pd.DataFrame, parts: Split) -> 
     train, test = take_parts(frame, parts, p.target)
     run.write_table("train", train)
     run.write_table("test", test)
-    features = [n for n in frame.columns if n not in not_learned(p) and not reason_to_leave_out(train[n])]
+    unused = {*not_learned(p), *columns_left_out(p, train)}
+    features = [name for name in frame.columns if name not in unused]
     seen = find_seen(train[features], test[features]).assign(**{ROW: test[ROW]})[[ROW, "seen", "near"]]
     run.write_table("test_seen", seen)
     counts = {"test_rows_seen": int(seen["seen"].sum()), "test_rows_near": int(seen["near"].sum())}
@@ -92,6 +95,11 @@ def not_learned(p: Parameters) -> set[str]:
     return {ROW, p.target, *p.drop, *p.forbidden, *filter(None, (p.time_column, p.group_column, given))}
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #031e2567
+def columns_left_out(p: Parameters, train: pd.DataFrame) -> dict[str, Exclusion]:
+    "The columns that a model cannot use, with the reason; those that the parameters rule out are not looked at."
+    return find_exclusions(train, without=not_learned(p))
+
+
 def settle_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target) -> dict[str, Any]:
     "The columns to learn from and those left out, with what the contract demands of them; kept as schema.json."
     schema = infer_schema(
@@ -138,9 +146,9 @@ def _demanded(rules: Rules | None) -> dict[str, Any]:
 CASE_ROWS = 200_000  # training rows that the rules look at in their order
 
 
-def profile_run(run: Run, schema: Mapping[str, Any]) -> TableProfile:
+def profile_run(run: Run, left_out: Mapping[str, Exclusion]) -> TableProfile:
     "The facts of every column, on the training rows."
-    ids = [name for name, why in schema["left_out"].items() if "row number" in why or "id or free text" in why]
+    ids = [name for name, exclusion in left_out.items() if exclusion.is_id]
     facts = profile_table(run.path("data", "train.parquet"), ids=[ROW, *ids])
     run.note(repeated_rows=facts.repeated)
     return replace(facts, columns=tuple(c for c in facts.columns if c.name != ROW))
@@ -156,7 +164,14 @@ def dictionary_of(run: Run, p: Parameters, facts: TableProfile, schema: Mapping[
 
 
 def check_input(
-    run: Run, p: Parameters, facts: TableProfile, schema: Mapping[str, Any], train: pd.DataFrame, parts: Split
+    p: Parameters,
+    facts: TableProfile,
+    train: pd.DataFrame,
+    parts: Split,
+    *,
+    task: str,
+    left_out: Mapping[str, Exclusion],
+    remarks: Sequence[Remark],
 ) -> CheckInput:
     "The training rows as the rules see them."
     out = {ROW, *p.drop, *p.forbidden}
@@ -164,12 +179,12 @@ def check_input(
         columns=[c for c in facts.columns if c.name not in out],
         frame=train.iloc[evenly_spaced(len(train), CASE_ROWS)].drop(columns=[name for name in out if name in train]),
         target=p.target,
-        task=schema["task"],
+        task=task,
         rows=facts.rows,
         repeated=facts.repeated,
         patterns=facts.patterns,
-        reasons=schema["left_out"],
-        remarks=run.fact("remarks") or (),
+        left_out=left_out,
+        remarks=remarks,
         split=parts.rule,
     )
 

@@ -12,7 +12,7 @@ import time
 import pandas as pd
 
 from tdsp.data.ingest import load_source, to_frame
-from tdsp.data.schema import reason_to_leave_out
+from tdsp.data.schema import find_exclusions
 from tdsp.data.splits import split_table
 from tdsp.data.target import require_target
 from tdsp.exploration.column_checks import ask_people
@@ -225,21 +225,21 @@ def keys_of(name: str) -> tuple[list[str], list[str]]:
     source = load_source("t", file, root=DATA)
     df = to_frame(source.table)
     outcome = require_target(df, target, min_class_rows=1)
-    reasons = {str(c): reason for c in df.columns if c != target and (reason := reason_to_leave_out(df[c]))}
-    ids = [c for c, reason in reasons.items() if "id or" in reason or "row number" in reason]
+    left_out = find_exclusions(df, without=[target])
+    ids = [name for name, exclusion in left_out.items() if exclusion.is_id]
     facts = profile_table(df, ids=ids)
     rows = (facts.rows, facts.repeated, facts.patterns)
-    case = CheckInput(facts.columns, df, target, outcome.task, *rows, reasons=reasons, remarks=source.remarks)
+    case = CheckInput(facts.columns, df, target, outcome.task, *rows, left_out=left_out, remarks=source.remarks)
     found = find_problems(case)
-    found += models(df, target, outcome, reasons, any(f.code == "order" for f in found))
+    found += models(df, target, outcome, left_out, any(f.code == "order" for f in found))
     questions = [column.strip() for columns, _ in ask_people(case) for column in columns.split(",")]
     return [f.key for f in found], questions
 
 
-def models(df, target, outcome, reasons, ordered) -> list:
+def models(df, target, outcome, left_out, ordered) -> list:
     """Findings about the split: the optimism of a random one, and whether training and test rows differ."""
     known = df[df[target].notna()].reset_index(drop=True)
-    y, columns = outcome.encode(known[target]), known.drop(columns=[target, *reasons])
+    y, columns = outcome.encode(known[target]), known.drop(columns=[target, *left_out])
     leaks = [leak.column for leak in find_leaks(columns, y, task=outcome.task, random_state=0)]
     X = columns.drop(columns=leaks)
     dates = [c for c in X if pd.api.types.is_datetime64_any_dtype(X[c]) and X[c].notna().all()]

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdsp.core.errors import DataError
-from tdsp.data.csv_reader import Layout, ReadOptions, decode, detect_layout, read_text, type_columns
+from tdsp.data.cell_types import ReadOptions, type_columns
+from tdsp.data.csv_reader import Layout, decode, detect_layout, read_text
+from tdsp.data.remarks import RemarkCode
 
 
 def read(text: str | bytes, **options):
@@ -19,7 +21,7 @@ def column(*values: str):
     import pyarrow as pa
 
     table, remarks = type_columns(pa.table({"x": list(values)}))
-    return table["x"], " ".join(text for _, text in remarks)
+    return table["x"], " ".join(map(str, remarks))
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------
@@ -88,7 +90,7 @@ def test_lines_quoted_as_a_whole_are_unwrapped():
     """The file of the Portuguese pupils reads as one column without this."""
     table, remarks = read('sex;age;mark\n"""F"";18;""6"""\n"""M"";17;""5"""\n')
     assert table.to_pydict() == {"sex": ["F", "M"], "age": [18, 17], "mark": [6, 5]}
-    assert any("unwrapped" in remark for remark in remarks)
+    assert RemarkCode.WRAPPED in {remark.code for remark in remarks}
 
 
 def test_quoted_values_keep_separators_quotes_and_newlines():
@@ -127,7 +129,8 @@ def test_empty_rows_and_nameless_empty_columns_go_and_are_counted():
     """Spreadsheets leave both behind."""
     table, remarks = read("a;b;\n1;2;\n3;4;\n;;\n;;\n")
     assert table.to_pydict() == {"a": [1, 3], "b": [2, 4]}
-    assert "2 empty rows left out" in remarks and "1 empty columns without a name left out" in remarks
+    texts = [str(remark) for remark in remarks]
+    assert "2 empty rows left out" in texts and "1 empty columns without a name left out" in texts
 
 
 def test_rows_that_end_in_a_separator_keep_their_names():
@@ -152,7 +155,7 @@ def test_row_names_without_a_header_get_a_name():
         (b"name\nx\ny\n", "one column only; looked for tab, semicolon, bar, comma"),
         (bytes(range(256)) * 40, "binary data"),
         (b"a,b\n1,2\n3,\x00\n", "line 3: a NUL byte"),
-        (b"a,b,a\n1,2,3\n", "name 'a' stands over 2 columns"),
+        (b"a,b,a\n1,2,3\n", "column name 'a' occurs twice"),
         (b"a,b,c\n1,2\n3,4\n", None),
         (b"a,b,c,d\n1,2\n3,4\n", "4 names in the header, 2 values in the rows"),
     ],

@@ -76,7 +76,7 @@ READ = {  # file: bytes, and what the columns hold
 }
 
 REFUSED = {  # file: bytes, and what the message says
-    "doubled names.csv": (b"a,b,a\n1,2,3\n", "the name 'a' stands over 2 columns"),
+    "doubled names.csv": (b"a,b,a\n1,2,3\n", "column name 'a' occurs twice"),
     "doubled names.json": (b'[{"a": 1, "a": 2}]', "a name stands twice"),
     "nul bytes.csv": (b"a,b\n1,\x00\n", "line 2: a NUL byte"),
     "nul flood.csv": (b"\x00" * 5000, "binary data"),
@@ -172,11 +172,11 @@ def test_sql_reaches_nothing_but_its_sources(tmp_path, sql):
 BOUNDED = """
 import resource, sys
 from pathlib import Path
-from tdsp import formats
+from tdsp.data import readers
 from tdsp.core.errors import DataError
 from tdsp.data.ingest import load_source
 load_source("t", "small.csv", root=Path(sys.argv[1]))
-formats.LARGEST = 1 << 30
+readers.MAX_UNPACKED_BYTES = 1 << 30
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     load_source("t", sys.argv[2], root=Path(sys.argv[1]))

@@ -25,7 +25,7 @@ import pytest
 
 from tdsp.core.errors import DataError
 from tdsp.core.files import sha256_bytes, sha256_file
-from tdsp.data.csv_reader import ReadOptions
+from tdsp.data.cell_types import ReadOptions
 from tdsp.data.ingest import load_source
 from tdsp.data.lake import arrivals, register_folder
 from tdsp.data.sources import is_kept, resolve_secrets, split_query
@@ -191,7 +191,7 @@ def test_detection_can_be_overruled(tmp_path):
         "náme": ["A", "B"], "price": [1046, 955], "code": ["007", None],
         "day": [datetime(2013, 2, 1), datetime(2013, 2, 3)],
     }  # fmt: skip
-    assert "t: code: kept as text, as stated" in found.remarks
+    assert "t: code: kept as text, as stated" in map(str, found.remarks)
 
 
 @pytest.mark.parametrize(

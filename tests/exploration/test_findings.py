@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tdsp.data.schema import reason_to_leave_out
+from tdsp.data.csv_reader import HEADERS
+from tdsp.data.remarks import Remark, RemarkCode
+from tdsp.data.schema import find_exclusions
 from tdsp.data.splits import split_table
 from tdsp.data.target import require_target
 from tdsp.exploration.association import find_clusters, score_association, target_by_bin
@@ -30,11 +32,11 @@ def table(**columns):
 def check_input(df, target="late", remarks=(), split="random"):
     """The table as the rules see it."""
     task = require_target(df, target, min_class_rows=1).task
-    reasons = {str(c): reason for c in df.columns if c != target and (reason := reason_to_leave_out(df[c]))}
-    ids = [name for name, reason in reasons.items() if "id or" in reason or "row number" in reason]
+    left_out = find_exclusions(df, without=[target])
+    ids = [name for name, exclusion in left_out.items() if exclusion.is_id]
     facts = profile_table(df, ids=ids)
     rows = (facts.rows, facts.repeated, facts.patterns)
-    return CheckInput(facts.columns, df, target, task, *rows, reasons=reasons, remarks=remarks, split=split)
+    return CheckInput(facts.columns, df, target, task, *rows, left_out=left_out, remarks=remarks, split=split)
 
 
 def keys(df, target="late", **options):
@@ -151,20 +153,24 @@ def test_classes_that_cannot_be_learned_are_named(code, labels):
 
 
 @pytest.mark.parametrize(
-    ("code", "remark"),
+    ("codes", "remark"),
     [
-        ("encoding", "t: UTF-8 with a byte-order mark, semicolon between values, names in the first row"),
-        ("header", "t: UTF-8, comma between values, no row of names"),
-        ("wrapped", "t: every line stood in quotes as a whole: unwrapped"),
-        ("shifted", "t: 7 rows reach into column_21: a separator inside a value may have shifted them"),
-        ("empty-rows", "t: 114 empty rows left out"),
-        ("date", "t: dteday: dates read month first"),
-        ("marked-number", "t: price: '$160.00' read as 160"),
+        (["encoding"], Remark(RemarkCode.LAYOUT, ("UTF-8 with a byte-order mark", "semicolon", HEADERS[1]))),
+        (["encoding"], Remark(RemarkCode.LAYOUT, ("UTF-16", "comma", HEADERS[1]))),
+        (["header"], Remark(RemarkCode.LAYOUT, ("UTF-8", "comma", HEADERS[0]))),
+        (["wrapped"], Remark(RemarkCode.WRAPPED)),
+        (["shifted", "header"], Remark(RemarkCode.SHIFTED, ("7", "column_21"))),
+        (["empty-rows"], Remark(RemarkCode.EMPTY_ROWS, ("114",))),
+        (["date"], Remark(RemarkCode.DATES, ("month first",), "dteday")),
+        (["marked-number"], Remark(RemarkCode.MARKED_NUMBERS, ("'$160.00'", "160"), "price")),
+        (["missing-code"], Remark(RemarkCode.MISSING_WORDS, ("1", "'ASIA'"), "price")),
+        ([], Remark(RemarkCode.DIGITS_AS_TEXT, (), "zip")),
     ],
 )
-def test_what_the_reader_had_to_guess_is_a_finding(code, remark):
-    """The reader's remarks become records with a code."""
-    assert keys(table(), remarks=[remark]) == [code]
+def test_a_guess_of_the_reader_is_a_finding(codes, remark):
+    """The reader's remarks become findings by their codes; a usual layout is none."""
+    usual = Remark(RemarkCode.LAYOUT, ("UTF-8", "comma", HEADERS[1]))
+    assert keys(table(), remarks=[usual, remark]) == codes
 
 
 def test_clean_tables_raise_no_alarm():

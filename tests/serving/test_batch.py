@@ -368,7 +368,7 @@ BAD_TEXT = {
     "blank": ("\n\n", "is empty"),
     "twice": (
         "distance,origin,origin,scheduled,holiday\n1,EWR,JFK,2013-01-01,true\n",
-        "'origin' stands over 2 columns",
+        "'origin' occurs twice",
     ),
     "an output": (HEAD.strip() + ",probability\n" + GOOD.strip() + ",0.5\n", "has a column 'probability' already"),
 }
