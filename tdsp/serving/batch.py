@@ -138,9 +138,8 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, int]]:
                 yield data[:end], line
             line, rest = line + data.count(b"\n", 0, end), data[end:]
             if len(rest) > csv_reader.MAX_ROW_BYTES:
-                raise DataError(
-                    f"{path.name}, line {line}: a row is longer than {csv_reader.MAX_ROW_BYTES >> 20} MiB. {csv_reader.TOO_LONG}"
-                )
+                most = f"{csv_reader.MAX_ROW_BYTES >> 20} MiB"
+                raise DataError(f"{path.name}, line {line}: a row is longer than {most}. {csv_reader.TOO_LONG}")
     if rest.strip():
         yield rest, line
 
