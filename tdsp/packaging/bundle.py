@@ -68,7 +68,7 @@ def require_libraries(pipeline: Any) -> set[str]:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes trees without the left-over memory that lies between the fields of their nodes."""
+    """Writes trees without the left-over memory between the fields of their nodes."""
 
     def reducer_override(self, thing: Any) -> Any:
         from sklearn.tree._tree import Tree
@@ -111,7 +111,7 @@ def closure(names: Iterable[str]) -> dict[str, str]:
         distribution = importlib.metadata.distribution(name)
         found[name] = distribution.version
         needed = [Requirement(line) for line in distribution.requires or []]
-        pending += [normal_name(r.name) for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
+        pending += [normal_name(one.name) for one in needed if not one.marker or one.marker.evaluate({"extra": ""})]
     return dict(sorted(found.items()))
 
 
@@ -127,7 +127,7 @@ def read_requirements(text: str) -> dict[str, str]:
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #b5d1c76a
 def choose_golden(frame: pd.DataFrame, schema: Mapping[str, Any], rows: int = 1000) -> pd.DataFrame:
-    """Up to `rows` rows of the test part: gaps first, then evenly over the sorted target where it has one."""
+    """Up to `rows` rows of the test set: gaps first, then evenly over the sorted target where it has one."""
     gaps = [np.flatnonzero(frame[spec["name"]].isna())[:3] for spec in schema["columns"]]
     target = schema["target"]
     order = np.argsort(frame[target].astype(str) if schema["task"] != "regression" else frame[target], kind="stable")
@@ -185,7 +185,7 @@ def _number_profile(values: pd.Series, points: int) -> dict[str, Any]:
         return {"min": None, "max": None, "quantiles": []}
     marks = np.quantile(numbers, np.linspace(0, 1, min(points, len(numbers))), method="inverted_cdf")
     if points < 50:  # thousands of columns: six digits tell a drift as well
-        numbers, marks = (np.array([float(f"{x:.6g}") for x in part]) for part in (numbers[[0, -1]], marks))
+        numbers, marks = (np.array([float(f"{value:.6g}") for value in part]) for part in (numbers[[0, -1]], marks))
     return {"min": float(numbers[0]), "max": float(numbers[-1]), "quantiles": marks.tolist()}
 
 
@@ -263,7 +263,7 @@ class Bundle:
 
 @contextmanager
 def atomic_replace_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that takes its place on success. BundleError where another thing lies."""
+    """A folder beside `folder` that takes its place on success. BundleError where there is something else."""
     if folder.exists() and not (folder / "bundle.json").exists() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is no bundle: it is left as it is. Name another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -298,7 +298,7 @@ def _describe_inputs(schema: Mapping[str, Any]) -> list[dict[str, str]]:
 def describe_pipeline(pipeline: Any) -> dict[str, Any]:
     """The classes of a pipeline's steps, and the settings of the last one."""
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
-    if type(steps[-1]).__name__ == "CalibratedClassifierCV":  # mended probabilities around the pipeline that was chosen
+    if type(steps[-1]).__name__ == "CalibratedClassifierCV":  # around the pipeline that was chosen
         inner = describe_pipeline(steps[-1].estimator.estimator)
         return {**inner, "algorithm": f"{inner['algorithm']}, probabilities scaled"}
     settings = steps[-1].get_params(deep=False) if hasattr(steps[-1], "get_params") else {}
@@ -307,7 +307,7 @@ def describe_pipeline(pipeline: Any) -> dict[str, Any]:
 
 
 def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, needs: Mapping[str, str]) -> dict[str, Any]:
-    """What the card can say without being told."""
+    """The fields of the card that are computed."""
     made_with = [f"{name} {needs[name]}" for name in ("scikit-learn", "lightgbm", "numpy", "pandas") if name in needs]
     return {
         **describe_pipeline(pipeline),
@@ -328,7 +328,7 @@ def _files(
     onnx: OnnxForm,
 ) -> dict[str, bytes]:
     """Every file but bundle.json."""
-    from tdsp.packaging.model_card import card_html, card_markdown  # here: who only predicts shall not wait for it
+    from tdsp.packaging.model_card import card_html, card_markdown  # here: prediction alone does not need it
 
     needs = requirements_of(pipeline)
     model, source = pickled(pipeline), Path(loader.__file__).read_bytes()
@@ -359,13 +359,13 @@ def write_bundle(
     card: Mapping[str, Any] | None = None,
     onnx: OnnxForm | None = None,
 ) -> Bundle:
-    """Write the bundle in one piece; `card` holds fields of `tdsp.card.FIELDS`. An older bundle there is replaced.
+    """Write the bundle in one piece; `card` holds fields of `tdsp.packaging.model_card.FIELDS`. An older bundle there is replaced.
 
     Raises BundleError where the pipeline, the card or the golden rows do not allow one.
     """
     folder = Path(folder)
     if golden_frame.empty:
-        raise BundleError("There are no golden rows. Give at least one row of the test part.")
+        raise BundleError("There are no golden rows. Give at least one row of the test set.")
     onnx = onnx or OnnxForm(b"", "not asked for")
     files = _files(pipeline, schema, golden_frame, reference, name, card or {}, onnx)
     listed = {path: {"sha256": sha256_bytes(data), "bytes": len(data)} for path, data in files.items()}
@@ -405,13 +405,14 @@ def find_bundle(model: str | Path, outputs: Path | None = None) -> Path:
 
 
 def recorded_sha256(folder: Path) -> str:
-    """The sha256 of bundle.json in the record of the run or of the registry; empty where no record lies beside."""
+    """The sha256 of bundle.json in the record of the run or of the registry; empty where there is no record beside it."""
     if (registered := folder.parent / "version.json").exists():
         return str(json.loads(registered.read_bytes())["bundle_sha256"])
     if not (folder.parent / "run.json").exists():
         return ""
     artifacts = read_record(folder.parent).get("artifacts", [])
-    return next((str(a["sha256"]) for a in artifacts if a["path"] == folder.name and a["kind"] == "bundle"), "")
+    bundles = [entry for entry in artifacts if entry["path"] == folder.name and entry["kind"] == "bundle"]
+    return str(bundles[0]["sha256"]) if bundles else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,12 +423,12 @@ class LoadedModel:
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The folder of the bundle."""
         return Path(self.inner.folder)
 
     @property
     def schema(self) -> dict[str, Any]:
-        """What it takes and returns."""
+        """The columns that it takes, and those that it returns."""
         return dict(self.inner.schema)
 
     @property

@@ -31,7 +31,7 @@ from types import ModuleType
 
 __all__ = ["FOLDER", "load_model", "predict"]
 __version__ = {version!r}
-FOLDER = Path(__file__).resolve().parent / "bundle"  # schema, model card and golden rows lie here
+FOLDER = Path(__file__).resolve().parent / "bundle"  # with schema, model card and golden rows
 _LOADER, _BUNDLE = {loader!r}, {bundle!r}  # sha256
 
 
@@ -55,7 +55,7 @@ def predict(frame):
 
 
 def package_name(name: str) -> str:
-    """The package of a model: what stands after `import`."""
+    """The name of a model's package, as it is imported."""
     return "tdsp_model_" + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed")
 
 
@@ -116,7 +116,7 @@ def _listed_files(archive: zipfile.ZipFile, wheel: Path) -> dict[str, bytes]:
     """The bundle's files by name."""
     heads = [name for name in archive.namelist() if re.fullmatch(r"tdsp_model_\w+/bundle/bundle\.json", name)]
     if len(heads) != 1:
-        raise BundleError(f"{wheel} holds no model of tdsp. Give the wheel that lies in a run's folder.")
+        raise BundleError(f"{wheel} holds no model of tdsp. Give the wheel of a run's folder.")
     raw = _read(archive, heads[0], 10_000_000)
     sizes = {name: int(entry["bytes"]) for name, entry in json.loads(raw)["files"].items()}
     start = heads[0].removesuffix("bundle.json")
@@ -124,9 +124,9 @@ def _listed_files(archive: zipfile.ZipFile, wheel: Path) -> dict[str, bytes]:
     return {"bundle.json": raw} | files
 
 
-def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+def _read(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
     with archive.open(name) as file:
-        return file.read(most + 1)
+        return file.read(max_bytes + 1)
 
 
 def open_wheel(wheel: Path, place: Path) -> Path:

@@ -39,7 +39,7 @@ from .row_validation import validate_rows
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #7561f1e5
 def read_options(schema: Mapping[str, Any]) -> cell_types.ReadOptions:
-    """How the rows of training were read, as far as somebody stated it."""
+    """The stated ways to read the rows of training; empty where nothing was stated."""
     return cell_types.ReadOptions.from_json(schema.get("reading", {}))
 
 
@@ -97,7 +97,7 @@ Piece = tuple[pa.Table, Callable[[], pd.DataFrame]]  # the rows as they are, and
 
 
 def _slices(cells: pa.Table, typed: Callable[[], pd.DataFrame]) -> Iterator[Piece]:
-    """Rows in pieces of one prediction; they are typed together, when the first of them is needed."""
+    """Rows in pieces of one prediction; they are typed together, when the first is needed."""
     typed = cache(typed)
     for start in range(0, cells.num_rows, PIECE_ROWS):
         yield cells.slice(start, PIECE_ROWS), partial(_typed_slice, typed, start)

@@ -279,7 +279,7 @@ class Reader:
         return tensors
 
     def _unknown(self, name: str, cells: Sequence[Any]) -> int:
-        """How many cells hold a level that training never saw."""
+        """The number of cells with a level that training never saw."""
         levels = self._levels[name]
         return sum(cell is not None and cell not in levels for cell in cells)
 
@@ -333,7 +333,7 @@ def _column_of(ends: Sequence[float]) -> np.ndarray:
 
 
 def _outside(floats: np.ndarray, ranges: Sequence[np.ndarray]) -> np.ndarray:
-    """Where a number is below or above the range of its column; nowhere if there are no columns."""
+    """A mask of the numbers below or above the range of their column."""
     return (floats < ranges[0]) | (floats > ranges[1]) if ranges else np.zeros(floats.shape, bool)
 
 

@@ -32,7 +32,7 @@ CLIENT_LEFT = 499  # the status that is counted where a client has left before a
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What one request may cost."""
+    """Limits of size and time of a request."""
 
     body_bytes: int = 16_000_000
     rows: int = 100_000

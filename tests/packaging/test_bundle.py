@@ -251,8 +251,8 @@ def canary(copy: Path, tmp_path: Path) -> Path:
     """A folder into which the loader and the pickle of `copy` write when they run; its hashes and seal fit."""
     ran = tmp_path / "ran"
     ran.mkdir()
-    sings = f"open({str(ran / 'code')!r}, 'w').close()\n"
-    (copy / "code/tdsp_bundle/__init__.py").write_text(sings + Path(loader.__file__).read_text())
+    marker = f"open({str(ran / 'code')!r}, 'w').close()\n"
+    (copy / "code/tdsp_bundle/__init__.py").write_text(marker + Path(loader.__file__).read_text())
 
     class Payload:
         def __reduce__(self) -> Any:
@@ -264,7 +264,7 @@ def canary(copy: Path, tmp_path: Path) -> Path:
 
 
 def reseal(folder: Path) -> None:
-    """What somebody with the source of the loader would do after changing a file."""
+    """Write new hashes and a new seal, as the source of the loader allows after a file was changed."""
     document = json.loads((folder / "bundle.json").read_bytes())
     for name, entry in document["files"].items():
         entry["sha256"] = sha256_file(folder / name)
@@ -415,7 +415,7 @@ def test_golden_rows_come_back_bit_for_bit_in_a_bare_interpreter(task: str, kind
 
 
 def test_a_package_missing_from_the_requirements_is_found(copy: Path) -> None:
-    """What the list forgets is not there, so the proof fails and names it."""
+    """A package that the list forgets is not there, so the proof fails and names it."""
     text = (copy / "requirements.txt").read_text()
     (copy / "requirements.txt").write_text("\n".join(line for line in text.splitlines() if "threadpoolctl" not in line))
     reseal(copy)
@@ -485,10 +485,10 @@ def test_latency_is_measured_for_one_row_and_a_thousand(linear: Path) -> None:
 
 def test_a_slow_model_is_timed_on_fewer_calls() -> None:
     """Of 100 calls wanted, only three to warm up and ten that count are made once the time is up."""
-    asked = []
-    slow = SimpleNamespace(predict=lambda rows: asked.append(len(rows)))
+    calls = []
+    slow = SimpleNamespace(predict=lambda rows: calls.append(len(rows)))
     measured = measure_latency(slow, pd.DataFrame({"x": range(50)}), seconds=0)
-    assert asked == [1] * 13 + [1000] * 13 and measured["latency_1_p99_ms"] >= measured["latency_1_median_ms"] > 0
+    assert calls == [1] * 13 + [1000] * 13 and measured["latency_1_p99_ms"] >= measured["latency_1_median_ms"] > 0
 
 
 def test_a_scaler_alone_is_described(tmp_path: Path) -> None:

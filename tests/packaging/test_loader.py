@@ -161,7 +161,7 @@ def test_features_of_a_row_do_not_depend_on_other_rows(order: list[int], values:
 
 
 def test_feature_names_are_the_columns_of_the_features() -> None:
-    """What models are told about kinds agrees with what they are given."""
+    """The kinds in the schema of features agree with the columns of features."""
     wanted = schema(column("t", "timestamp"), column("s", "string"), column("b", "boolean"), column("x", "float"))
     frame = pd.DataFrame({"t": pd.to_datetime(["2013-01-01"]), "s": ["a"], "b": [True], "x": [1]})
     features = as_features(frame, wanted)

@@ -12,7 +12,7 @@ HOSTILE = "<img src=x onerror=alert(1)>|`a`\n# [x](javascript:1)"
 
 @pytest.mark.parametrize("value", [None, "", "  ", "TODO", "tbd", "<name>", "???", "...", [], {"not_applicable": ""}])
 def test_a_placeholder_is_missing(value: object) -> None:
-    """What somebody forgot to write looks like nothing at all."""
+    """A statement that was forgotten counts as none."""
     assert is_missing(value)
 
 

@@ -1,4 +1,4 @@
-"""The ONNX form answers as the pipeline does, row by row, or there is none and the reason is told."""
+"""The ONNX form predicts as the pipeline does, row by row, or there is none and the reason is given."""
 
 from typing import Any
 
@@ -82,7 +82,7 @@ def filled(*more: Any) -> Any:
 
 
 def members(task: str) -> dict[str, Any]:
-    """Members that an ensemble is made of."""
+    """Members of an ensemble."""
     native = {"n_estimators": 40, "verbosity": -1, "n_jobs": 1, "random_state": 0, "categorical_feature": [0, 1]}
     ranks = columns(
         TargetEncoder(random_state=0), filled(QuantileTransformer(n_quantiles=300, output_distribution="normal"))
@@ -116,7 +116,7 @@ def form_of(pipeline: Any, task: str) -> Any:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_candidate_answers_alike_in_onnx(name: str, task: str) -> None:
+def test_a_candidate_predicts_alike_in_onnx(name: str, task: str) -> None:
     """Each candidate of each task, on real rows, gaps, unseen levels and the ends of ranges, to the last digits."""
     frame, schema, y = table(task)
     pipeline = fit_final(name, as_features(frame, schema), y, task=task, random_state=0)
@@ -128,7 +128,7 @@ def test_a_candidate_answers_alike_in_onnx(name: str, task: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_a_weighted_ensemble_of_unlike_members_answers_alike(task: str) -> None:
+def test_a_weighted_ensemble_of_unlike_members_predicts_alike(task: str) -> None:
     """Trees, boosting, splines, a network and a logged target, averaged with weights."""
     parts = list(members(task).items())
     weights = [0.3, 0.1, 0.25, 0.15, 0.2]
@@ -143,7 +143,7 @@ def test_a_weighted_ensemble_of_unlike_members_answers_alike(task: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 @pytest.mark.parametrize("name", ["linear", "hist_gb", "lightgbm"])
-def test_a_calibrated_candidate_answers_alike(name: str, task: str) -> None:
+def test_a_calibrated_candidate_predicts_alike(name: str, task: str) -> None:
     """Probabilities raised to a power, from log odds as well as from probabilities."""
     frame, schema, y = table(task)
     X = as_features(frame, schema)
@@ -182,7 +182,7 @@ def test_rows_of_a_proof_need_not_keep_the_contract() -> None:
 
 
 def test_a_value_beside_a_threshold_takes_the_same_branch() -> None:
-    """Thresholds are not rounded: values one step of a double apart are told apart, where floats would not."""
+    """Thresholds are not rounded: values one step of a double apart are distinguished, where floats would not."""
     x = np.repeat(1 + np.arange(60) * 1e-9, 10)
     y = (np.arange(600) // 10 % 2).astype(int)
     frame = pd.DataFrame({"x": x})
@@ -217,13 +217,13 @@ def test_the_same_pipeline_gives_the_same_bytes() -> None:
     ],
 )
 def test_what_does_not_convert_is_named(model: Any, reason: str) -> None:
-    """The card can say which step stands in the way; what converts has a proof as its reason."""
+    """The card can name the step that does not convert; what converts has a proof as its reason."""
     form = form_of(make_pipeline(columns(codes(), "passthrough"), SimpleImputer(), model), "binary")
     assert reason in form.reason
     assert bool(form.model) is not bool(reason)
 
 
-def test_a_form_that_answers_otherwise_is_refused() -> None:
+def test_a_form_that_predicts_otherwise_is_refused() -> None:
     """A graph of another fit has no place in the bundle, however small the difference."""
     frame, schema, y = table("binary")
     X = as_features(frame, schema)
@@ -232,7 +232,7 @@ def test_a_form_that_answers_otherwise_is_refused() -> None:
     )
     form = compare_forms(onnx_bytes(other, schema), one, frame, schema)
     assert not form.model
-    assert form.reason.startswith("does not answer alike on 1,500 rows")
+    assert form.reason.startswith("predicts otherwise on 1,500 rows")
     assert form.record == {"present": False, "reason": form.reason, "rows": 1500, "max_difference": form.max_difference}
 
 

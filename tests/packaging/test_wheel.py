@@ -94,7 +94,7 @@ def test_byte_code_that_was_put_beside_the_loader_is_not_run(wheel: Path, tmp_pa
 
 
 def test_a_wheel_is_opened_without_installing_it(wheel: Path, tmp_path: Path) -> None:
-    """Through the same door as a folder, and unpacked once."""
+    """In the same way as a folder, and unpacked once."""
     folder = find_model(wheel, tmp_path)
     assert load_model(folder).replay_golden()["identical"]
     assert find_model(wheel, tmp_path) == folder
@@ -133,7 +133,7 @@ def test_a_wheel_of_another_package_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bundle_that_was_changed_makes_no_wheel(wheel: Path, tmp_path: Path) -> None:
-    """What is installed elsewhere was whole when it left."""
+    """An installed model was whole when its wheel was built."""
     folder = Path(shutil.copytree(find_model(wheel, tmp_path), tmp_path / "model"))
     (folder / "schema.json").write_text("{}")
     with pytest.raises(BundleError, match=r"schema\.json was changed"):

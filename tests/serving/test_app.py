@@ -68,7 +68,7 @@ def test_mlflows_own_client_gets_the_models_predictions(service: Running, model:
     np.testing.assert_allclose(answered, load_model(model).predict(frame), rtol=0, atol=1e-9)
 
 
-def test_the_answers_are_those_of_mlflows_server(service: Running, model: Path) -> None:
+def test_the_predictions_are_those_of_mlflows_server(service: Running, model: Path) -> None:
     """The same bodies, given to MLflow's scoring code with the same bundle: the same JSON; CSV gives it too."""
     from mlflow.pyfunc import load_model as load_pyfunc
     from mlflow.pyfunc.scoring_server import invocations
@@ -142,14 +142,16 @@ def test_an_unknown_level_is_answered_with_a_warning(service: Running) -> None:
     assert (status, answer["warnings"]) == (200, ["ward: 1 with a level the model has never seen"])
 
 
-def test_a_pipeline_without_onnx_answers_alike(model: Path, service: Running, tmp_path: Path) -> None:
+def test_a_pipeline_without_onnx_predicts_alike(model: Path, service: Running, tmp_path: Path) -> None:
     """Where a bundle has no model.onnx the pipeline itself serves, within the tolerance of the other."""
     plain = write_model(tmp_path / "model", onnx=False)
     assert not (plain / "model.onnx").exists()
     with running(plain, tmp_path) as other:
         assert json.loads(other.get("/ready")[1])["engine"] == "pipeline"
-        answers = [pd.DataFrame(one.post({"instances": rows_of(300)})[1]["predictions"]) for one in (service, other)]
-        pd.testing.assert_frame_equal(*answers, rtol=0, atol=1e-5)
+        predictions = [
+            pd.DataFrame(one.post({"instances": rows_of(300)})[1]["predictions"]) for one in (service, other)
+        ]
+        pd.testing.assert_frame_equal(*predictions, rtol=0, atol=1e-5)
 
 
 # hostile requests ----------------------------------------------------------------------------------------------------
@@ -222,7 +224,7 @@ def test_a_hostile_body_is_refused_with_a_word(service: Running, name: str) -> N
 
 
 def raw(service: Running, *parts: bytes, pause: float = 0.0) -> bytes:
-    """What comes back for bytes on the wire, sent one after another until there is an answer."""
+    """The response to bytes on the wire, sent one after another until there is one."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=pause or 20) as wire:
         found = b""
         for part in parts:
@@ -341,7 +343,9 @@ def test_other_machines_need_a_token() -> None:
         require_token("127.0.0.1", "T", {"T": "short"})
 
 
-def test_with_a_token_nothing_is_told_without_it(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_with_a_token_refuses_requests_without_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bearer, or Basic for a browser; health is open for a load balancer; the token is in no output."""
     token = "a-token-of-some-length"
     monkeypatch.setenv("SECRET", token)
@@ -371,7 +375,7 @@ def test_every_answered_row_is_logged_with_its_key(model: Path, tmp_path: Path) 
     """Key, time, cells and prediction of each row, written when it stops at the latest; no trial of the form."""
     with running(model, tmp_path, key="id") as found:
         sent = [row | {"id": f"case {i}"} for i, row in enumerate(rows_of(50))]
-        answers = found.post({"instances": sent})[1]["predictions"]
+        predictions = found.post({"instances": sent})[1]["predictions"]
         found.post({"instances": rows_of(2)}, x_request_id="my-request")
         assert found.post({"instances": [{}]})[0] == 400
         form = {"content_type": "application/x-www-form-urlencoded"}
@@ -379,7 +383,7 @@ def test_every_answered_row_is_logged_with_its_key(model: Path, tmp_path: Path) 
         assert found.stop() == 0
     logged = found.logged()
     assert logged["key"].tolist() == [f"case {i}" for i in range(50)] + ["my-request-0", "my-request-1"]
-    assert logged["predicted.probability"].tolist()[:50] == [answer["probability"] for answer in answers]
+    assert logged["predicted.probability"].tolist()[:50] == [answer["probability"] for answer in predictions]
     frame = table("binary")[0].head(50)
     for name in frame:
         assert logged[f"sent.{name}"].isna().tolist()[:50] == frame[name].isna().tolist()
@@ -408,7 +412,7 @@ def test_the_log_drops_and_counts_what_it_cannot_keep(
 
 
 # batches -------------------------------------------------------------------------------------------------------------
-def test_what_waits_together_is_asked_together(model: Path) -> None:
+def test_requests_that_wait_together_are_one_batch(model: Path) -> None:
     """Forty requests in one turn are one batch, each gets its own rows; a model that fails fails only its batch."""
     served, sizes = load_served(str(model)), []
 
@@ -423,13 +427,13 @@ def test_what_waits_together_is_asked_together(model: Path) -> None:
         batcher.close()
         return [*found, again]
 
-    answers = asyncio.run(ask_all(served.predict))
+    predictions = asyncio.run(ask_all(served.predict))
     whole = served.predict(served.reader.read_json(json.dumps({"instances": rows_of(40)}).encode()).tensors)
     assert sizes == [40, 1]
-    np.testing.assert_allclose(np.concatenate(answers[:40]), whole, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(np.concatenate(predictions[:40]), whole, rtol=0, atol=1e-12)
     failed = asyncio.run(ask_all(lambda _: 1 / 0))
     assert all(isinstance(error, ZeroDivisionError) for error in failed[:40])
-    np.testing.assert_array_equal(failed[40], answers[40])
+    np.testing.assert_array_equal(failed[40], predictions[40])
 
 
 def test_who_has_left_costs_the_model_nothing(model: Path) -> None:
@@ -449,7 +453,7 @@ def test_who_has_left_costs_the_model_nothing(model: Path) -> None:
     assert sizes == [6]
 
 
-def test_a_model_that_fails_is_told_as_json(model: Path, tmp_path: Path) -> None:
+def test_a_model_that_fails_gives_an_error_as_json(model: Path, tmp_path: Path) -> None:
     """In MLflow's form of an error, not as a page of text; the service goes on."""
     from dataclasses import replace
 
@@ -617,8 +621,8 @@ def test_a_person_tries_the_model_in_a_browser(service: Running, browser: Any, a
         context.close()
 
 
-def test_a_wrong_value_is_told_beside_its_field(service: Running, browser: Any) -> None:
-    """What was typed stays, escaped; the field says what is wrong; the status is 400."""
+def test_a_wrong_value_is_reported_beside_its_field(service: Running, browser: Any) -> None:
+    """The typed text stays, escaped; the field says what is wrong; the status is 400."""
     page = browser.new_page()
     page.goto(service.url)
     page.get_by_label("dose").fill("<script>1</script>")
@@ -631,7 +635,7 @@ def test_a_wrong_value_is_told_beside_its_field(service: Running, browser: Any) 
     page.close()
 
 
-def test_the_command_says_where_it_answers(model: Path, tmp_path: Path) -> None:
+def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
     """`tdsp serve`: name, version and engine, the address, and how to stop it; Ctrl-C ends with 0."""
     import signal
 
@@ -639,5 +643,7 @@ def test_the_command_says_where_it_answers(model: Path, tmp_path: Path) -> None:
         found.process.send_signal(signal.SIGINT)
         assert found.process.wait(20) == 0
         found.errors.seek(0)
-        said = found.errors.read().decode()
-    assert re.fullmatch(rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n", said)
+        output = found.errors.read().decode()
+    assert re.fullmatch(
+        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n", output
+    )

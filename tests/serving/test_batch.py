@@ -67,7 +67,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def expected(model: Path) -> np.ndarray:
-    """What the model says about the rows in memory."""
+    """The predictions of the rows in memory."""
     return load_model(model).predict(flights())["probability"].to_numpy()
 
 
@@ -147,7 +147,7 @@ def test_a_text_column_of_digits_stays_text(model: Path, tmp_path: Path) -> None
 
 
 def test_unusual_values_are_counted(model: Path, tmp_path: Path) -> None:
-    """They are predicted, and the caller is told."""
+    """They are predicted, and the result counts them."""
     frame = flights().assign(distance=9999.0)
     frame.loc[:9, "origin"] = "SFO"
     scored = predict_file(model, save(tmp_path / "new.parquet", frame), tmp_path / "out.parquet")
@@ -228,7 +228,7 @@ def test_a_level_outside_a_closed_list_is_rejected(tmp_path: Path) -> None:
     }
 
 
-def test_what_lies_beyond_the_contracts_limits_is_rejected(tmp_path: Path) -> None:
+def test_values_beyond_the_contracts_limits_are_rejected(tmp_path: Path) -> None:
     """Numbers and dates, by the batch row by row and by the model itself as a whole; other rows are predicted."""
     limits = {"distance": {"minimum": 0.0, "maximum": 6000.0}, "scheduled": {"minimum": "2013-01-01T00:00:00"}}
     schema = SCHEMA | {"columns": [spec | limits.get(spec["name"], {}) for spec in SCHEMA["columns"]]}
@@ -242,8 +242,8 @@ def test_what_lies_beyond_the_contracts_limits_is_rejected(tmp_path: Path) -> No
     assert scored.rejected == 3
     with pytest.raises(DataError, match=r"'distance': '-3.0' in row 1, expected at least 0 by the contract"):
         load_model(folder).predict(frame)
-    told = pd.read_parquet(scored.rejects)["rejected_for"].tolist()
-    assert told == [
+    reasons = pd.read_parquet(scored.rejects)["rejected_for"].tolist()
+    assert reasons == [
         "distance: '-3.0', expected at least 0 by the contract",
         "distance: '7000.0', expected at most 6000 by the contract",
         "scheduled: '2012-12-31 23:59:00', expected at least 2013-01-01 00:00:00 by the contract",
@@ -425,7 +425,7 @@ def test_a_damaged_parquet_file_is_named(model: Path, tmp_path: Path) -> None:
 def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line with a cell too many, after pieces that were done; what stood in the output's place still stands there."""
+    """A line with a cell too many, after pieces that were done; the former output is kept."""
     data = save(tmp_path / "new.csv", flights().drop(columns="remark"))
     data.write_text(data.read_text() + "one,two,three,four,five,six\n")
     (tmp_path / "out.csv").write_text("yesterday's")
@@ -490,7 +490,7 @@ def test_lists_cannot_be_written_as_csv(model: Path, tmp_path: Path) -> None:
 
 
 def test_an_output_that_cannot_be_written_is_named(model: Path, tmp_path: Path) -> None:
-    """A file stands where a folder should."""
+    """A file is in the place of a folder."""
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"out\.csv cannot be written"):
         predict_file(model, save(tmp_path / "new.csv"), tmp_path / "file" / "out.csv")
@@ -524,7 +524,7 @@ def test_a_changed_model_is_refused_before_the_data_are_read(model: Path, tmp_pa
 
 @pytest.fixture
 def stated(tmp_path: Path) -> Path:
-    """A model whose training rows had a decimal comma and -1 for a gap, as somebody stated."""
+    """A model whose training rows had a decimal comma and -1 for a gap, as stated."""
     schema = SCHEMA | {"columns": SCHEMA["columns"][:1], "reading": {"decimal": ",", "missing_codes": ["-1"]}}
     frame, folder = flights()[["distance"]], tmp_path / "m"
     y = (frame["distance"].fillna(0) > 2000).to_numpy().astype(int)
@@ -541,8 +541,8 @@ def test_rows_are_read_as_training_read_them(stated: Path, tmp_path: Path, monke
     pd.DataFrame({"distance": [1234, 2345.5, np.nan]}).to_parquet(tmp_path / "same.parquet")
     scored = predict_file(stated, tmp_path / "new.csv", tmp_path / "out.csv")
     predict_file(stated, tmp_path / "same.parquet", tmp_path / "same.csv")
-    told, same = (pd.read_csv(tmp_path / name, sep=",")["probability"] for name in ("out.csv", "same.csv"))
-    assert scored.rejected == 1 and told.tolist() == same.tolist()
+    found, same = (pd.read_csv(tmp_path / name, sep=",")["probability"] for name in ("out.csv", "same.csv"))
+    assert scored.rejected == 1 and found.tolist() == same.tolist()
     assert scored.missing == {"distance": 1}
 
 

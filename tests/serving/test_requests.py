@@ -1,4 +1,4 @@
-"""What a request holds: MLflow's formats, the loader's judgement, one message for each part that does not fit."""
+"""Rows of a request: MLflow's formats, the loader's rules, one message for each part that does not fit."""
 
 import json
 import math
@@ -192,7 +192,7 @@ def test_every_fault_of_a_row_is_named_at_once() -> None:
         (b'{"inputs": {"dose": [1], "ward": []}}', "all of one length"),
     ],
 )  # fmt: skip
-def test_a_body_that_is_no_table_is_told_what_it_is(body: bytes, message: str) -> None:
+def test_a_body_that_is_no_table_is_refused_with_the_reason(body: bytes, message: str) -> None:
     """One message that says what was found and what is expected."""
     with pytest.raises(BadRequest, match=message):
         READER.read_json(body)

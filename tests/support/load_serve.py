@@ -31,7 +31,7 @@ FUZZ_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Seen:
-    """What happened during the load."""
+    """Events and measurements during the load."""
 
     answered: list[str] = field(default_factory=list)  # keys of rows that were answered with 200
     failed: list[str] = field(default_factory=list)  # anything else
@@ -55,14 +55,14 @@ async def _client(number: int, port: int, bodies: list[bytes], end: float, seen:
             writer.write(head.encode() + body)
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             length = int(answer.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-            told = await reader.readexactly(length)
+            content = await reader.readexactly(length)
         except (OSError, EOFError, TimeoutError) as error:
             seen.failed.append(f"{key}: {error!r}")
             return
-        if answer.startswith(b"HTTP/1.1 200") and b"predictions" in told:
+        if answer.startswith(b"HTTP/1.1 200") and b"predictions" in content:
             seen.answered.append(f"{key}-0")
         else:
-            seen.failed.append(f"{key}: {answer[:40]!r} {told[:200]!r}")
+            seen.failed.append(f"{key}: {answer[:40]!r} {content[:200]!r}")
     writer.close()
 
 
@@ -113,7 +113,7 @@ def _fuzz(service: Running, seconds: float, seen: Seen) -> None:
 def run_load(
     minutes: float, *, clients: int = 16, move_every: float = 8, fuzz_seconds: float = FUZZ_SECONDS
 ) -> dict[str, Any]:
-    """What was counted, and `goals`: each with whether it was reached."""
+    """Counts of the load, and `goals`: each with whether it was reached."""
     seen, stop = Seen(), threading.Event()
     with tempfile.TemporaryDirectory() as scratch:
         outputs = Path(scratch) / "outputs"

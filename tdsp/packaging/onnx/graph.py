@@ -20,7 +20,7 @@ ML = "ai.onnx.ml"
 
 
 class NotConvertible(ValueError):
-    """Why a pipeline has no ONNX form, in words for the model card."""
+    """The reason why a pipeline has no ONNX form, in words for the model card."""
 
 
 @dataclass(slots=True)
@@ -118,14 +118,14 @@ def _stump(value: float) -> Tree:
     )
 
 
-def ensemble(graph: Graph, x: str, trees: Sequence[tuple[Tree, int]], n_targets: int) -> str:
+def ensemble(graph: Graph, features: str, trees: Sequence[tuple[Tree, int]], n_targets: int) -> str:
     """The sum of the trees' leaves by target, shape (n, n_targets)."""
     from onnx import numpy_helper
 
     parts: dict[str, list[Any]] = {name: [] for name in _TREE_PARTS}
     sets: list[float] = []
     n_nodes = n_leaves = 0
-    for tree, target in [(t if t.left[0] >= 0 else _stump(t.value[0]), target) for t, target in trees]:
+    for tree, target in [(tree if tree.left[0] >= 0 else _stump(tree.value[0]), target) for tree, target in trees]:
         leaf = tree.left < 0
         place = np.where(leaf, n_leaves + np.cumsum(leaf) - 1, n_nodes + np.cumsum(~leaf) - 1)
         inner = np.flatnonzero(~leaf).tolist()
@@ -147,7 +147,7 @@ def ensemble(graph: Graph, x: str, trees: Sequence[tuple[Tree, int]], n_targets:
         name: array.tolist() if array.dtype == "int64" else numpy_helper.from_array(array, name)
         for name, array in joined.items()
     }
-    return graph.add("TreeEnsemble", x, domain=ML, n_targets=n_targets, aggregate_function=1, **attributes)
+    return graph.add("TreeEnsemble", features, domain=ML, n_targets=n_targets, aggregate_function=1, **attributes)
 
 
 _TREE_PARTS = {

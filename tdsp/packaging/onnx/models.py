@@ -27,9 +27,9 @@ from tdsp.packaging.onnx.graph import (
 from .preprocessing import STEPS, ordinal
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #2d531b36
-def _affine(graph: Graph, x: str, weights: Any, bias: Any) -> str:
-    """x @ weights + bias; weights of shape (n_features, n_outputs)."""
-    product = graph.add("MatMul", x, np.asarray(weights, dtype="float64"))
+def _affine(graph: Graph, features: str, weights: Any, bias: Any) -> str:
+    """features @ weights + bias; weights of shape (n_features, n_outputs)."""
+    product = graph.add("MatMul", features, np.asarray(weights, dtype="float64"))
     return graph.add("Add", product, np.asarray(bias, dtype="float64").reshape(1, -1))
 
 
@@ -70,7 +70,7 @@ def _network(graph: Graph, table: Table, step: Any) -> str:
 
 
 def _constant(graph: Graph, table: Table, step: Any) -> str:
-    """The same answer for every row."""
+    """The same prediction for every row."""
     first = table if isinstance(table, str) else next(iter(table.values()))[0]
     if not hasattr(step, "class_prior_"):
         return graph.rows(first, step.constant_)
@@ -128,7 +128,7 @@ def _hist_boosting(graph: Graph, table: Table, step: Any) -> str:
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #9ec9ae44
 def _goes_left(node: Mapping[str, Any]) -> bool:
-    """Where a gap goes at a node of LightGBM."""
+    """Whether a gap goes left at a node of LightGBM."""
     if node["missing_type"] == "Zero":
         raise NotConvertible("LightGBM treats zeros as missing")
     if node["decision_type"] == "==":
@@ -158,21 +158,21 @@ def _lightgbm_tree(root: Mapping[str, Any]) -> Tree:
 
 def _lightgbm(graph: Graph, table: Table, step: Any) -> str:
     """LightGBM's booster up to its best iteration."""
-    told = step.booster_.dump_model()
-    if told.get("average_output"):
+    model = step.booster_.dump_model()
+    if model.get("average_output"):
         raise NotConvertible("LightGBM averages its trees")
-    n = told["num_tree_per_iteration"]
-    trees = [(_lightgbm_tree(one["tree_structure"]), i % n) for i, one in enumerate(told["tree_info"])]
+    n = model["num_tree_per_iteration"]
+    trees = [(_lightgbm_tree(one["tree_structure"]), i % n) for i, one in enumerate(model["tree_info"])]
     raw = ensemble(graph, matrix(graph, table), trees, n)
-    kind = told["objective"].split()[0]
-    if kind == "binary" and "sigmoid:1" in told["objective"].split():
+    kind = model["objective"].split()[0]
+    if kind == "binary" and "sigmoid:1" in model["objective"].split():
         return _two_classes(graph, raw)
     if kind == "multiclass":
         return graph.add("Softmax", raw, axis=1)
     if kind in ("poisson", "gamma", "tweedie"):
         return graph.add("Exp", raw)
-    if kind not in ("regression", "regression_l1", "huber", "quantile") or "sqrt" in told["objective"]:
-        raise NotConvertible(f"LightGBM with the objective {told['objective']!r}")
+    if kind not in ("regression", "regression_l1", "huber", "quantile") or "sqrt" in model["objective"]:
+        raise NotConvertible(f"LightGBM with the objective {model['objective']!r}")
     return raw
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #fa1c6f89
@@ -216,8 +216,8 @@ def _back(graph: Graph, values: str, step: Any) -> str:
             values = graph.add("Exp", values)
             values = values if inverse is np.exp else graph.add("Sub", values, np.array(1.0))
         else:
-            told = getattr(inverse, "__name__", type(part).__name__)
-            raise NotConvertible(f"TransformedTargetRegressor brings back by {told}")
+            name = getattr(inverse, "__name__", type(part).__name__)
+            raise NotConvertible(f"TransformedTargetRegressor brings back by {name}")
     return values
 
 
@@ -275,7 +275,7 @@ def convert(graph: Graph, table: Any, step: Any) -> str:
     return known(graph, table, step)
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #41599833
-def _answer(graph: Graph, found: str, pipeline: Any, schema: Mapping[str, Any]) -> str:
+def _output(graph: Graph, found: str, pipeline: Any, schema: Mapping[str, Any]) -> str:
     """The prediction's columns from what the pipeline gives."""
     if schema["task"] == "regression":
         return found
@@ -297,7 +297,7 @@ def onnx_bytes(pipeline: Any, schema: Mapping[str, Any]) -> bytes:
     inputs, graph = input_names(schema), Graph()
     table = {name: (kind, i) for kind, names in inputs.items() for i, name in enumerate(names)}
     ordered = {name: table[name] for name in feature_names(schema)}
-    graph.add("Identity", _answer(graph, convert(graph, ordered, pipeline), pipeline, schema))
+    graph.add("Identity", _output(graph, convert(graph, ordered, pipeline), pipeline, schema))
     graph.nodes[-1].output[0] = "predictions"
     types = {"numbers": TensorProto.DOUBLE, "texts": TensorProto.STRING}
     given = [helper.make_tensor_value_info(kind, types[kind], ["rows", len(names)]) for kind, names in inputs.items()]

@@ -28,11 +28,11 @@ def imputer(graph: Graph, table: Table, step: Any) -> str:
 
 
 def scaler(graph: Graph, table: Table, step: Any) -> str:
-    """Centred, then divided by the scale, where either is asked for."""
+    """Centered, then divided by the scale, where either is wanted."""
     x = matrix(graph, table)
-    centre = step.mean_ if hasattr(step, "mean_") else step.center_
-    if centre is not None:
-        x = graph.add("Sub", x, np.asarray(centre, dtype="float64").reshape(1, -1))
+    center = step.mean_ if hasattr(step, "mean_") else step.center_
+    if center is not None:
+        x = graph.add("Sub", x, np.asarray(center, dtype="float64").reshape(1, -1))
     return x if step.scale_ is None else graph.add("Div", x, step.scale_.reshape(1, -1))
 
 
@@ -145,27 +145,27 @@ def _search(marks: np.ndarray, feature: int) -> Tree:
     return Tree(np.array(left), np.array(right), nothing + feature, np.array(split), nothing, np.array(value))
 
 
-def _interpolate(graph: Graph, x: str, count: str, marks: np.ndarray, heights: np.ndarray, at: int) -> str:
-    """np.interp for each column of x, `count` of its marks, a row of them, being below; `at` as in `_neighbours`."""
-    tables = [np.concatenate(part) for part in zip(*(_neighbours(row, heights, at) for row in marks), strict=True)]
+def _interpolate(graph: Graph, values: str, count: str, marks: np.ndarray, heights: np.ndarray, at: int) -> str:
+    """np.interp for each column, `count` of its marks being below the value; `at` as in `_neighbors`."""
+    tables = [np.concatenate(part) for part in zip(*(_neighbors(row, heights, at) for row in marks), strict=True)]
     place = graph.add("Add", count, (len(heights) + 1) * np.arange(len(marks), dtype="int64")[None])
     slope, start, base = (graph.add("Gather", table, place, axis=0) for table in tables)
-    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), base)
+    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", values, start)), base)
 
 
-def _neighbours(marks: np.ndarray, heights: np.ndarray, at: int) -> list[np.ndarray]:
-    """Slope, mark and height by the number of marks below; `at` is 1 for the lower neighbour, 0 for the upper."""
+def _neighbors(marks: np.ndarray, heights: np.ndarray, at: int) -> list[np.ndarray]:
+    """Slope, mark and height by the number of marks below; `at` is 1 for the lower neighbor, 0 for the upper."""
     gap = np.diff(marks)
     slopes = np.divide(np.diff(heights), gap, out=np.zeros_like(gap), where=gap > 0)
     found = [np.array([ends[0], *ends[1 - at : len(ends) - at], ends[-1]]) for ends in (marks, heights)]
     return [np.array([0.0, *slopes, 0.0]), *found]
 
 
-def _polynomial(graph: Graph, x: str, coefficients: Sequence[float]) -> str:
+def _polynomial(graph: Graph, values: str, coefficients: Sequence[float]) -> str:
     """Horner's rule, the highest power first."""
     total: Any = np.array(coefficients[0])
     for one in coefficients[1:]:
-        total = graph.add("Add", graph.add("Mul", total, x), np.array(one))
+        total = graph.add("Add", graph.add("Mul", total, values), np.array(one))
     return str(total)
 
 
@@ -185,13 +185,13 @@ _AS241 = {  # Wichura (1988), PPND16: numerator and denominator near the middle,
 }  # fmt: skip
 
 
-def _normal_quantile(graph: Graph, p: str) -> str:
+def _normal_quantile(graph: Graph, share: str) -> str:
     """The standard normal quantile of probabilities between 1e-8 and 1 - 1e-8."""
-    q = graph.add("Sub", p, np.array(0.5))
+    q = graph.add("Sub", share, np.array(0.5))
     r = graph.add("Sub", np.array(0.180625), graph.add("Mul", q, q))
     above, below = (_polynomial(graph, r, part) for part in _AS241["middle"])
     middle = graph.add("Mul", q, graph.add("Div", above, below))
-    tail = graph.add("Min", p, graph.add("Sub", np.array(1.0), p))
+    tail = graph.add("Min", share, graph.add("Sub", np.array(1.0), share))
     r = graph.add("Sub", graph.add("Sqrt", graph.add("Neg", graph.add("Log", tail))), np.array(1.6))
     above, below = (_polynomial(graph, r, part) for part in _AS241["ends"])
     ends = graph.add("Mul", graph.add("Sign", q), graph.add("Div", above, below))
