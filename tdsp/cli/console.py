@@ -4,18 +4,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from tdsp.core.files import to_json
 from tdsp.core.formatting import format_seconds
 from tdsp.core.record import RunRecord, StageRecord
-from tdsp.runner.batch_runs import Progress
-from tdsp.runner.pipeline import Step
+from tdsp.runner.batch_runs import BatchRunStatus
+from tdsp.runner.pipeline import PipelineEvent
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print a result; a reader that has left (`tdsp runs | head -1`) is no error."""
     _print(text, sys.stdout, "stdout")
 
@@ -32,16 +32,22 @@ def _print(text: str, stream: Any, name: str) -> None:
         setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # it takes all that is still to be printed
 
 
-def say_json(value: Any) -> None:
+def reraise_in_debug() -> None:
+    """Raise the present error again where TDSP_DEBUG asks for its traceback."""
+    if os.environ.get("TDSP_DEBUG"):
+        raise
+
+
+def echo_json(value: object) -> None:
     """Print a result as JSON."""
-    say(json.dumps(to_json(value), indent=1, ensure_ascii=False))
+    echo(json.dumps(to_json(value), indent=1, ensure_ascii=False))
 
 
-def say_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def echo_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in aligned columns."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     for row in (head, *rows):
-        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def seconds_of(entry: RunRecord | StageRecord) -> str:
@@ -50,25 +56,25 @@ def seconds_of(entry: RunRecord | StageRecord) -> str:
 
 
 # progress -----------------------------------------------------------------------------------------------------------
-def watcher() -> AbstractContextManager[Callable[[Step], None]]:
+def watcher() -> AbstractContextManager[Callable[[PipelineEvent], None]]:
     """Return what shows the progress of a run: a bar on a terminal, a line a stage otherwise."""
-    return Bar() if sys.stderr.isatty() else nullcontext(print_step)
+    return Bar() if sys.stderr.isatty() else nullcontext(print_event)
 
 
-def print_step(step: Step) -> None:
+def print_event(event: PipelineEvent) -> None:
     """Print the start of the work and the end of each stage as plain lines."""
-    if step.state == "preparing":
-        warn(f"{step.project}: checking parameters and data")
-    elif step.state == "reused":
-        warn(f"{step.project}: {step.stage} reused")
-    elif step.state != "running":
-        warn(f"{step.project}: {step.stage} {step.state} after {format_seconds(step.seconds)}")
+    if event.state == "preparing":
+        warn(f"{event.project}: checking parameters and data")
+    elif event.state == "reused":
+        warn(f"{event.project}: {event.stage} reused")
+    elif event.state != "running":
+        warn(f"{event.project}: {event.stage} {event.state} after {format_seconds(event.seconds)}")
 
 
 class Bar:
     """A progress bar with stage, cell and seconds."""
 
-    def __enter__(self) -> Callable[[Step], None]:
+    def __enter__(self) -> Callable[[PipelineEvent], None]:
         """Show the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -78,27 +84,27 @@ class Bar:
         self.task: Any = None
         self.name = ""
         self.progress.start()
-        return self.step
+        return self.show
 
     def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was."""
         self.progress.stop()
 
-    def step(self, step: Step) -> None:
+    def show(self, event: PipelineEvent) -> None:
         """Show what a run is doing: one line a stage, the last one alive."""
-        name = step.stage or "checking parameters and data"
+        name = event.stage or "checking parameters and data"
         if self.task is None or self.name != name:
             if self.task is not None and not self.name[0].isdigit():
                 self.progress.remove_task(self.task)
             self.task, self.name = self.progress.add_task(f"{name:<28}", total=None, cell=""), name
-        if step.cells:
+        if event.cells:
             self.progress.update(
-                self.task, total=step.cells, completed=step.cell - 1, cell=f"cell {step.cell}/{step.cells}"
+                self.task, total=event.cells, completed=event.cell - 1, cell=f"cell {event.cell}/{event.cells}"
             )
-        if step.state not in ("running", "preparing"):
+        if event.state not in ("running", "preparing"):
             total = self.progress.tasks[-1].total or 1
-            done = total if step.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
-            self.progress.update(self.task, total=total, completed=done, cell=step.state)
+            done = total if event.state in ("succeeded", "reused") else self.progress.tasks[-1].completed
+            self.progress.update(self.task, total=total, completed=done, cell=event.state)
             self.progress.stop_task(self.task)
 
 
@@ -121,30 +127,29 @@ def row_counter() -> Iterator[Callable[[int], None]]:
         warn("")
 
 
-def board_watcher() -> AbstractContextManager[Callable[[list[Progress]], None]]:
+def batch_watcher() -> AbstractContextManager[Callable[[list[BatchRunStatus]], None]]:
     """Return what shows the progress of a batch: one live table on a terminal, a line a change otherwise."""
-    return Board() if sys.stderr.isatty() else nullcontext(BoardLines())
+    return BatchTable() if sys.stderr.isatty() else nullcontext(BatchLines())
 
 
-class BoardLines:
-    """A line whenever a member goes on to its next stage or ends."""
+class BatchLines:
+    """A line whenever a run goes on to its next stage or ends."""
 
     def __init__(self) -> None:
-        self.told: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
 
-    def __call__(self, board: list[Progress]) -> None:
+    def __call__(self, statuses: list[BatchRunStatus]) -> None:
         """Print what has changed."""
-        for progress in board:
-            label, state = progress.member.label, progress.state
-            if self.told.get(label, "waiting") != state:
-                self.told[label] = state
-                warn(f"{label}: {state}")
+        for status in statuses:
+            if self.shown.get(status.run.label, "waiting") != status.state:
+                self.shown[status.run.label] = status.state
+                warn(f"{status.run.label}: {status.state}")
 
 
-class Board:
-    """One live table: a row a member, with stage, cell and seconds."""
+class BatchTable:
+    """One live table: a row a run, with stage, cell and seconds."""
 
-    def __enter__(self) -> Callable[[list[Progress]], None]:
+    def __enter__(self) -> Callable[[list[BatchRunStatus]], None]:
         """Show the table."""
         from rich.console import Console
         from rich.live import Live
@@ -157,15 +162,15 @@ class Board:
         """Take the table away; the result follows on stdout."""
         self.live.stop()
 
-    def show(self, board: list[Progress]) -> None:
-        """Draw the table as things stand."""
+    def show(self, statuses: list[BatchRunStatus]) -> None:
+        """Draw the present state."""
         from rich.table import Table
         from rich.text import Text
 
         table = Table("run", "now", "cell", "seconds", box=None, pad_edge=False)
-        for progress in board:
-            step = progress.step if progress.exit_code is None else None
-            cell = f"{step.cell}/{step.cells}" if step and step.cells else ""
-            seconds = f"{step.seconds:.0f}" if step else seconds_of(progress.record) if progress.record else ""
-            table.add_row(Text(progress.member.label), progress.state, cell, seconds)
+        for status in statuses:
+            event = status.event if status.exit_code is None else None
+            cell = f"{event.cell}/{event.cells}" if event and event.cells else ""
+            seconds = f"{event.seconds:.0f}" if event else seconds_of(status.record) if status.record else ""
+            table.add_row(Text(status.run.label), status.state, cell, seconds)
         self.live.update(table)

@@ -5,24 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tdsp.cli.console import say, say_json, say_table, warn
+from tdsp.cli.console import echo, echo_json, echo_table, warn
+from tdsp.cli.options import Json, Out, outputs_folder
 from tdsp.core.errors import BundleError
 from tdsp.core.files import file_lock
 from tdsp.core.formatting import format_date
-from tdsp.core.project import find_root
 from tdsp.core.record import find_run
-
-EXAMPLES = {
-    "track": "Example: tdsp track --pending",
-    "models": "Example: tdsp models flights",
-    "promote": "Example: tdsp promote flights@challenger",
-    "rollback": "Example: tdsp rollback flights --reason 'misses the new schedule'",
-}
-
-Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="folder of all runs [default: outputs/ of the project]")
-]
-Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
 
 def track(
@@ -37,7 +25,7 @@ def track(
     """
     from tdsp.registry import registry, tracking
 
-    outputs = out or find_root() / "outputs"
+    outputs = outputs_folder(out)
     folders = [find_run(name, outputs) for name in names or []]
     with file_lock(outputs):
         done = [tracking.send(folder, outputs) for folder in folders]
@@ -51,20 +39,20 @@ def track(
             warn(f"{tracked.run_id} is not registered yet: {error}")
     left = [folder.name for folder in tracking.waiting(outputs)]
     if as_json:
-        say_json({"sent": done, "waiting": left})
+        echo_json({"sent": done, "waiting": left})
     else:
-        tell_tracked(done, left)
+        print_tracked(done, left)
     return 1 if any(tracked.error for tracked in done) else 0
 
 
-def tell_tracked(done: list[Any], left: list[str]) -> None:
+def print_tracked(done: list[Any], left: list[str]) -> None:
     """Print where runs were sent, and which still wait."""
     for tracked in done:
-        say(f"{tracked.run_id}: {tracked.error or f'sent to {tracked.server}'}")
+        echo(f"{tracked.run_id}: {tracked.error or f'sent to {tracked.server}'}")
     if left:
         warn(f"{len(left)} run{'s' * (len(left) > 1)} waiting.  Next: tdsp track --pending")
     else:
-        say("Nothing waits.  Next: tdsp models")
+        echo("Nothing waits.  Next: tdsp models")
 
 
 def models(
@@ -77,15 +65,15 @@ def models(
 
     boards = [board for board in registry.refresh(out) if name in ("", board.name)]
     if as_json:
-        say_json(boards)
+        echo_json(boards)
     elif not boards:
-        say(f"No model {name + ' ' if name else ''}is registered.  Next: tdsp promote RUN")
+        echo(f"No model {name + ' ' if name else ''}is registered.  Next: tdsp promote RUN")
     else:
-        tell_boards(boards, history=bool(name))
+        print_models(boards, history=bool(name))
     return 0
 
 
-def tell_boards(boards: list[Any], *, history: bool) -> None:
+def print_models(boards: list[Any], *, history: bool) -> None:
     """Print the versions, and the moves of the first board where they are asked for."""
     rows: list[tuple[str, ...]] = []
     for board in boards:
@@ -93,23 +81,23 @@ def tell_boards(boards: list[Any], *, history: bool) -> None:
             held = ", ".join(sorted(alias for alias, number in board.aliases.items() if number == version.version))
             when = format_date(version.registered_at)
             rows.append((board.name, str(version.version), held, version.verdict, when, version.run_id))
-    say_table(("model", "version", "alias", "verdict", "registered", "run"), rows)
+    echo_table(("model", "version", "alias", "verdict", "registered", "run"), rows)
     if history:
         rows = [
             (format_date(m.at), m.alias, str(m.before or ""), str(m.version), m.by, m.reason) for m in boards[0].history
         ]
-        say("")
-        say_table(("moved", "alias", "from", "to", "by", "reason"), rows)
+        echo("")
+        echo_table(("moved", "alias", "from", "to", "by", "reason"), rows)
     name = boards[0].name
     is_in_use = "champion" in boards[0].aliases
-    say(f"\nNext: {f'tdsp predict {name}@champion DATA -o OUT' if is_in_use else f'tdsp promote {name}@VERSION'}")
+    echo(f"\nNext: {f'tdsp predict {name}@champion DATA -o OUT' if is_in_use else f'tdsp promote {name}@VERSION'}")
 
 
-def _tell_index(out: Path | None) -> None:
+def _render_index(out: Path | None) -> None:
     from tdsp.registry import registry
     from tdsp.reporting import pages
 
-    outputs = out or find_root() / "outputs"
+    outputs = outputs_folder(out)
     pages.render_index(outputs, registry.runs_in_service(outputs))
 
 
@@ -124,12 +112,12 @@ def promote(
     from tdsp.registry import registry
 
     version = registry.promote(model, alias=alias, reason=reason, outputs=out)
-    _tell_index(out)
+    _render_index(out)
     if as_json:
-        say_json(version)
+        echo_json(version)
     else:
-        say(f"{version.name}@{alias} is version {version.version}, of the run {version.run_id}")
-        say(f"Next: tdsp predict {version.name}@{alias} DATA -o OUT, or back: tdsp rollback {version.name}")
+        echo(f"{version.name}@{alias} is version {version.version}, of the run {version.run_id}")
+        echo(f"Next: tdsp predict {version.name}@{alias} DATA -o OUT, or back: tdsp rollback {version.name}")
     return 0
 
 
@@ -143,10 +131,10 @@ def rollback(
     from tdsp.registry import registry
 
     version = registry.rollback(name, reason=reason, outputs=out)
-    _tell_index(out)
+    _render_index(out)
     if as_json:
-        say_json(version)
+        echo_json(version)
     else:
-        say(f"{name}@champion is version {version.version} again, of the run {version.run_id}")
-        say(f"Next: tdsp models {name}")
+        echo(f"{name}@champion is version {version.version} again, of the run {version.run_id}")
+        echo(f"Next: tdsp models {name}")
     return 0

@@ -1,7 +1,7 @@
-"""Many parameter files, or one with many values, in a few processes; a run that fails does not stop the others."""
+"""Runs many parameter files, or one with many values, in processes; a run that fails does not stop the others."""
 
-# Each worker is a process of its own that runs one member after another and reports it in JSON lines. Members need no
-# common state: every run has its own folder, and what they share in the lake is written whole or not at all.
+# Each run has a process of its own, which reports in JSON lines. Runs need no common state: every run has its own
+# folder, and what they share in the lake is written whole or not at all.
 
 import itertools
 import json
@@ -12,39 +12,46 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Unpack
 
-from tdsp.core.errors import ParameterError, TdspError
+from tdsp.core.errors import ExitCode, ParameterError, TdspError
 from tdsp.core.record import RunRecord, read_record
-from tdsp.runner.pipeline import INTERRUPTED, Step, failure_of, interruptible, run_file, uninterrupted
+from tdsp.core.summary import summarize
+from tdsp.runner.pipeline import PipelineEvent, RunOptions, interruptible, run_file, uninterrupted
 
-WORST = (INTERRUPTED, 1, 2, 3, 0)
+SEVEREST_FIRST = (
+    ExitCode.INTERRUPTED,
+    ExitCode.FAILED,
+    ExitCode.BAD_INPUT,
+    ExitCode.NOT_ACCEPTED,
+    ExitCode.DONE,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class BatchRun:
     """One run of a batch."""
 
     file: str
     settings: dict[str, str]
-    shown: dict[str, str]  # the settings in which the members differ
+    shown: dict[str, str]  # the settings in which the runs differ
 
     @property
     def label(self) -> str:
-        """The name of the file, with the values that set this member apart."""
+        """The name of the file, with the values that distinguish this run."""
         return " ".join([Path(self.file).stem, *(f"{name}={value}" for name, value in self.shown.items())])
 
 
 @dataclass(slots=True)
-class Progress:
-    """What is known of a member."""
+class BatchRunStatus:
+    """How far a run of a batch is."""
 
-    member: Member
-    step: Step | None = None
+    run: BatchRun
+    event: PipelineEvent | None = None  # the last one
     exit_code: int | None = None  # None: not ended
     folder: str = ""
     record: RunRecord | None = None
@@ -56,26 +63,26 @@ class Progress:
         if self.exit_code is not None:
             record = self.record
             return (record and (record.verdict or record.status)) or ENDS.get(self.exit_code, "failed")
-        if self.step is None:
+        if self.event is None:
             return "waiting"
-        return self.step.stage or "checking"
+        return self.event.stage or "checking"
 
 
-ENDS = {2: "bad input", INTERRUPTED: "not started"}
+ENDS: dict[int, str] = {ExitCode.BAD_INPUT: "bad input", ExitCode.INTERRUPTED: "not started"}
 
 
-def make_members(files: Sequence[Path], settings: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> list[Member]:
+def make_batch(files: Sequence[Path], settings: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> list[BatchRun]:
     """Return every file with every combination of the grid's values. Raises ParameterError when two are the same."""
     both = sorted(set(settings) & set(grid))
     if both:
         raise ParameterError(f"{both[0]} is given by --set and by --grid; keep one.")
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    members = [Member(str(file), dict(settings) | values, values) for file in files for values in combinations]
-    seen = [(str(Path(member.file).absolute()), member.settings) for member in members]
-    twice = next((member for i, member in enumerate(members) if seen[i] in seen[:i]), None)
+    batch = [BatchRun(str(file), dict(settings) | values, values) for file in files for values in combinations]
+    seen = [(str(Path(run.file).absolute()), run.settings) for run in batch]
+    twice = next((run for i, run in enumerate(batch) if seen[i] in seen[:i]), None)
     if twice is not None:
-        raise ParameterError(f"{twice.label} is asked for twice; keep one.")
-    return members
+        raise ParameterError(f"{twice.label} is given twice; keep one.")
+    return batch
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -93,7 +100,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def split_commas(text: str) -> Iterator[str]:
-    """Yield the parts between commas that stand outside brackets."""
+    """Yield the texts between commas that are outside brackets."""
     depth, begin = 0, 0
     for position, sign in enumerate(text):
         depth += (sign in "[{") - (sign in "]}")
@@ -103,158 +110,126 @@ def split_commas(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def worst(codes: Sequence[int]) -> int:
-    """Return the exit code of a batch."""
-    return min(codes, key=WORST.index, default=0)
+def severest(codes: Sequence[int]) -> int:
+    """Return the exit code of a batch from those of its runs."""
+    return min(codes, key=SEVEREST_FIRST.index, default=0)
 
 
 # the parent --------------------------------------------------------------------------------------------------------
 def run_batch(
-    members: Sequence[Member],
+    batch: Sequence[BatchRun],
     *,
     jobs: int = 1,
-    watch: Callable[[list[Progress]], object] | None = None,  # called at every news, in the calling thread
-    **options: Any,  # of run_file: out, cell_timeout, start
-) -> list[Progress]:
-    """Run the members in `jobs` processes; return how each ended. An interrupt ends what runs and starts no more."""
-    board = [Progress(member) for member in members]
-    news: SimpleQueue[None] = SimpleQueue()
-    waiting = iter(board)
-    count = min(jobs, len(board))
-    lock, workers = threading.Lock(), [Worker(options, (number, count)) for number in range(count)]
-    stopped = threading.Event()
-
-    def serve(worker: Worker) -> None:
-        while not stopped.is_set():
-            with lock:
-                progress = next(waiting, None)
-            if progress is None:
-                break
-            worker.run(progress, lambda: news.put(None))
-            news.put(None)
-        worker.close()
-
-    threads = [threading.Thread(target=serve, args=(worker,), daemon=True) for worker in workers]
-    with interruptible():
+    watch: Callable[[list[BatchRunStatus]], object] | None = None,  # called at every change, in the calling thread
+    **options: Unpack[RunOptions],
+) -> list[BatchRunStatus]:
+    """Run a batch, `jobs` at a time; return how each run ended. An interrupt ends what runs and starts no more."""
+    statuses = [BatchRunStatus(run) for run in batch]
+    count = max(min(jobs, len(batch)), 1)
+    workers = Workers(count, options)
+    with ThreadPoolExecutor(count) as pool, interruptible():
         try:
-            _watch(threads, board, news, watch or (lambda _: None))
+            pending = {pool.submit(workers.run, status) for status in statuses}
+            while pending:
+                done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                if watch:
+                    watch(statuses)
         except KeyboardInterrupt:
             with uninterrupted():
-                stopped.set()
-                for worker in workers:
-                    worker.interrupt()
-                for thread in threads:
-                    thread.join()
-    for progress in board:
-        if progress.exit_code is None:
-            progress.exit_code, progress.problem = INTERRUPTED, "Interrupted before it started."
-    return board
+                workers.interrupt()
+                pool.shutdown(cancel_futures=True)
+    for status in statuses:
+        if status.exit_code is None:
+            status.exit_code, status.problem = ExitCode.INTERRUPTED, "Interrupted before it started."
+    return statuses
 
 
-def _watch(
-    threads: list[threading.Thread], board: list[Progress], news: "SimpleQueue[None]", watch: Callable[..., object]
-) -> None:
-    """Start the threads and show what they tell until all have ended."""
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        with suppress(Empty):
-            news.get(timeout=0.2)
-        watch(board)
-    watch(board)
+class Workers:
+    """Processes that execute one run each, `count` at a time, on their shares of the processors."""
 
-
-class Worker:
-    """A process that runs members one after another; a new one takes its place when it dies."""
-
-    def __init__(self, options: Mapping[str, Any], share: tuple[int, int] = (0, 1)):
-        self.options = dict(options)
-        self.share = share  # its number, and how many there are
-        self.process: subprocess.Popen[str] | None = None
+    def __init__(self, count: int, options: RunOptions):
+        self.count, self.options = count, options
+        self.free = set(range(count))  # numbers of the shares that no process has
+        self.running: set[subprocess.Popen[str]] = set()
         self.interrupted = False
+        self.lock = threading.Lock()
 
-    def run(self, progress: Progress, tell: Callable[[], object]) -> None:
-        """Run one member and enter in `progress` what is heard of it."""
-        job = {"file": progress.member.file, "settings": progress.member.settings} | self.options
-        process = self._process()
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.flush()
-            for line in process.stdout:
-                heard = json.loads(line)
-                if "step" in heard:
-                    progress.step = Step(**heard["step"])
-                    tell()
-                    continue
-                progress.exit_code, progress.problem = heard["exit_code"], heard["problem"]
-                if heard["folder"]:
-                    progress.folder, progress.record = heard["folder"], read_record(heard["folder"])
+    def run(self, status: BatchRunStatus) -> None:
+        """Execute one run in a process and enter in `status` what it reports."""
+        with self.lock:
+            if self.interrupted:
                 return
-        except BrokenPipeError:
-            pass  # it died before it could take the job
+            share = self.free.pop()
+            process = self._start(status, share)
+        for line in process.stdout or ():
+            _enter(status, json.loads(line))
         code = process.wait()
-        told = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        progress.problem = f"The process that ran it ended with {told}."
-        progress.exit_code = INTERRUPTED if self.interrupted else 1
+        with self.lock:
+            self.running.discard(process)
+            self.free.add(share)
+        if status.exit_code is None:
+            ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            status.problem = f"The process that ran it ended with {ended}."
+            status.exit_code = ExitCode.INTERRUPTED if self.interrupted else ExitCode.FAILED
 
-    def _process(self) -> "subprocess.Popen[str]":
-        if self.process is None or self.process.poll() is not None:
-            command = [sys.executable, "-m", "tdsp.runner.batch_runs", *map(str, (os.getpid(), *self.share))]
-            # A session of its own: Ctrl-C in the terminal reaches the parent alone, which tells the workers once.
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-            )
-        return self.process
+    def _start(self, status: BatchRunStatus, share: int) -> "subprocess.Popen[str]":
+        job = {"file": status.run.file, "settings": status.run.settings} | self.options
+        numbers = map(str, (os.getpid(), share, self.count))
+        command = [sys.executable, "-m", "tdsp.runner.batch_runs", *numbers, json.dumps(job)]
+        # A session of its own: Ctrl-C in the terminal reaches the parent alone, which signals each process once.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.running.add(process)
+        return process
 
     def interrupt(self) -> None:
-        """Let the worker end its run as Ctrl-C does; one that is between two runs ends silently."""
-        self.interrupted = True
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        """Let the processes end their runs as Ctrl-C does, and start no more."""
+        with self.lock:
+            self.interrupted = True
+            for process in self.running:
+                process.send_signal(signal.SIGTERM)
 
-    def close(self) -> None:
-        """Let the worker go."""
-        if self.process is not None and self.process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
-            self.process.wait()
+
+def _enter(status: BatchRunStatus, message: dict[str, Any]) -> None:
+    """Enter one message of a process: an event, or the end."""
+    if "event" in message:
+        status.event = PipelineEvent(**message["event"])
+        return
+    if message["folder"]:
+        status.folder, status.record = message["folder"], read_record(message["folder"])
+    status.exit_code, status.problem = message["exit_code"], message["problem"]
 
 
 # the worker --------------------------------------------------------------------------------------------------------
-def work(parent: int, number: int, count: int) -> None:
-    """Run the jobs that come as JSON lines on stdin, tell of them on stdout, and end with the parent."""
-    take_share(number, count)
+def worker_main(parent: int, share: int, count: int, job: dict[str, Any]) -> None:
+    """Execute one run, report on stdout in JSON lines, and end with the parent."""
+    set_cpu_affinity(share, count)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with _own_stdout() as tell:
-        for line in sys.stdin:
-            job = json.loads(line)
-            result = _run(job, lambda step: tell({"step": asdict(step)}))
-            tell(result)
-            if result["exit_code"] == INTERRUPTED:
-                return
+    with _own_stdout() as report:
+        report(_run(job, lambda event: report({"event": asdict(event)})))
 
 
-def take_share(number: int, count: int) -> None:
-    """Keep to a part of the processors, where the system can: workers that each use all of them crowd one another."""
+def set_cpu_affinity(share: int, count: int) -> None:
+    """Keep to some of the processors, where the system can: workers that each use all of them slow one another down."""
     if hasattr(os, "sched_setaffinity"):
         every = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, every[number::count] or [every[number % len(every)]])
+        os.sched_setaffinity(0, every[share::count] or [every[share % len(every)]])
 
 
-def _run(job: dict[str, Any], watch: Callable[[Step], object]) -> dict[str, Any]:
-    """Return how a member ended, whatever happened."""
-    ended: dict[str, Any] = {"exit_code": 1, "problem": "", "folder": ""}
+def _run(job: dict[str, Any], watch: Callable[[PipelineEvent], object]) -> dict[str, Any]:
+    """Return how a run ended, whatever happened."""
+    ended: dict[str, Any] = {"exit_code": ExitCode.FAILED, "problem": "", "folder": ""}
     try:
         outcome = run_file(**job, progress=watch)
     except TdspError as error:
         return ended | {"exit_code": error.exit_code, "problem": str(error)}
     except KeyboardInterrupt:
-        return ended | {"exit_code": INTERRUPTED, "problem": "Interrupted before its first stage."}
+        return ended | {"exit_code": ExitCode.INTERRUPTED, "problem": "Interrupted before its first stage."}
     except Exception as error:
         return ended | {"problem": f"{type(error).__name__}: {error}"}
-    problem = failure_of(outcome.record)
-    return {"exit_code": outcome.exit_code, "problem": problem, "folder": str(outcome.folder)}
+    problem = summarize(outcome.record).failure_text
+    return {"exit_code": outcome.record.exit_code, "problem": problem, "folder": str(outcome.folder)}
 
 
 @contextmanager
@@ -263,10 +238,10 @@ def _own_stdout() -> Iterator[Callable[[dict[str, Any]], None]]:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as pipe:
         os.dup2(2, 1)
 
-        def tell(message: dict[str, Any]) -> None:
+        def report(message: dict[str, Any]) -> None:
             print(json.dumps(message), file=pipe, flush=True)
 
-        yield tell
+        yield report
 
 
 def _end_with(parent: int) -> None:
@@ -277,4 +252,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    work(*map(int, sys.argv[1:4]))
+    worker_main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), job=json.loads(sys.argv[4]))

@@ -21,7 +21,7 @@ OUTPUT_LIMIT = 60  # seconds for the outputs of a finished cell to arrive
 Progress = Callable[[int, int, float], object]  # number of the code cell that starts, code cells, seconds so far
 
 
-class TruthfulEngine:
+class TdspEngine:
     """The engine `tdsp`: runs a notebook in a kernel of its own that never outlives it."""
 
     @classmethod
@@ -43,40 +43,41 @@ class TruthfulEngine:
         *,
         save_as: str | Path | None = None,  # instead of `output_path`, which papermill would write once more, in place
         progress: Progress | None = None,
-        progress_bar: bool | dict[str, Any] = False,
+        reporterbar: bool | dict[str, Any] = False,
         start_timeout: float = START_LIMIT,
         execution_timeout: float | None = None,
         kernel: Kernel | None = None,  # one that was started before; it ends with the notebook
         **_: Any,
     ) -> Any:
         """Return the executed notebook. Raises what ended it, after the file says so; papermill raises cell errors."""
-        transcript = Transcript(nb, save_as or output_path, progress or _papermill_bar(nb, bool(progress_bar)))
+        reporter = NotebookProgress(nb, save_as or output_path, progress or _papermill_bar(nb, bool(reporterbar)))
         try:
             kernel = kernel or start_kernel(kernel_name)
-            cls._execute(transcript, kernel, timeout=execution_timeout, startup_timeout=start_timeout)
+            cls._execute(reporter, kernel, timeout=execution_timeout, startup_timeout=start_timeout)
         except BaseException as error:
-            transcript.failed(error, kernel.explain(error, execution_timeout) if kernel else str(error))
+            reporter.failed(error, kernel.explain(error, execution_timeout) if kernel else str(error))
             raise
         finally:
             if kernel is not None:
                 kernel.end()
-            transcript.close()
+            reporter.close()
         return nb
 
     @staticmethod
-    def _execute(transcript: "Transcript", kernel: Kernel, **limits: Any) -> None:
+    def _execute(reporter: "NotebookProgress", kernel: Kernel, **limits: Any) -> None:
         """Let papermill's client run the cells."""
         from papermill.clientwrap import PapermillNotebookClient
         from papermill.log import logger
 
-        client = PapermillNotebookClient(
-            transcript, km=kernel.manager, log=logger, iopub_timeout=OUTPUT_LIMIT, **limits
-        )
+        client = PapermillNotebookClient(reporter, km=kernel.manager, log=logger, iopub_timeout=OUTPUT_LIMIT, **limits)
         try:
             client.execute()
         finally:
             if client.kc is not None:
                 client.kc.stop_channels()
+
+
+TruthfulEngine = TdspEngine  # what the metadata of an older editable installation names
 
 
 def _papermill_bar(nb: Any, wanted: bool) -> Progress | None:
@@ -95,7 +96,7 @@ def is_run(cell: Any) -> bool:
     return bool(cell.cell_type == "code" and cell.source.strip())
 
 
-class Transcript:
+class NotebookProgress:
     """The notebook as it is being executed, and its file. Papermill's client reports to it."""
 
     def __init__(self, nb: Any, path: str | Path | None, progress: Progress | None = None):

@@ -181,7 +181,7 @@ def modules_of(notebook: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def be_kernel() -> None:
+def run_as_kernel() -> None:
     """Import what was asked for, then be an ipykernel."""
     if sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # as ipykernel_launcher does; modules beside the notebook are imported by the notebook
@@ -195,4 +195,4 @@ def be_kernel() -> None:
 
 
 if __name__ == "__main__":
-    be_kernel()
+    run_as_kernel()

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tdsp.config.parameters import EVERYWHERE, describe_run
 from tdsp.core.environment import write_code
-from tdsp.core.errors import StageError, TdspError
+from tdsp.core.errors import StageError
 from tdsp.core.project import STAGES, find_notebooks
 from tdsp.core.record import (
     DONE,
@@ -38,11 +38,9 @@ from tdsp.runner.kernels import Kernel, modules_of, start_kernel
 from tdsp.runner.preflight import Plan, check_plan, plan_run
 from tdsp.runner.resume import find_reusable, take_over
 
-INTERRUPTED = 130
-
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PipelineEvent:
     """What a run is doing now; `stage` is empty before the first one."""
 
     project: str
@@ -61,29 +59,15 @@ class RunOutcome:
     record: RunRecord
     page_problem: str = ""  # why the pages could not be rendered
 
-    @property
-    def exit_code(self) -> int:
-        """0 accepted, 1 failed, 3 rejected or insufficient evidence, 130 interrupted."""
-        return exit_code_of(self.record)
 
-
-def exit_code_of(record: RunRecord) -> int:
-    """Return the exit code that a record's status and verdict mean."""
-    if record.status == "interrupted":
-        return INTERRUPTED
-    if record.status != "succeeded":
-        return 1
-    return 0 if record.verdict == "accepted" else 3
-
-
-class Relay:
+class KernelPrefetch:
     """Starts the kernel of each stage while the work before it still goes on; none is left when the block ends."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.ready: dict[str, Kernel] = {}
 
-    def __enter__(self) -> "Relay":
+    def __enter__(self) -> "KernelPrefetch":
         """Hold no kernel yet."""
         return self
 
@@ -96,8 +80,8 @@ class Relay:
         """Start a stage's kernel in the project's folder; it imports what the notebook is going to."""
         import_papermill()
         notebook = find_notebooks(self.plan.root) / f"{stage}.ipynb"
-        told = {"TDSP_PARAMETERS": str(self.plan.file.parent)}
-        self.ready[stage] = start_kernel(cwd=self.plan.root, environment=told, preload=modules_of(notebook))
+        environment = {"TDSP_PARAMETERS": str(self.plan.file.parent)}
+        self.ready[stage] = start_kernel(cwd=self.plan.root, environment=environment, preload=modules_of(notebook))
 
     def take(self, stage: str) -> Kernel:
         """Return the kernel of a stage, and start that of the next one."""
@@ -114,8 +98,8 @@ class Job:
 
     plan: Plan
     run: Run
-    relay: Relay
-    watch: Callable[[Step], object]
+    kernels: KernelPrefetch
+    watch: Callable[[PipelineEvent], object]
     cell_timeout: float | None = None
     start: str = STAGES[0]  # the stages before it are reused
 
@@ -133,6 +117,15 @@ def start_run(plan: Plan) -> Run:
     return run
 
 
+class RunOptions(TypedDict, total=False):
+    """Options of a run that do not change its result."""
+
+    out: str | None  # folder of all runs; default: outputs/ of the project
+    cell_timeout: float | None  # seconds
+    start: str  # take the stages before it from the latest run with equal earlier parameters
+    track: bool  # send the run to MLflow after it has ended, in a process of its own
+
+
 # the run ------------------------------------------------------------------------------------------------------------
 def run_file(
     file: str | Path,  # parameters/NAME.yaml
@@ -142,15 +135,15 @@ def run_file(
     cell_timeout: float | None = None,  # seconds
     start: str = STAGES[0],  # take the stages before it from the latest run with equal earlier parameters
     track: bool = False,  # send the run to MLflow after it has ended, in a process of its own
-    progress: Callable[[Step], object] | None = None,
+    progress: Callable[[PipelineEvent], object] | None = None,
 ) -> RunOutcome:
     """Run the five stages. Raises TdspError for what is found before the first one; later faults are in the record."""
     watch = progress or (lambda _: None)
     with interruptible():
         plan = plan_run(file, settings=settings, out=out)
-        watch(Step(plan.project, "", "preparing"))
-        with Relay(plan) as relay:
-            relay.start(start)
+        watch(PipelineEvent(plan.project, "", "preparing"))
+        with KernelPrefetch(plan) as kernels:
+            kernels.start(start)
             table = check_plan(plan)
             source = None
             if start != STAGES[0]:
@@ -165,7 +158,7 @@ def run_file(
             try:
                 if track:
                     tracking.enqueue(run.folder)
-                outcome = run_stages(Job(plan, run, relay, watch, cell_timeout, start))
+                outcome = run_stages(Job(plan, run, kernels, watch, cell_timeout, start))
             except OSError as error:  # what a stage runs into is in the record; here the record cannot be written
                 raise StageError(
                     f"{run.folder} can no longer be written: {error.strerror}. The run has ended."
@@ -188,7 +181,7 @@ def run_stages(job: Job) -> RunOutcome:
     begin = time.monotonic()
     try:
         for stage in STAGES[: STAGES.index(job.start)]:
-            job.watch(Step(job.plan.project, stage, "reused"))
+            job.watch(PipelineEvent(job.plan.project, stage, "reused"))
         for stage in STAGES[STAGES.index(job.start) :]:
             if stage == STAGES[-2]:
                 threading.Thread(target=_prepare_pages, daemon=True).start()
@@ -213,7 +206,7 @@ def run_stage(job: Job, stage: str) -> bool:
     """Execute one notebook and enter in the record how it ended; return whether it succeeded."""
     begin = time.monotonic()
     notebook = job.run.folder / f"{stage}.ipynb"
-    job.watch(Step(job.plan.project, stage, "running"))
+    job.watch(PipelineEvent(job.plan.project, stage, "running"))
     try:
         execute_notebook(job, stage, notebook)
         status, error = _own_account(job.run, stage)
@@ -223,7 +216,7 @@ def run_stage(job: Job, stage: str) -> bool:
         status, error = "failed", describe_failure(notebook, raised)
     with uninterrupted():
         end_stage(Run(job.run.folder, stage), stage, status, error, seconds=time.monotonic() - begin)
-    job.watch(Step(job.plan.project, stage, status, seconds=time.monotonic() - begin))
+    job.watch(PipelineEvent(job.plan.project, stage, status, seconds=time.monotonic() - begin))
     return status == "succeeded"
 
 
@@ -239,10 +232,10 @@ def execute_notebook(job: Job, stage: str, target: Path) -> None:
     """Let papermill execute a stage notebook into `target`. Raises what ended it."""
     papermill = import_papermill()
     source = find_notebooks(job.plan.root) / f"{stage}.ipynb"
-    kernel = job.relay.take(stage)
+    kernel = job.kernels.take(stage)
 
     def show(cell: int, cells: int, seconds: float) -> None:
-        job.watch(Step(job.plan.project, stage, "running", cell, cells, seconds))
+        job.watch(PipelineEvent(job.plan.project, stage, "running", cell, cells, seconds))
 
     papermill.execute_notebook(
         str(source).replace("{", "{{").replace("}", "}}"),  # papermill fills in names between braces
@@ -293,7 +286,7 @@ def end_stage(run: Run, stage: str, status: Status, error: Failure | None, *, se
 
     run.update(change)
     if error is not None:
-        run.log(f"{status}: {sentence_of(error, stage)}")
+        run.log(f"{status}: {error.sentence(stage)}")
 
 
 def _prepare_pages() -> None:
@@ -351,25 +344,6 @@ def _line(shown: str, number: int) -> int | None:
     found = re.findall(r"Cell In\[(\d+)\], line (\d+)", shown)
     lines = [line for cell, line in found if int(cell) == number] or [line for _, line in found]
     return int(lines[-1]) if lines else None
-
-
-# Their messages say everything; for other errors the type belongs to the message.
-PLAIN = {"Interrupted", "KeyboardInterrupt", "DeadKernelError", "CellTimeoutError", "TdspError"}
-PLAIN |= {kind.__name__ for kind in TdspError.__subclasses__()}
-
-
-def sentence_of(failure: Failure, stage: str) -> str:
-    """Return a failure as one message: where, what."""
-    places = (("cell", failure.cell), ("line", failure.line))
-    place = ", ".join(f"{word} {number}" for word, number in places if number)
-    kind = "" if failure.type in PLAIN else f"{failure.type}: "
-    return f"{stage}{', ' + place if place else ''}: {kind}{failure.message}"
-
-
-def failure_of(record: RunRecord) -> str:
-    """Return why a run did not finish, one message; empty when it did."""
-    stage = record.failed_stage
-    return sentence_of(stage.error, stage.name) if stage and stage.error else ""
 
 
 # signals ------------------------------------------------------------------------------------------------------------

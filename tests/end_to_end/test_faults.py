@@ -15,6 +15,7 @@ import pytest
 from tdsp.core.errors import StageError
 from tdsp.core.project import STAGES
 from tdsp.core.record import read_record
+from tdsp.core.summary import summarize
 from tdsp.runner import pipeline
 from tests.support.tiny import FINISH, write_project
 
@@ -69,7 +70,7 @@ def test_a_kernel_killed_in_any_stage_fails_the_run(tmp_path, stage):
     outcome, stages = run_tiny(tmp_path, {stage: ["import os\nos.kill(os.getpid(), 9)"]})
     check_stopped_at(stage, stages, "failed")
     error = stages[stage].error
-    assert (error.type, error.cell, outcome.exit_code) == ("DeadKernelError", 5, 1)
+    assert (error.type, error.cell, outcome.record.exit_code) == ("DeadKernelError", 5, 1)
     assert "killed by SIGKILL" in error.message
     assert (outcome.record.status, outcome.record.verdict) == ("failed", None)
     assert f"{stage}, cell 5: The kernel was killed by SIGKILL" in (outcome.folder / "run.log").read_text()
@@ -85,7 +86,7 @@ def test_an_error_is_named_with_cell_and_line(tmp_path):
     assert (error.cell, error.line, error.source) == (5, 2, "x = 1\ny = x / 0")
     assert "y = x / 0" in error.traceback
     assert (outcome.folder / f"{STAGES[0]}.ipynb").exists()
-    assert pipeline.failure_of(outcome.record).endswith("cell 5, line 2: ZeroDivisionError: division by zero")
+    assert summarize(outcome.record).failure_text.endswith("cell 5, line 2: ZeroDivisionError: division by zero")
 
 
 def test_our_own_errors_are_shown_by_their_message_alone(tmp_path):
@@ -93,9 +94,9 @@ def test_our_own_errors_are_shown_by_their_message_alone(tmp_path):
     cell = "from tdsp.core.errors import DataError\n\nraise DataError('no column wind')"
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: [cell]})
     error = stages[STAGES[0]].error
-    assert (error.type, error.line, outcome.exit_code) == ("DataError", 3, 1)
+    assert (error.type, error.line, outcome.record.exit_code) == ("DataError", 3, 1)
     assert error.traceback.splitlines()[1:] == ["DataError: no column wind"]
-    assert pipeline.failure_of(outcome.record) == f"{STAGES[0]}, cell 5, line 3: no column wind"
+    assert summarize(outcome.record).failure_text == f"{STAGES[0]}, cell 5, line 3: no column wind"
 
 
 def test_a_cell_past_its_limit_fails_the_run(tmp_path):
@@ -112,14 +113,14 @@ def test_a_notebook_that_states_no_result_has_failed(tmp_path):
     outcome, stages = run_tiny(tmp_path, {STAGES[0]: ["1 + 1"]})
     check_stopped_at(STAGES[0], stages, "failed")
     assert "ended without run.finish" in stages[STAGES[0]].error.message
-    assert outcome.exit_code == 1
+    assert outcome.record.exit_code == 1
 
 
 def test_an_error_after_the_verdict_takes_it_back(tmp_path):
     """A last stage that fails after run.finish has no verdict."""
     outcome, stages = run_tiny(tmp_path, {STAGES[-1]: [FINISH.format("verdict='accepted'"), "1 / 0"]})
     check_stopped_at(STAGES[-1], stages, "failed")
-    assert (outcome.record.verdict, outcome.exit_code) == (None, 1)
+    assert (outcome.record.verdict, outcome.record.exit_code) == (None, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

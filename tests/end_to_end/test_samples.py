@@ -42,7 +42,7 @@ def test_a_sample_runs_to_its_verdict(project, name, settings):
     found = outcome.record.metrics[score]
     assert (outcome.record.status, outcome.record.verdict, outcome.page_problem) == ("succeeded", verdict, "")
     assert range_[0] <= found.value <= range_[1] and found.low < found.value <= found.high
-    assert outcome.exit_code == (0 if verdict == "accepted" else 3)
+    assert outcome.record.exit_code == (0 if verdict == "accepted" else 3)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_column_known_only_afterwards_is_named_and_stops_the_verdict(flights):
     """With `dep_delay` in the table the score is splendid, and worthless: the run ends with exit code 3."""
     outcome = run(flights, "flights", **SHORT_FLIGHTS)
     gate = next(g for g in outcome.record.gates if g.name.startswith("Columns that may give"))
-    assert (outcome.exit_code, outcome.record.verdict, gate.answer) == (3, "rejected", "no-go")
+    assert (outcome.record.exit_code, outcome.record.verdict, gate.answer) == (3, "rejected", "no-go")
     assert "dep_delay" in gate["note"]
 
 

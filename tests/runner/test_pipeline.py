@@ -11,7 +11,7 @@ import pytest
 from tdsp.core.errors import ParameterError, RunError
 from tdsp.core.files import sha256_file
 from tdsp.core.project import STAGES
-from tdsp.core.record import ParameterEntry
+from tdsp.core.record import ParameterEntry, RunRecord
 from tdsp.runner import pipeline
 from tests.support.tiny import write_project
 
@@ -28,7 +28,7 @@ def test_a_run_leaves_a_whole_record(finished):
     """Status, verdict, seconds, parameters with origins, environment, code and seeds are there."""
     outcome, _ = finished
     record = outcome.record
-    assert (record.status, record.verdict, record.fixed, outcome.exit_code) == (
+    assert (record.status, record.verdict, record.fixed, outcome.record.exit_code) == (
         "succeeded",
         "accepted",
         True,
@@ -78,7 +78,7 @@ def test_code_zip_holds_notebooks_package_and_parameters(finished):
 def test_progress_names_stage_cell_and_end(finished):
     """The watcher hears of the preparation, of every cell that runs, and of each stage's end."""
     _, steps = finished
-    assert steps[0] == pipeline.Step("tiny", "", "preparing")
+    assert steps[0] == pipeline.PipelineEvent("tiny", "", "preparing")
     third = [step for step in steps if step.stage == "3_modeling"]
     assert [step.cell for step in third] == [0, 1, 2, 3, 4, 5, 6, 0]
     assert third[-1].state == "succeeded" and third[-1].seconds > 0
@@ -120,7 +120,7 @@ def test_an_output_folder_that_cannot_be_written_is_found_first(tmp_path):
 )
 def test_exit_codes_follow_status_and_verdict(status, verdict, code):
     """Only an accepted run ends with 0."""
-    assert pipeline.exit_code_of({"status": status, "verdict": verdict}) == code
+    assert RunRecord(status=status, verdict=verdict).exit_code == code
 
 
 def test_a_failure_is_described_from_the_executed_notebook(tmp_path):

@@ -52,7 +52,7 @@ def test_a_run_goes_on_where_another_failed(earlier):
     assert [stage.reused_from for stage in record.stages[:3]] == [failed.folder.name] * 2 + [None]
     assert record.metrics["limit"].value == 0.5
     assert [entry.stage for entry in record.reads] == [STAGES[0]]
-    assert outcome.exit_code == 0
+    assert outcome.record.exit_code == 0
     for entry in record.artifacts:
         assert sha256_file(outcome.folder / entry.path) == entry.sha256
     goal = "artifacts/goal.json"
@@ -117,5 +117,5 @@ def test_a_run_killed_with_9_is_continued(tmp_path):
     (killed,) = tmp_path.glob("outputs/runs/*")
     write_project(tmp_path)
     outcome = pipeline.run_file(file, start="2_data_acquisition")
-    assert outcome.exit_code == 0
+    assert outcome.record.exit_code == 0
     assert outcome.record.stages[0].reused_from == read_record(killed).run_id

@@ -1,0 +1,78 @@
+"""The verbs that use a model: `predict` and `serve`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tdsp.cli.console import echo, echo_json, row_counter
+from tdsp.cli.options import Json, Out, outputs_folder
+from tdsp.core.formatting import format_seconds
+
+if TYPE_CHECKING:
+    from tdsp.serving.batch import BatchResult
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run, bundle folder, wheel, NAME@champion or NAME@3")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, Parquet or Delta, or the URI of a file or query")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="file to write: .csv or .parquet")],
+    as_json: Json = False,
+) -> int:
+    """Predict a table of any size with a packaged model, after checking its hashes and the table's columns.
+
+    Rows that do not fit the model go to a file of rejects beside the output, with the reason. The same command takes up
+    what a kill has interrupted.
+    """
+    from tdsp.serving import batch
+
+    with row_counter() as count:
+        scored = batch.predict_file(model, data, output, progress=count)
+    if as_json:
+        echo_json(scored)
+        return 0
+    echo(f"{scored.rows:,} rows predicted in {format_seconds(scored.seconds)}: {', '.join(scored.columns)}")
+    if scored.rejected:
+        echo(f"{scored.rejected:,} rows rejected, with the reasons in {scored.rejects}")
+    if scored.resumed:
+        echo(f"{scored.resumed:,} rows were done by an earlier call that was interrupted")
+    for remark in remarks_on(scored):
+        echo(remark)
+    echo(f"Next: open {output}")
+    return 0
+
+
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="name@champion, a folder model/, a wheel, or a run")],
+    host: Annotated[
+        str, typer.Option(help="address to answer at; any but this machine's own needs a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+    token_env: Annotated[str, typer.Option(metavar="NAME", help="environment variable that holds the token")] = "",
+    key: Annotated[
+        str, typer.Option(metavar="COLUMN", help="column that names a row, for the log of predictions")
+    ] = "",
+    out: Out = None,
+) -> int:
+    """Answer requests with a packaged model: MLflow's /invocations, a form at /, /health, /ready, /metrics.
+
+    A model named by an alias is followed: what is promoted answers within seconds, without a pause.
+    """
+    from tdsp.serving import app as service
+    from tdsp.serving import security
+
+    token = security.require_token(host, token_env, os.environ)
+    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs_folder(out), report=echo)
+    return 0
+
+
+def remarks_on(scored: "BatchResult") -> list[str]:
+    """Return what the user of the predictions should know about the data."""
+    counted = (
+        ("missing values", scored.missing),
+        ("categories the model has never seen", scored.unknown_levels),
+        ("values outside the range it has seen", scored.out_of_range),
+    )
+    remarks = [f"{what}: " + ", ".join(f"{name} ({n:,})" for name, n in rows.items()) for what, rows in counted if rows]
+    return remarks + ([f"columns the model does not use: {', '.join(scored.extra)}"] if scored.extra else [])

@@ -1,0 +1,132 @@
+"""The verbs that prepare a run: `init`, `check` and `ingest`."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tdsp.cli.console import echo, echo_json, echo_table, reraise_in_debug, warn
+from tdsp.cli.options import Files, Json, Out, Sets, parse_settings, shown_path
+from tdsp.core.errors import ExitCode, ParameterError, TdspError
+from tdsp.core.project import find_root
+from tdsp.runner import preflight
+
+
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="table: a file, a folder, or a URI")],
+    target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="column to predict")],
+    name: Annotated[str, typer.Option("--name", help="of the project [default: from the file's name]")] = "",
+    as_json: Json = False,
+) -> int:
+    """Profile a table and write parameters/NAME.yaml, with the reason of every guess."""
+    from tdsp.runner.new_project import write_draft
+
+    draft = write_draft(data, target, root=find_root(), name=name)
+    if as_json:
+        echo_json(draft)
+        return 0
+    echo(f"{draft.rows:,} rows, {draft.columns} columns")
+    for remark in draft.remarks:
+        echo(f"  {remark}")
+    for key, guess in draft.guesses.items():
+        echo(f"{key}: {guess.value if guess.value not in ('', []) else 'none'}  ({guess.why})")
+    written = [draft.parameters, draft.charter, draft.contract, *([draft.notebooks] if draft.notebooks else [])]
+    echo(f"Wrote {', '.join(shown_path(path) for path in written)}")
+    echo(f"Next: tdsp run {shlex.quote(shown_path(draft.parameters))}")
+    return 0
+
+
+def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:
+    """Check parameter files, load and transform their data, without running a notebook."""
+    results = [check_file(file, parse_settings(settings), out) for file in files]
+    for result in results:
+        if result.problem:
+            warn(f"error: {result.problem}")
+        elif not as_json:
+            echo(f"{result.file}: ready, {result.rows:,} rows, {result.columns} columns")
+    ready = [result.file for result in results if not result.problem]
+    if as_json:
+        echo_json(results)
+    elif ready:
+        echo(f"Next: tdsp run {shlex.join(ready)}")
+    return max((result.exit_code for result in results), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What `check` found in one file."""
+
+    file: str
+    problem: str = ""
+    exit_code: int = ExitCode.DONE
+    rows: int = 0
+    columns: int = 0
+
+
+def check_file(file: Path, settings: dict[str, str], out: Path | None) -> CheckResult:
+    """Return what is wrong with one file, or the size of its table."""
+    try:
+        table = preflight.check_plan(preflight.plan_run(file, settings=settings, out=out))
+    except TdspError as error:
+        reraise_in_debug()
+        problem = str(error) if str(file) in str(error) else f"{file}: {error}"
+        return CheckResult(str(file), problem, error.exit_code)
+    return CheckResult(str(file), rows=table.rows, columns=len(table.columns)) if table else CheckResult(str(file))
+
+
+def ingest(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file: parameters/NAME.yaml")],
+    settings: Sets = None,
+    delta: Annotated[str, typer.Option(metavar="URL", help="Delta table that gets a new version")] = "",
+    parts: Annotated[Path | None, typer.Option(metavar="FOLDER", help="gets train.parquet and test.parquet")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Fetch the sources into the lake, transform them, hold the table to its contract, and do nothing else.
+
+    Run it as often as you like: what lies in the lake is not fetched again, and with a watermark only newer rows are.
+    """
+    from tdsp.data.delta import publish
+    from tdsp.runner.new_project import draft_contract
+
+    plan = preflight.plan_run(file, settings=parse_settings(settings), out=out)
+    preflight.require_writable(plan.outputs)
+    table = preflight.load_plan(plan)
+    if table is None:
+        raise ParameterError(f"{file} names no source. Give `sources`.")
+    contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
+    divided = divide(table.path, plan.resolved.values, parts) if parts else {}
+    version = publish(table.path, delta, table.sha256) if delta else None
+    if as_json:
+        kept = ("sha256", "rows", "columns", "inputs", "new_rows", "reused")
+        more = {"path": str(table.path), "delta_version": version, "parts": divided}
+        remarks = [str(remark) for remark in table.remarks]
+        echo_json({name: getattr(table, name) for name in kept} | more | {"remarks": remarks})
+        return 0
+    new = {name: f"{n:,}" for name, n in table.new_rows.items()}
+    rows: list[tuple[str, ...]] = [
+        (i["name"], f"{i['rows']:,}", new.get(i["name"], ""), f"{i['bytes']:,}", i["sha256"][:12]) for i in table.inputs
+    ]
+    echo_table(("source", "rows", "new", "bytes", "sha256"), rows)
+    for remark in table.remarks:
+        echo(f"  {remark}")
+    made = "as before" if table.reused else "made"
+    echo(f"table    {table.rows:,} rows, {len(table.columns)} columns, {made}: {shown_path(table.path)}")
+    if delta:
+        echo(f"delta    version {version} of {delta}")
+    if parts:
+        echo(f"parts    {divided['train']:,} rows to learn from, {divided['test']:,} to test on: {shown_path(parts)}")
+    echo(f"contract {shown_path(contract)}")
+    echo(f"Next: tdsp run {shlex.quote(str(file))}")
+    return 0
+
+
+def divide(path: Path, values: Mapping[str, Any], folder: Path) -> dict[str, int]:
+    """Write a table's training and test rows to the folder; return how many there are of each."""
+    from tdsp.data.splits import write_parts
+    from tdsp.stages.data_acquisition import split_options
+
+    return write_parts(path, folder=folder, **split_options(values))
