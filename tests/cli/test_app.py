@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tdsp.cli import app
+from tdsp.cli import app, doctor
 from tdsp.core.environment import ProcessInfo
 from tdsp.core.project import STAGES
 from tdsp.core.record import MetricEntry, create_run, new_record
@@ -96,7 +96,7 @@ def test_debug_adds_the_traceback(tdsp, tmp_path, monkeypatch):
 
 def test_an_unforeseen_error_is_short_and_ends_with_1(tdsp, monkeypatch):
     """A fault of ours shows its type and message and how to see more."""
-    monkeypatch.setattr(app, "examine", lambda: {}["x"])
+    monkeypatch.setattr(doctor, "examine", lambda: {}["x"])
     assert tdsp("doctor") == (1, "", "error: KeyError: 'x'\nThis was not foreseen; --debug shows where.\n")
 
 
@@ -106,7 +106,7 @@ def test_a_full_disk_is_told_plainly(tdsp, monkeypatch):
     def fail() -> None:
         raise OSError(28, "No space left on device", "/data/x")
 
-    monkeypatch.setattr(app, "examine", fail)
+    monkeypatch.setattr(doctor, "examine", fail)
     assert tdsp("doctor") == (1, "", "error: No space left on device: /data/x\n")
 
 
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_with_130(tdsp, monkeypatch):
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "examine", interrupt)
+    monkeypatch.setattr(doctor, "examine", interrupt)
     assert tdsp("doctor") == (130, "", "")
 
 

@@ -136,7 +136,7 @@ def test_a_failure_is_described_from_the_executed_notebook(tmp_path):
     error = pipeline.describe_failure(path, RuntimeError("outer"))
     assert (error["type"], error["cell"], error["line"], error["source"]) == ("ZeroDivisionError", 2, 2, "a = 1\nf(0)")
     assert "\x1b" not in error["traceback"]
-    assert pipeline.sentence_of(error, "3_modeling") == "3_modeling, cell 2, line 2: ZeroDivisionError: by zero"
+    assert error.sentence("3_modeling") == "3_modeling, cell 2, line 2: ZeroDivisionError: by zero"
 
 
 def test_signals_that_the_caller_ignores_stay_ignored():
