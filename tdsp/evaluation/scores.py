@@ -5,23 +5,21 @@
 # %% auto #0
 __all__ = ['ROLES', 'Scores', 'score_test', 'metrics_table', 'short_metrics', 'comparison_table', 'short_comparison', 'rungs',
            'score_sentence', 'predictions_table', 'calibration_table', 'lift_table', 'confusion_table',
-           'residual_table', 'metric_over_time', 'plot_candidates', 'plot_calibration', 'plot_lift', 'plot_confusion',
-           'plot_residuals', 'plot_errors', 'plot_metric_over_time']
+           'residual_table', 'metric_over_time']
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #3821adec
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import StageError
-from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number, format_percent
+from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number
 from ..core.results import IntervalRow
 from ..stats.metrics import METRICS, Metric, metrics_for, predicted_classes
-from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, report_axes, with_alt_text
 from tdsp.stats.resampling import (
     Estimate,
     Units,
@@ -33,9 +31,6 @@ from tdsp.stats.resampling import (
     resample_weights,
     score_resamples,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #e088a1b7
 ROLES = {"winner": "this model", "runner_up": "runner-up", "baseline": "baseline"}
@@ -293,190 +288,3 @@ def _score_subset(scores: Scores, at: np.ndarray, n_resamples: int) -> Estimate:
         random_state=scores.random_state,
     )
     return metric_estimate(found[:, 0], scores.metric, y_true, units)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #311d7831
-def _short(text: object, length: int = 22) -> str:
-    words = str(text)
-    return words if len(words) <= length else words[: length - 1] + "…"
-
-
-def _mark_limit(ax: "Axes", limit: float | None, *, vertical: bool) -> None:
-    if limit is None or not math.isfinite(limit):
-        return
-    style: dict[str, Any] = {"textcoords": "offset points", "color": INK}
-    label = f"limit {limit:.4g}"
-    if vertical:
-        ax.axvline(limit, **LIMIT_LINE)
-        ax.annotate(label, (limit, 1), xytext=(0, 3), xycoords=ax.get_xaxis_transform(), ha="center", **style)
-    else:
-        ax.axhline(limit, **LIMIT_LINE)
-        ax.annotate(label, (1, limit), xytext=(4, 0), xycoords=ax.get_yaxis_transform(), va="center", **style)
-
-
-def plot_candidates(
-    table: pd.DataFrame,  # candidate, mean, standard_error; as in models.candidates_table
-    metric: Metric,
-    *,
-    winner: str,
-    limit: float | None = None,
-    ax: "Axes | None" = None,
-) -> "Axes":
-    "Mean score of each candidate over the folds; the title names the chosen one. Returns Axes."
-    shown = table[table["mean"].notna()].iloc[::-1].reset_index(drop=True)
-    with report_axes(ax, height=1.5 + 0.34 * len(shown)) as ax:
-        for i, row in enumerate(shown.to_dict("records")):
-            colour, error = (BLUE if row["candidate"] == winner else GREY), np.nan_to_num(2 * row["standard_error"])
-            ax.errorbar(row["mean"], i, xerr=error, fmt="o", color=colour, elinewidth=2)
-            label = format_number(row["mean"], decimals_of(float(error)))
-            ax.annotate(label, (row["mean"], i), (0, 6), textcoords="offset points", ha="center", color=colour)
-        _mark_limit(ax, limit, vertical=True)
-        ax.set_yticks(range(len(shown)), [_short(name) for name in shown["candidate"]])
-        ax.set_ylim(-0.6, len(shown) - 0.2)
-        ax.grid(axis="x")
-        ax.grid(visible=False, axis="y")
-        better = "higher" if metric.higher_is_better else "lower"
-        ax.set_xlabel(f"{metric.label} ({better} is better),\nmean of the folds ± 2 standard errors")
-        ax.set_title(f"{_short(winner)} goes forward")
-        best = shown.loc[shown["candidate"] == winner, "mean"]
-        alt = f"{metric.label} of {len(shown)} candidates over the folds; {winner} is chosen"
-        return with_alt_text(ax, alt=f"{alt} with {best.iloc[0]:.3g}." if len(best) else f"{alt}.", data=table)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #4b9fdb50
-def _gap(table: pd.DataFrame) -> float:
-    full = table[table["rows"] >= table["rows"].sum() / 20]
-    return float((full["observed"] - full["predicted"]).abs().max())
-
-
-def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = None) -> "Axes":
-    "Observed against predicted, bin by bin, with intervals; the title states the largest gap. Returns Axes."
-    table, is_share = calibration_table(scores, n_bins=n_bins), scores.task != "regression"
-    gap = f"{100 * _gap(table):.0f} points" if is_share else format_number(_gap(table))
-    what = "Probabilities" if is_share else "Mean predictions"
-    event = {"binary": f"share of {_short(scores.classes[-1] if scores.classes else 1)}", "multiclass": "share right"}
-    with report_axes(ax, height=3.2) as ax:
-        ends = [min(table["predicted"].min(), table["low"].min()), max(table["predicted"].max(), table["high"].max())]
-        ax.axline((ends[0], ends[0]), slope=1, color=GREY, linestyle=":", marker="", linewidth=1.5)
-        middle = (ends[0] + ends[1]) / 4 + ends[0] / 2
-        ax.annotate("perfect", (middle, middle), (6, -12), textcoords="offset points", color=MUTED)
-        below, above = table["observed"] - table["low"], table["high"] - table["observed"]
-        bars = np.nan_to_num(np.clip([below, above], 0, None))
-        ax.errorbar(table["predicted"], table["observed"], yerr=bars, fmt="o-", color=BLUE, elinewidth=1.2)
-        ax.set_xlabel("Predicted probability (0 to 1)" if is_share else f"Predicted {_short(scores.target)}")
-        ax.set_ylabel("Observed " + event.get(scores.task, _short(scores.target)))
-        ax.set_title(f"{what} are off by up to {gap}")
-        gap = gap.replace("points", "percentage points")
-        alt = f"{what} against what was observed in {len(table)} groups of test rows: the largest gap is {gap}."
-        return with_alt_text(ax, alt=alt, data=table)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #c3579fcb
-def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
-    "Share of the positives found in the top share of the rows; the title reads it at one tenth. Returns Axes."
-    table, name = lift_table(scores), _short(scores.classes[-1] if scores.classes else 1, 16)
-    tenth = table.loc[table["share_of_rows"] == 0.1].iloc[0]
-    x, y = [0, *100 * table["share_of_rows"]], [0, *100 * table["positives_found"]]
-    with report_axes(ax) as ax:
-        ax.plot([0, 100], [0, 100], color=GREY, linestyle=":", marker="", linewidth=1.5)
-        ax.annotate("at random", (70, 70), xytext=(4, -14), textcoords="offset points", color=MUTED)
-        ax.plot(x, y, color=BLUE, marker="o")
-        ax.set(xlim=(0, 101), ylim=(0, 104), xlabel="Rows taken, highest probability first (%)")
-        ax.set_ylabel(f"Share of {name} found (%)")
-        ax.set_title(f"The top 10 % hold {100 * tenth['positives_found']:.0f} % of {name}")
-        found = f"{100 * tenth['positives_found']:.0f} % of all {name}, {tenth['lift']:.1f} times as many as at random"
-        alt = f"Gain curve: the tenth of the rows with the highest probability holds {found}."
-        how = f"Solid: rows in the model's order. Dotted: at random. The further apart, the sooner {name} is found."
-        return with_alt_text(ax, alt=alt, data=table, caption=how)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #7204fa31
-def _commonest_error(table: pd.DataFrame) -> tuple[str, str, int]:
-    off = table.to_numpy().copy()
-    np.fill_diagonal(off, 0)
-    i, j = divmod(int(off.argmax()), len(table))
-    return str(table.index[i]), str(table.columns[j]), int(off[i, j])
-
-
-def plot_confusion(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
-    "Share of each true class by predicted class, 0 to 100 %; the title names the commonest error. Returns Axes."
-    table = confusion_table(scores)
-    share = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
-    true, predicted, rows = _commonest_error(table)
-    title = f"{_short(true, 12)} taken for {_short(predicted, 12)}: {rows} rows" if rows else "No test row is mistaken"
-    names, k = [_short(name, 12) for name in table.columns], len(table)
-    with report_axes(ax, height=float(np.clip(1.4 + 0.35 * k, 2.6, 6))) as ax:
-        ax.imshow(share, vmin=0, vmax=100, cmap="cividis", aspect="auto")
-        for i, j in np.ndindex(k, k) if k <= 8 else ():
-            colour = "#fefefe" if share[i, j] < 55 else "#101010"  # not the palette's: the cell is alike in dark mode
-            ax.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=colour)
-        ax.set_xticks(range(k), names, rotation=0 if k <= 4 else 90)
-        ax.set_yticks(range(k), names)
-        ax.grid(visible=False)
-        ax.set(xlabel="Predicted class (% of the true class)", ylabel="True class", title=title)
-        right = np.trace(table.to_numpy()) / max(table.to_numpy().sum(), 1)
-        alt = f"Confusion of {k} classes on the test set: {format_percent(right)} of the rows are right. {title}."
-        how = "Each row is a true class and adds up to 100 %; cells off the diagonal are errors."
-        return with_alt_text(ax, alt=alt, data=table.reset_index(), caption=how)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #5dc566c4
-def plot_residuals(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
-    "Quantiles of truth minus prediction over the prediction; the title gives the typical error. Returns Axes."
-    table, name = residual_table(scores), _short(scores.target, 24)
-    typical = format_number(float(np.median(np.abs(scores.y_true - scores.predictions["winner"]))))
-    with report_axes(ax) as ax:
-        ax.fill_between(table["predicted"], table["error_10%"], table["error_90%"], color=BAND, linewidth=0)
-        for edge in ("error_25%", "error_75%"):
-            ax.plot(table["predicted"], table[edge], color=BLUE, linewidth=1, linestyle="--", marker="")
-        ax.plot(table["predicted"], table["error_50%"], color=BLUE, marker="o")
-        ax.axhline(0, color=GREY, linestyle=":", linewidth=1.5)
-        ax.set_xlabel(f"Predicted {name}\n(band: middle 80 % of the errors)")
-        ax.set_ylabel(f"Error in {name}")
-        ax.set_title(f"Half of the errors are within ±{typical}")
-        alt = f"Errors of predicting {name}: half are within ±{typical}; the median error by size of the prediction"
-        spread = f"runs from {format_number(table['error_50%'].min())} to {format_number(table['error_50%'].max())}."
-        how = "Above zero the actual value is higher. Line: median. Half of the errors are between the dashed lines."
-        return with_alt_text(ax, alt=f"{alt} {spread}", data=table, caption=how)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #e01dadeb
-def plot_errors(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
-    "The gain curve, the confusion of classes or the residuals, whichever fits the task. Returns Axes."
-    plot = {"binary": plot_lift, "multiclass": plot_confusion, "regression": plot_residuals}[scores.task]
-    return plot(scores, ax=ax)
-
-# %% ../../notebooks/lib/evaluation/00_scores.ipynb #d2f47e70
-def plot_metric_over_time(
-    scores: Scores,
-    times: Any = None,  # (n_rows,); None: the table has no time column
-    *,
-    limit: float | None = None,
-    ax: "Axes | None" = None,
-) -> "Axes | pd.DataFrame":
-    "The winner's score by period with its interval; the title gives the range. Returns Axes, or a table with a note."
-    if times is None:
-        return pd.DataFrame({"note": ["The table has no time column, so nothing can be said about a trend."]})
-    table = metric_over_time(scores, times)
-    seen, m = table.dropna(subset="value"), scores.metric
-    if seen.empty:
-        return pd.DataFrame({"note": [f"{m.label} cannot be computed in any period of the test set."]})
-    length, half = table["length"].iloc[0], scores.estimate.half_width
-    ends = [format_number(end, decimals_of(half)) for end in (seen["value"].min(), seen["value"].max())]
-    spread = " to ".join(ends)
-    with report_axes(ax) as ax:
-        ax.fill_between(seen["period"], seen["low"], seen["high"], color=BAND, linewidth=0)
-        ax.plot(seen["period"], seen["value"], color=BLUE, marker="o")
-        ax.axhline(scores.estimate.value, color=GREY, linestyle=":", linewidth=1.5)
-        _mark_limit(ax, limit, vertical=False)
-        _few_dates(ax, seen["period"])
-        ax.set_xlabel(f"Start of the {length}" if length != "part" else "Value of the time column")
-        ax.set_ylabel(f"{m.label} by {length}")
-        ax.set_title(f"{_short(m.label, 16)} by {length}: {spread}")
-        alt = f"{m.label} by {length} on the test set runs from {spread}; over the whole set it is"
-        how = f"Each point scores the rows of one {length}, the band is its interval; the dotted line is all of them."
-        return with_alt_text(ax, alt=f"{alt} {scores.estimate.value:.3g}.", data=table, caption=how)
-
-
-def _few_dates(ax: "Axes", periods: pd.Series) -> None:
-    if not pd.api.types.is_datetime64_any_dtype(periods):
-        return
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator(minticks=2, maxticks=5)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))

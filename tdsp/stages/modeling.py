@@ -62,11 +62,13 @@ from tdsp.evaluation.prediction_intervals import (
     require_coverage,
 )
 from ..evaluation.score_drop import ScoredRows, drop_between
-from ..evaluation.scores import ROLES, Scores, comparison_table, plot_candidates, rungs, score_sentence, score_test
+from ..evaluation.score_plots import plot_candidates
+from ..evaluation.scores import ROLES, Scores, comparison_table, rungs, score_sentence, score_test
 from ..evaluation.slices import find_slices, judge_slices, row_losses, slice_gate, slices_table
-from ..modeling.criteria import FinalCandidate, MeasurementData, Ranking, measure, plot_pareto, rank, require_weights
+from ..modeling.criteria import FinalCandidate, MeasurementData, measure
 from ..modeling.fitting import Candidate, fit_final, members_of, predict, refit
 from ..modeling.folds import Folds
+from ..modeling.ranking import Ranking, plot_pareto, rank, require_weights
 from ..modeling.search import search, settings_found
 from tdsp.modeling.selection import (
     Choice,

@@ -10,6 +10,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from tdsp.core.errors import StageError
+from tdsp.evaluation.score_plots import (
+    plot_calibration,
+    plot_candidates,
+    plot_errors,
+    plot_metric_over_time,
+)
 from tdsp.evaluation.scores import (
     calibration_table,
     comparison_table,
@@ -17,10 +23,6 @@ from tdsp.evaluation.scores import (
     lift_table,
     metric_over_time,
     metrics_table,
-    plot_calibration,
-    plot_candidates,
-    plot_errors,
-    plot_metric_over_time,
     predictions_table,
     residual_table,
     rungs,

@@ -23,17 +23,14 @@ from tdsp.modeling.criteria import (
     FinalCandidate,
     MeasurementData,
     columns_needed,
-    excluded_by,
     explainability,
     fidelity,
     follow,
     learning_curve,
     measure,
     monotone_share,
-    plot_pareto,
-    rank,
-    utilities,
 )
+from tdsp.modeling.ranking import excluded_by, plot_pareto, rank, utilities
 from tdsp.stats.metrics import METRICS
 from tdsp.stats.plotting import description_of
 from tdsp.stats.resampling import make_units
