@@ -7,17 +7,19 @@ __all__ = ['Rules', 'Contract', 'read_contract', 'bound_of', 'contract_yaml']
 
 # %% ../../notebooks/lib/config/02_contract.ipynb #b869bdd5
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ParameterError, did_you_mean
 from ..core.kinds import ColumnKind
+from ..core.yaml import Place, lines_of, nearest_line, plain_values, read_yaml, repeated_names, to_yaml
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # %% ../../notebooks/lib/config/02_contract.ipynb #4b6456c2
 class Rules(BaseModel):
@@ -56,19 +58,13 @@ def read_contract(path: str | Path) -> Contract | None:
     path = Path(path)
     if not path.exists():
         return None
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ParameterError(f"{path}{mark}: YAML syntax: {error.problem}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ParameterError(f"{path} cannot be read as YAML in UTF-8: {error}.") from None
-    lines: dict[tuple[Any, ...], int] = {}
-    faults: list[str] = []
-    values = _values(node, (), lines, faults, str(path)) if node else {}
+    document = read_yaml(path)
+    lines = lines_of(document) if document else {}
+    repeated = repeated_names(document) if document else ()
+    faults = [f"{path}:{line}: {place[-1]!r} occurs twice; keep one" for place, line in repeated]
     contract = None
     try:
-        contract = Contract.model_validate(values)
+        contract = Contract.model_validate(plain_values(document) if document else {})
         faults += [f"{path}:{lines['columns', name]}: {fault}" for name, fault in _odd_rules(contract)]
     except ValidationError as error:
         faults += [_fault(entry, lines, path) for entry in error.errors(include_url=False)]
@@ -77,29 +73,9 @@ def read_contract(path: str | Path) -> Contract | None:
     return contract
 
 
-def _values(
-    node: yaml.Node, place: tuple[Any, ...], lines: dict[tuple[Any, ...], int], faults: list[str], path: str
-) -> Any:
-    "The texts, lists and mappings of a document; the line of each, and every name that stands twice."
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.ScalarNode):
-        return node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_values(item, (*place, i), lines, faults, path) for i, item in enumerate(node.value)]
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        name, line = str(key.value), key.start_mark.line + 1
-        if name in found:
-            faults.append(f"{path}:{line}: {name!r} stands twice; keep one")
-        lines[(*place, name)] = line
-        found[name] = _values(value, (*place, name), lines, faults, path)
-    return found
-
-
-def _fault(entry: Any, lines: dict[tuple[Any, ...], int], path: Path) -> str:
+def _fault(entry: "ErrorDetails", lines: Mapping[Place, int], path: Path) -> str:
     place = tuple(entry["loc"])
-    line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), 1)
-    where = f"{path}:{line}: {'.'.join(map(str, place))}"
+    where = f"{path}:{nearest_line(lines, place)}: {'.'.join(map(str, place))}"
     if entry["type"] == "extra_forbidden":
         known = Rules.model_fields if len(place) == 3 else Contract.model_fields
         return f"{where} is no rule.{did_you_mean(str(place[-1]), known)} There are: {', '.join(known)}."
@@ -146,22 +122,10 @@ def contract_yaml(contract: Contract, name: str) -> str:
         "columns:",
     ]
     for column, rules in contract.columns.items():
-        given = {
+        stated = {
             key: value
             for key, value in rules.model_dump().items()
             if key == "type" or value != Rules.model_fields[key].default
         }
-        lines.append(f"  {_text(column)}: {{{', '.join(f'{key}: {_yaml(value)}' for key, value in given.items())}}}")
+        lines.append(f"  {to_yaml(column, bare=True)}: {to_yaml(stated, bare=True)}")
     return "\n".join(lines) + "\n"
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_text, value))}]"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else _text(value)
-
-
-def _text(value: str) -> str:
-    "A text in one line; bare where nothing could be read into it."
-    bare = re.fullmatch(r"[A-Za-z_][\w ]*\w|[A-Za-z]|-?\d+(\.\d+)?", value)
-    return value if bare else yaml.safe_dump(str(value), allow_unicode=True, default_style='"', width=10**9).strip()

@@ -37,6 +37,7 @@ from tdsp.core.record import (
     new_run_id,
     read_record,
 )
+from ..core.yaml import YamlList, YamlMapping, YamlNode, YamlText, read_yaml
 
 # %% ../../notebooks/lib/config/00_parameters.ipynb #38742127
 TYPES = ("str", "int", "float", "bool", "list[str]", "list[float]", "dict[str, str]", "dict[str, float]")
@@ -185,23 +186,23 @@ _PapermillLoader.yaml_implicit_resolvers = {
 }
 
 
-def _scalar(node: yaml.Node, kind: str) -> Any:
-    if not isinstance(node, yaml.ScalarNode):
-        raise ValueError(f"a {'list' if isinstance(node, yaml.SequenceNode) else 'mapping'} is no {kind}")
-    if node.style is not None:
-        return from_text(node.value, kind)
+def _scalar(node: YamlNode, kind: str) -> Any:
+    if not isinstance(node, YamlText):
+        raise ValueError(f"a {'list' if isinstance(node, YamlList) else 'mapping'} is no {kind}")
+    if not node.is_plain:
+        return from_text(node.text, kind)
     loader = _PapermillLoader("")
     theirs = loader.construct_object(
-        yaml.ScalarNode(loader.resolve(yaml.ScalarNode, node.value, (True, False)), node.value)
+        yaml.ScalarNode(loader.resolve(yaml.ScalarNode, node.text, (True, False)), node.text)
     )
     if theirs is None:
         raise ValueError('an empty value; write "" for none')
-    quoted = f'YAML reads {node.value} as {theirs!r}; write "{node.value}" with quotes'
+    quoted = f'YAML reads {node.text} as {theirs!r}; write "{node.text}" with quotes'
     try:
-        ours = from_text(node.value, kind)
+        ours = from_text(node.text, kind)
     except ValueError:
         raise ValueError(
-            quoted if str(theirs) != node.value and kind != "bool" else f"{node.value!r} is no {kind}"
+            quoted if str(theirs) != node.text and kind != "bool" else f"{node.text!r} is no {kind}"
         ) from None
     if kind in ("int", "float") and isinstance(theirs, str):
         raise ValueError(quoted)
@@ -214,17 +215,17 @@ def _scalar(node: yaml.Node, kind: str) -> Any:
     return ours
 
 
-def _value(node: yaml.Node, kind: str) -> Any:
+def _value(node: YamlNode, kind: str) -> Any:
     "A YAML node in the declared type. Raises ValueError."
     base, _, inner = kind.partition("[")
-    if base == "list" and isinstance(node, yaml.SequenceNode):
-        return [_scalar(item, inner[:-1]) for item in node.value]
-    if base == "dict" and isinstance(node, yaml.MappingNode):
-        keys = [_scalar(key, "str") for key, _ in node.value]
+    if base == "list" and isinstance(node, YamlList):
+        return [_scalar(item, inner[:-1]) for item in node.items]
+    if base == "dict" and isinstance(node, YamlMapping):
+        keys = [_scalar(key, "str") for key, _ in node.items]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
-            raise ValueError(f"the key {twice!r} stands twice")
-        return {key: _scalar(item, inner[:-1].split(", ")[1]) for key, (_, item) in zip(keys, node.value, strict=True)}
+            raise ValueError(f"the key {twice!r} occurs twice")
+        return {key: _scalar(item, inner[:-1].split(", ")[1]) for key, (_, item) in zip(keys, node.items, strict=True)}
     if base in ("list", "dict"):
         raise ValueError(f"expected a {'list, as in [a, b]' if base == 'list' else 'mapping, as in {name: value}'}")
     return _scalar(node, kind)
@@ -236,33 +237,26 @@ def read_values(
 ) -> tuple[dict[str, tuple[Any, int]], list[str]]:
     "Value and line of each parameter a file names, and everything that is wrong with it."
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_PapermillLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        return {}, [f"{path}:{mark.line + 1 if mark else 1}: YAML syntax: {error.problem}"]
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        return {}, [f"{path}: not a YAML text in UTF-8: {error}"]
-    if not isinstance(root, yaml.MappingNode):
+        root = read_yaml(path)
+    except ParameterError as error:
+        return {}, [str(error)]
+    if not isinstance(root, YamlMapping):
         return {}, [f"{path}: expected `name: value` lines"]
     values: dict[str, tuple[Any, int]] = {}
     faults = []
-    for key, node in root.value:
-        place, name = f"{path}:{key.start_mark.line + 1}", str(key.value)
+    for key, node in root.items:
+        place, name = f"{path}:{key.line}", key.text
         if name not in schema:
             faults.append(f"{place}: unknown parameter {name!r}.{did_you_mean(name, schema)}")
         elif name in values:
-            faults.append(f"{place}: {name} stands twice, first in line {values[name][1]}; keep one")
+            faults.append(f"{place}: {name} occurs twice, first in line {values[name][1]}; keep one")
         else:
             try:
-                values[name] = (choose_from(_value(node, schema[name].type), schema[name]), key.start_mark.line + 1)
+                values[name] = (choose_from(_value(node, schema[name].type), schema[name]), key.line)
             except ValueError as error:
-                values[name] = (None, key.start_mark.line + 1)
-                faults.append(f"{_deepest(path, node)}: {name}: {error}")
+                values[name] = (None, key.line)
+                faults.append(f"{path}:{node.line}: {name}: {error}")
     return values, faults
-
-
-def _deepest(path: Path, node: yaml.Node) -> str:
-    return f"{path}:{node.start_mark.line + 1}"
 
 
 def choose_from(value: Any, parameter: Parameter) -> Any:

@@ -81,7 +81,7 @@ FAULTS = {
     "business: the airline\n": r":1: business: expected a mapping",
     "people:\n  role: lead\n": r":1: people: expected a list",
     "columns: [temp]\n": r":1: columns: expected a mapping",
-    "business:\n  client: a\n  client: b\n": r":3: business.client stands twice; keep one",
+    "business:\n  client: a\n  client: b\n": r":3: business.client occurs twice; keep one",
     "a: &x 1\nb: *x\n": r":2: write the text out instead of \*x",
     "business:\n\tclient: a\n": r":2: YAML syntax",
     "- a\n": r":1: expected sections",

@@ -121,7 +121,7 @@ def faults_of(root: Path, text: str) -> str:
     [
         ("tresold: 0.8", "unknown parameter 'tresold'. Did you mean 'threshold'?"),
         ("threshold: high", "threshold: 'high' is no float"),
-        ("threshold: 0.8\nthreshold: 0.9", "threshold stands twice, first in line 2; keep one"),
+        ("threshold: 0.8\nthreshold: 0.9", "threshold occurs twice, first in line 2; keep one"),
         ("split: tyme", "'tyme' is none of auto, random, time. Did you mean 'time'?"),
         ("title: yes", 'YAML reads yes as True; write "yes" with quotes'),
         ("title: 10:30", 'YAML reads 10:30 as 630; write "10:30" with quotes'),
@@ -133,7 +133,7 @@ def faults_of(root: Path, text: str) -> str:
         ("title: ~", 'an empty value; write "" for none'),
         ("title:", 'an empty value; write "" for none'),
         ("sources: {on: a.csv}", 'YAML reads on as True; write "on" with quotes'),
-        ("sources: {a: x.csv, a: y.csv}", "the key 'a' stands twice"),
+        ("sources: {a: x.csv, a: y.csv}", "the key 'a' occurs twice"),
         ("sources: [a.csv]", "expected a mapping"),
         ("drop: id", "expected a list"),
         ("cv_folds: 2.5", "'2.5' is no int"),

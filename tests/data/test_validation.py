@@ -127,7 +127,7 @@ def test_counts_are_those_of_pandas_in_a_hundred_thousand_rows():
     [
         ("columns: {a: {type: nmber}}", r"f.contract.yaml:1: columns.a.type: Input should be 'true/false'"),
         ("columns:\n  a: {type: number, nuls: 0}", r":2: columns.a.nuls is no rule. Did you mean 'nulls'"),
-        ("columns:\n  a: {type: number}\n  a: {type: text}", r":3: 'a' stands twice"),
+        ("columns:\n  a: {type: number}\n  a: {type: text}", r":3: 'a' occurs twice"),
         ("columns:\n  a: {type: number, min: low}", r":2: 'low' is no number"),
         ("columns:\n  a: {type: text, closed: true}", "closed, and no level is listed"),
         ("columns:\n  a: {type: text, max: 3}", "a column of text has no range"),

@@ -76,7 +76,7 @@ def test_the_good_file_passes(shop, tdsp):
         pytest.param("tresold: 1\n", ["shop.yaml:5", "'tresold'", "Did you mean 'threshold'?"], id="misspelt"),
         pytest.param("zzz: 1\n", ["shop.yaml:5", "unknown parameter 'zzz'"], id="unknown"),
         pytest.param("cv_folds: many\n", ["shop.yaml:5", "'many' is no int"], id="wrong type"),
-        pytest.param("target: age\n", ["shop.yaml:5", "target stands twice, first in line 4"], id="doubled"),
+        pytest.param("target: age\n", ["shop.yaml:5", "target occurs twice, first in line 4"], id="doubled"),
         pytest.param("title: yes\n", ["shop.yaml:5", 'write "yes" with quotes'], id="ambiguous"),
         pytest.param("drop: [a\n", ["shop.yaml:", "YAML syntax"], id="syntax"),
         pytest.param("metric: r2\n", ["'r2' does not fit a binary task"], id="metric"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tdsp.config.parameters import load_parameters, read_schema, read_values
 from tdsp.core.errors import DataError, ParameterError
 from tdsp.core.project import find_root
+from tdsp.core.yaml import to_yaml
 from tdsp.data.guesses import guess_settings
-from tdsp.runner.new_project import as_comment, as_yaml, draft_parameters, project_name, write_draft
+from tdsp.runner.new_project import as_comment, draft_parameters, project_name, write_draft
 
 CUSTOMERS = {"customer": range(60), "age": [20, 30, 40] * 20, "churned": ["yes", "no", "no"] * 20}
 
@@ -66,7 +67,7 @@ def test_a_name_cannot_leave_the_folder(table):
 def test_hostile_names_are_read_back_as_they_were(tmp_path_factory, target, drop):
     """Quotes, line breaks, emoji and comment signs in names survive the file."""
     path = tmp_path_factory.mktemp("d") / "x.yaml"
-    text = f"target: {as_yaml(target)}  # {as_comment(target)}\ndrop: {as_yaml(drop)}\n"
+    text = f"target: {to_yaml(target)}  # {as_comment(target)}\ndrop: {to_yaml(drop)}\n"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     values, faults = read_values(path, read_schema(find_root() / "notebooks"))
     assert faults == [] and (values["target"][0], values["drop"][0]) == (target, drop)
