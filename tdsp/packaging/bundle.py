@@ -359,7 +359,7 @@ def write_bundle(
     card: Mapping[str, Any] | None = None,
     onnx: OnnxForm | None = None,
 ) -> Bundle:
-    """Write the bundle in one piece; `card` holds fields of `tdsp.packaging.model_card.FIELDS`. An older bundle there is replaced.
+    """Write the bundle in one piece; `card` holds fields of `model_card.FIELDS`. An older bundle there is replaced.
 
     Raises BundleError where the pipeline, the card or the golden rows do not allow one.
     """
@@ -405,7 +405,7 @@ def find_bundle(model: str | Path, outputs: Path | None = None) -> Path:
 
 
 def recorded_sha256(folder: Path) -> str:
-    """The sha256 of bundle.json in the record of the run or of the registry; empty where there is no record beside it."""
+    """The sha256 of bundle.json in the record of the run or of the registry; empty where there is none."""
     if (registered := folder.parent / "version.json").exists():
         return str(json.loads(registered.read_bytes())["bundle_sha256"])
     if not (folder.parent / "run.json").exists():

@@ -213,7 +213,7 @@ def test_the_same_pipeline_gives_the_same_bytes() -> None:
     [
         (CalibratedClassifierCV(LogisticRegression(), cv=2), "CalibratedClassifierCV calibrates by 'sigmoid'"),
         (VotingClassifier([("one", LogisticRegression())], voting="hard"), "counts votes"),
-        (HistGradientBoostingClassifier(loss="log_loss"), ""),
+        (HistGradientBoostingClassifier(max_iter=5), ""),
     ],
 )
 def test_what_does_not_convert_is_named(model: Any, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The bundle as a wheel: equal bytes, installed by pip, refused when changed."""
 
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from tdsp.packaging.wheel import build_wheel, open_wheel, package_name
 from tdsp.registry.registry import find_model
 from tests.packaging.test_bundle import write
 
+pytestmark = pytest.mark.xdist_group("wheel")
 SCRIPT = """
 from tdsp_model_binary import FOLDER, predict
 import pandas
@@ -31,6 +33,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a LightGBM bundle."""
     folder = tmp_path_factory.mktemp("wheel")
     return build_wheel(write(folder / "model", "binary", "lightgbm")[0], folder / "dist")
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which pip has installed the wheel, and compiled its loader; tests that change it make a copy."""
+    target = tmp_path_factory.mktemp("installed")
+    done = run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel))
+    assert done.returncode == 0, done.stderr
+    return target
 
 
 def rebuilt(wheel: Path, target: Path, name: str, change: bytes) -> Path:
@@ -56,38 +67,49 @@ def test_a_wheel_is_built_again_byte_for_byte(tmp_path: Path) -> None:
     assert sha256_file(first) == sha256_file(second)
 
 
-def test_pip_installs_it_and_every_golden_bit_comes_back(wheel: Path, tmp_path: Path) -> None:
-    """Also after pip has compiled the loader; what it asks pip for is what the bundle pins, and not this project."""
-    done = run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
-    assert done.returncode == 0, done.stderr
-    for _ in range(2):
-        assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path)).stdout == "True 60\n"
-    [installed] = importlib.metadata.distributions(name="tdsp-model-binary", path=[str(tmp_path)])
-    pinned = (tmp_path / "tdsp_model_binary/bundle/requirements.txt").read_text().split()
-    assert installed.requires == pinned
+def test_pip_installs_it_and_every_golden_bit_comes_back(installed: Path) -> None:
+    """Also after pip has compiled the loader; what it requires of pip is what the bundle pins, and not this project."""
+    assert list(installed.glob("tdsp_model_binary/bundle/code/tdsp_bundle/__pycache__/*.pyc"))
+    assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(installed)).stdout == "True 60\n"
+    [distribution] = importlib.metadata.distributions(name="tdsp-model-binary", path=[str(installed)])
+    pinned = (installed / "tdsp_model_binary/bundle/requirements.txt").read_text().split()
+    assert distribution.requires == pinned
     assert not any(line.startswith("tdsp") for line in pinned)
 
 
-def test_each_file_of_an_installed_wheel_is_watched(wheel: Path, tmp_path: Path) -> None:
-    """One byte more in any file of the bundle, byte code excepted, and nothing is unpickled."""
-    pip = run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
-    assert pip.returncode == 0, pip.stderr
-    folder = tmp_path / "tdsp_model_binary/bundle"
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-    assert len(files) >= 10
-    for path in files:
-        before = path.read_bytes()
-        path.write_bytes(before + b"\n")
-        done = run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path))
-        assert f"{path.relative_to(folder).as_posix()}" in done.stderr.splitlines()[-1]
-        assert done.stdout == ""
-        path.write_bytes(before)
-    assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path)).stdout == "True 60\n"
+CHANGES = """
+import joblib, json
+from tdsp_model_binary import FOLDER, load_model
+real, joblib.load = joblib.load, lambda *_: 1 / 0
+messages = {}
+for path in [p for p in sorted(FOLDER.rglob("*")) if p.is_file() and p.suffix != ".pyc"]:
+    before = path.read_bytes()
+    path.write_bytes(before + b"\\n")
+    try:
+        load_model()
+    except RuntimeError as error:
+        messages[path.relative_to(FOLDER).as_posix()] = str(error)
+    path.write_bytes(before)
+joblib.load = real
+load_model()
+print(json.dumps(messages))
+"""
 
 
-def test_byte_code_that_was_put_beside_the_loader_is_not_run(wheel: Path, tmp_path: Path) -> None:
+def test_each_file_of_an_installed_wheel_is_watched(installed: Path, tmp_path: Path) -> None:
+    """One byte more in any file of the bundle, byte code excepted, is refused by name, and nothing is unpickled."""
+    copy = Path(shutil.copytree(installed, tmp_path / "copy"))
+    done = run(sys.executable, "-c", CHANGES, PYTHONPATH=str(copy))
+    assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout)
+    files = [path for path in (copy / "tdsp_model_binary/bundle").rglob("*") if path.is_file()]
+    assert len(messages) == len([path for path in files if path.suffix != ".pyc"]) >= 10
+    assert [name for name, message in messages.items() if name not in message] == []
+
+
+def test_byte_code_that_was_put_beside_the_loader_is_not_run(installed: Path, tmp_path: Path) -> None:
     """The package runs the text whose hash it knows."""
-    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
+    shutil.copytree(installed, tmp_path, dirs_exist_ok=True)
     cache = next((tmp_path / "tdsp_model_binary/bundle/code/tdsp_bundle/__pycache__").glob("*.pyc"))
     cache.write_bytes(b"not byte code")
     assert run(sys.executable, "-c", SCRIPT, PYTHONPATH=str(tmp_path)).stdout == "True 60\n"

@@ -260,27 +260,36 @@ def test_rejects_of_yesterday_do_not_lie_beside_todays_output(model: Path, tmp_p
 # killed --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_killed_batch_is_taken_up_with_the_same_output(model: Path, tmp_path: Path, suffix: str) -> None:
-    """Killed by SIGKILL after each of the first parts, the last call predicts the rest; the bytes are the same."""
+@pytest.mark.parametrize(
+    ("suffix", "kills"),
+    [
+        pytest.param(".csv", [1500], id=".csv"),
+        pytest.param(".csv", [500, 1500, 2500], marks=pytest.mark.slow, id=".csv, three kills"),
+        pytest.param(".parquet", [500, 1500, 2500], marks=pytest.mark.slow, id=".parquet, three kills"),
+    ],
+)
+def test_a_killed_batch_is_taken_up_with_the_same_output(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, kills: list[int]
+) -> None:
+    """Killed by SIGKILL after some of the parts, the last call predicts the rest; the bytes are the same."""
     frame = pd.concat([flights().drop(columns="remark")] * 8, ignore_index=True)
     data = save(tmp_path / "new.parquet", frame)
     script = (
         "import os, signal, sys; from tdsp.serving import batch; batch.PIECE_ROWS = 500; kill_at = int(sys.argv[4])\n"
         "stop = lambda rows: rows >= kill_at and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "scored = batch.predict_file(*sys.argv[1:4], progress=stop); print(scored.resumed, scored.rows)"
+        "batch.predict_file(*sys.argv[1:4], progress=stop)"
     )
-
-    def call(out: str, kill_at: int) -> subprocess.CompletedProcess[str]:
-        arguments = [str(model), str(data), str(tmp_path / f"{out}{suffix}"), str(kill_at)]
-        return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
-
-    assert call("whole", 10**9).stdout == "0 3200\n"
-    for kill_at in (500, 1500, 2500):
-        assert call("killed", kill_at).returncode == -9
-        assert not (tmp_path / f"killed{suffix}").exists()
-    assert call("killed", 10**9).stdout == "2500 3200\n"
-    assert (tmp_path / f"killed{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    monkeypatch.setattr(batch, "PIECE_ROWS", 500)
+    whole, killed = (tmp_path / f"{name}{suffix}" for name in ("whole", "killed"))
+    assert predict_file(model, data, whole).rows == 3200
+    for kill_at in kills:
+        arguments = [str(model), str(data), str(killed), str(kill_at)]
+        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False)
+        assert done.returncode == -9
+        assert not killed.exists()
+    scored = predict_file(model, data, killed)
+    assert (scored.resumed, scored.rows) == (kills[-1], 3200)
+    assert killed.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob(".*"))
 
 

@@ -75,10 +75,23 @@ CELLS = st.one_of(
 RECORDS = st.fixed_dictionaries({name: st.one_of(st.just(value), st.none(), CELLS) for name, value in ROW.items()})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_the_quick_way_and_the_loader_agree_on_any_cells(records: list[dict[str, Any]]) -> None:
     """Whatever JSON holds, tensors, warnings and refusals are those that the loader gives for the same table."""
+    require_agreement(records)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(st.lists(RECORDS, min_size=1, max_size=4))
+def test_the_quick_way_and_the_loader_agree_on_many_cells(records: list[dict[str, Any]]) -> None:
+    """The same at length."""
+    require_agreement(records)
+
+
+def require_agreement(records: list[dict[str, Any]]) -> None:
+    """Read the rows in both ways and compare."""
     columns = {
         name: [parse_timestamp(row[name]) if name == "admitted" else row[name] for row in records] for name in NAMES
     }
