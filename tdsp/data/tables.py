@@ -76,9 +76,7 @@ def read_table(
     Raises `DataError` naming the file, and the line where there is one.
 
     >>> import tdsp
-    >>> from pathlib import Path
-    >>> from sklearn import datasets
-    >>> tdsp.read_table(Path(datasets.__file__).parent / "data" / "wine_data.csv", encoding="utf-8").frame.shape
+    >>> tdsp.read_table("sklearn:wine").frame.shape
     (178, 14)
     """
     codes = tuple(sorted(map(str, missing_codes)))
@@ -88,7 +86,8 @@ def read_table(
     frame = to_frame(source.table)
     for name in (read_as or {}).keys() - set(frame.columns):
         raise ParameterError(f"read_as names {name!r}, which is no column.{did_you_mean(name, map(str, frame))}")
-    return ReadTable(frame, tuple(map(str, source.remarks)), str(uri), source.landed.sha256)
+    remarks = tuple(remark.text for remark in source.remarks)
+    return ReadTable(frame, remarks, str(uri), source.landed.sha256)
 
 # %% ../../notebooks/lib/data/20_tables.ipynb #tables3
 def require_frame(df: object, name: str = "df") -> pd.DataFrame:
