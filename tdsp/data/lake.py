@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,6 +48,9 @@ from tdsp.data.sources import (
     version_key,
     with_retries,
 )
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 # %% ../../notebooks/lib/data/04_lake.ipynb #ba2fefe8
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
@@ -179,7 +182,7 @@ def pull_register(lake: Path, folder: Path, scratch: Path) -> None:
             _bring(address, fs, name, folder / Path(name).name, scratch)
 
 
-def _bring(address: Address, fs: Any, name: str, target: Path, scratch: Path) -> None:
+def _bring(address: Address, fs: "AbstractFileSystem", name: str, target: Path, scratch: Path) -> None:
     temporary = scratch / secrets.token_hex(8)
     with_retries(lambda: fs.get_file(name, str(temporary)), address)
     move_into_place(temporary, target)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -29,6 +29,9 @@ import pyarrow.parquet as pq
 from ..core.errors import DataError, did_you_mean
 from ..core.files import sha256_file
 from .readers import FORMATS, SQLITE
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 # %% ../../notebooks/lib/data/03_sources.ipynb #4ce65b6b
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
@@ -271,7 +274,7 @@ def _fetch_remote(address: Address, places: tuple[Path, Path], known: Mapping[st
     return [_fetch_one(fs, p, keys, address, places, known, promised) for p, keys in paths]
 
 
-def _paths_below(fs: Any, path: str, protocol: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+def _paths_below(fs: "AbstractFileSystem", path: str, protocol: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     if protocol.startswith("http"):
         return [(path, ())]
     if re.search(r"[*?\[]", path):
@@ -288,7 +291,7 @@ def _none_at(path: str) -> list[Any]:
 
 
 def _fetch_one(
-    fs: Any,
+    fs: "AbstractFileSystem",
     path: str,
     keys: Any,
     address: Address,
@@ -317,7 +320,7 @@ def version_key(name: str, keys: Any, etag: str) -> str:
     return f"{name} {keys} {etag}"
 
 
-def _info(fs: Any, path: str) -> dict[str, Any]:
+def _info(fs: "AbstractFileSystem", path: str) -> dict[str, Any]:
     "Size, version and checksum as the server tells them; nothing where it does not, the download will say why."
     try:
         return dict(fs.info(path))

@@ -8,7 +8,7 @@ __all__ = ['scale_temperature', 'TemperatureScaling', 'calibrate', 'with_tempera
 # %% ../../notebooks/lib/evaluation/01_calibration.ipynb #251c06bd
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from tdsp.stats.resampling import (
     Units,
     paired_difference,
 )
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # %% ../../notebooks/lib/evaluation/01_calibration.ipynb #5eb2c721
 def scale_temperature(y_prob: np.ndarray, inverse_temperature: float) -> np.ndarray:
@@ -75,7 +78,7 @@ def calibrate(y: np.ndarray, y_prob: np.ndarray, units: Units, *, random_state: 
     return TemperatureScaling(best if gain.low > 0 else 1.0, best, gain)
 
 # %% ../../notebooks/lib/evaluation/01_calibration.ipynb #3244175e
-def with_temperature_scaling(pipeline: Any, inverse_temperature: float, X: pd.DataFrame, y: np.ndarray) -> Any:
+def with_temperature_scaling(pipeline: "Pipeline", inverse_temperature: float, X: pd.DataFrame, y: np.ndarray) -> Any:
     "The fitted pipeline with scaled probabilities; X and y hold every class and set up the wrapper."
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator

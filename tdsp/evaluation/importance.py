@@ -7,6 +7,12 @@ __all__ = ['Predict', 'MAX_FULL_COLUMNS', 'MAX_REPEATED_COLUMNS', 'MAX_SINGLE_CO
            'MIN_ALIKE_CORRELATION', 'feature_groups', 'permutation_importance', 'plot_importance', 'alike_columns',
            'partial_dependence', 'plot_dependence', 'Contributions', 'on_adding_scale', 'contributions', 'worst_rows']
 
+# %% ../../notebooks/lib/evaluation/05_importance.ipynb #impimpor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 # %% ../../notebooks/lib/evaluation/05_importance.ipynb #91f1a540
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -267,7 +273,7 @@ def contributions(
     task: str,
     of: np.ndarray,  # class whose log odds are explained, (n_rows,); ignored for numbers
     additive: bool,
-    pipeline: Any = None,  # asked for exact contributions where it ends in LightGBM
+    pipeline: "Pipeline | None" = None,  # asked for exact contributions where it ends in LightGBM
     n_orders: int = 40,
     random_state: int,
 ) -> Contributions:
@@ -326,7 +332,7 @@ def _per_column(level: np.ndarray, step: np.ndarray, pair: np.ndarray, n_columns
 
 
 def _tree_contributions(
-    pipeline: Any, rows: pd.DataFrame, groups: Mapping[str, Sequence[str]], of: np.ndarray, task: str
+    pipeline: "Pipeline", rows: pd.DataFrame, groups: Mapping[str, Sequence[str]], of: np.ndarray, task: str
 ) -> pd.DataFrame | None:
     "LightGBM's own contributions by column; None for any other model, or where its inputs cannot be identified."
     steps = getattr(pipeline, "steps", [])

@@ -7,7 +7,7 @@ __all__ = ['MAX_ROWS', 'FOLDS', 'SMOOTHING', 'Leak', 'find_leaks']
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #8441dc01
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from pandas.api import types as dtypes
 from ..core.kinds import ColumnKind
 from ..data.schema import kind_of
 from ..stats.metrics import METRICS
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #71107418
 MAX_ROWS = 20_000
@@ -173,7 +176,7 @@ def _model_for(task: str) -> Any:
     return getattr(ensemble, f"HistGradientBoosting{kind}")(max_iter=60, early_stopping=False, random_state=0)
 
 
-def _predict(model: Any, X: np.ndarray, question: _Question) -> np.ndarray:
+def _predict(model: "BaseEstimator", X: np.ndarray, question: _Question) -> np.ndarray:
     "Values, or probabilities with a column for each class, also for one that was in no training fold."
     if question.task == "regression":
         return np.asarray(model.predict(X))[:, None]

@@ -12,7 +12,7 @@ __all__ = ['PROSE_COLUMNS', 'COLUMNS', 'Settings', 'DEFAULT_LEARNING_RATE', 'SMA
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ..core.errors import ParameterError, did_you_mean
 from ..data.schema import MAX_CATEGORIES, TextUse, text_use
+
+if TYPE_CHECKING:
+    import optuna
 
 # %% ../../notebooks/lib/modeling/00_families.ipynb #6f491b51
 @dataclass(frozen=True, slots=True)
@@ -296,7 +299,7 @@ class Family:
     max_columns: int = 1_000_000  # encoded
 
 
-def _draw_lightgbm(trial: Any) -> dict[str, Any]:
+def _draw_lightgbm(trial: "optuna.Trial") -> dict[str, Any]:
     return {
         "learning_rate": trial.suggest_float("learning_rate", SMALL_LEARNING_RATE, 2 * DEFAULT_LEARNING_RATE, log=True),
         "num_leaves": trial.suggest_int("num_leaves", 4, 255, log=True),
@@ -309,16 +312,16 @@ def _draw_lightgbm(trial: Any) -> dict[str, Any]:
     }
 
 
-def _draw_linear(trial: Any) -> dict[str, Any]:
+def _draw_linear(trial: "optuna.Trial") -> dict[str, Any]:
     shape = trial.suggest_categorical("columns_as", ["linear", "splines"])
     return {"strength": trial.suggest_float("strength", 0.01, 10.0, log=True), "columns_as": shape}
 
 
-def _draw_extra_trees(trial: Any) -> dict[str, Any]:
+def _draw_extra_trees(trial: "optuna.Trial") -> dict[str, Any]:
     return {"leaf": trial.suggest_int("leaf", 1, 50, log=True), "columns": trial.suggest_float("columns", 0.1, 1.0)}
 
 
-def _draw_mlp(trial: Any) -> dict[str, Any]:
+def _draw_mlp(trial: "optuna.Trial") -> dict[str, Any]:
     return {
         "columns_as": trial.suggest_categorical("mlp_columns", ["ranks", "linear"]),
         "width": trial.suggest_int("width", 16, 256, log=True),

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from sklearn.preprocessing import FunctionTransformer, LabelEncoder, StandardSca
 
 from ..core.threads import cores, few_threads, quiet
 from .families import COLUMNS, FAMILIES, Family, Settings, Task, task_of, threads_of
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 # %% ../../notebooks/lib/modeling/02_fitting.ipynb #63892f27
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +105,9 @@ class EarlyStopping:
             raise EarlyStopException(self.step, self.result or env.evaluation_result_list)
 
 
-def _fit_lightgbm(model: Any, rows: FoldData, y: np.ndarray, y_scored: Any, steps: int, deadline: float) -> int:
+def _fit_lightgbm(
+    model: "BaseEstimator", rows: FoldData, y: np.ndarray, y_scored: Any, steps: int, deadline: float
+) -> int:
     if y_scored is None or rows.task.n_rows < MIN_EARLY_STOPPING_ROWS:
         steps = steps or round(10 / model.learning_rate)
         model.set_params(n_estimators=steps).fit(rows.X, y)
@@ -121,7 +126,7 @@ def _fit_lightgbm(model: Any, rows: FoldData, y: np.ndarray, y_scored: Any, step
 MAX_PASSES, IDLE_PASSES = 100, 8
 
 
-def _loss(model: Any, X: Any, y: np.ndarray) -> float:
+def _loss(model: "BaseEstimator", X: Any, y: np.ndarray) -> float:
     if not hasattr(model, "classes_"):
         return float(((model.predict(X) - y) ** 2).mean())
     y_prob = model.predict_proba(X)
@@ -130,7 +135,7 @@ def _loss(model: Any, X: Any, y: np.ndarray) -> float:
     return float(-np.log(np.clip(chosen, 1e-6, 1.0)).mean())
 
 
-def _fit_mlp(model: Any, rows: FoldData, y: np.ndarray, y_scored: Any, steps: int, deadline: float) -> int:
+def _fit_mlp(model: "BaseEstimator", rows: FoldData, y: np.ndarray, y_scored: Any, steps: int, deadline: float) -> int:
     best, kept, weights = math.inf, steps, None
     classes = {} if rows.task.kind == "regression" else {"classes": np.unique(y)}
     watched = y_scored is not None and rows.task.n_rows >= MIN_EARLY_STOPPING_ROWS
@@ -155,7 +160,7 @@ class Fit:
     "A model on prepared columns, the steps it took and the CPU seconds that it cost."
 
     columns: ColumnTransformer | None
-    model: Any
+    model: "BaseEstimator"
     steps: int  # 0: takes no steps
     seconds: float
 
@@ -167,7 +172,7 @@ def _scale_of(family: Family, settings: Settings) -> Any:
     return make_pipeline(*steps) if steps else None
 
 
-def _in_unit(model: Any, scale: Any) -> TransformedTargetRegressor:
+def _in_unit(model: "BaseEstimator", scale: Any) -> TransformedTargetRegressor:
     whole = TransformedTargetRegressor(regressor=model, transformer=scale, check_inverse=False)
     whole.regressor_, whole.transformer_, whole._training_dim = model, scale, 1
     return whole
@@ -192,7 +197,7 @@ def fit_rows(family: Family, settings: Settings, rows: FoldData, *, steps: int =
 
 # %% ../../notebooks/lib/modeling/02_fitting.ipynb #2b6bf701
 def predict_scores(
-    model: Any,  # a pipeline, or a model on prepared columns
+    model: "BaseEstimator",  # a pipeline, or a model on prepared columns
     X: Any,
     *,
     task: str,

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,9 @@ from tdsp.modeling.trials import (
 )
 from ..stats.metrics import Metric
 from ..stats.resampling import evenly_spaced
+
+if TYPE_CHECKING:
+    import optuna
 
 # %% ../../notebooks/lib/modeling/05_search.ipynb #57e8c7c2
 MIN_LOG_SKEWNESS = 0.75  # skewness from which a positive target is learned on its logarithm too
@@ -114,14 +117,14 @@ class Proposals:
         "So many trials with family and settings."
         return [(trial, *self._settings(trial, families)) for trial in (self.study.ask() for _ in range(n))]
 
-    def _settings(self, trial: Any, families: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    def _settings(self, trial: "optuna.Trial", families: Sequence[str]) -> tuple[str, dict[str, Any]]:
         name = trial.suggest_categorical("family: " + ", ".join(families), list(families))
         draw = FAMILIES[name].draw
         settings = draw(trial) if draw else {}
         log = self.skewed and trial.suggest_categorical("log_target", [False, True])
         return name, settings | ({"log_target": True} if log else {})
 
-    def tell(self, trial: Any, loss: float | None) -> None:
+    def tell(self, trial: "optuna.Trial", loss: float | None) -> None:
         "The loss of a trial; None for one that failed or was stopped early."
         self.study.tell(trial, loss) if loss is not None else self.study.tell(trial, state=self.pruned)
 

@@ -17,13 +17,16 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import BundleError
 from .bundle import check, find_bundle, normal_name, read_requirements
+
+if TYPE_CHECKING:
+    from tdsp.packaging.bundle import LoadedModel
 
 # %% ../../notebooks/lib/packaging/08_parity.ipynb #bb799094
 _PROOF = """
@@ -125,7 +128,7 @@ def _installed(name: str) -> str:
 MIN_CALLS = 10
 
 
-def _milliseconds(model: Any, frame: pd.DataFrame, rows: int, calls: int, seconds: float) -> np.ndarray:
+def _milliseconds(model: "LoadedModel", frame: pd.DataFrame, rows: int, calls: int, seconds: float) -> np.ndarray:
     """Duration of each call, after three that warm up."""
     positions = np.arange(rows)
     durations: list[float] = []
@@ -139,7 +142,9 @@ def _milliseconds(model: Any, frame: pd.DataFrame, rows: int, calls: int, second
     return np.array(durations[3:])
 
 
-def measure_latency(model: Any, frame: pd.DataFrame, *, calls: int = 100, seconds: float = 5.0) -> dict[str, float]:
+def measure_latency(
+    model: "LoadedModel", frame: pd.DataFrame, *, calls: int = 100, seconds: float = 5.0
+) -> dict[str, float]:
     """Median and 99th percentile in milliseconds of a call with one row and with 1,000 rows; lower is better.
 
     Of 100 calls each, or of as many as five seconds allow, ten at least.

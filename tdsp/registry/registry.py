@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BundleError, did_you_mean
 from ..core.files import canonical_json, file_lock, sha256_bytes, sha256_file, write_atomic
@@ -27,6 +27,9 @@ from ..packaging import bundle, loader
 from ..packaging.bundle import LoadedModel, atomic_replace_folder, check, find_bundle
 from ..packaging.wheel import open_wheel
 from . import tracking
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 # %% ../../notebooks/lib/registry/01_registry.ipynb #1de7f36a
 @dataclass(frozen=True, slots=True)
@@ -196,11 +199,11 @@ def _registry(outputs: Path) -> Iterator[Any]:
             raise BundleError(f"The registry {tracking.hide_passwords(server)} did not answer: {told}") from error
 
 
-def _from_mlflow(client: Any, name: str) -> Board:
+def _from_mlflow(client: "MlflowClient", name: str) -> Board:
     """The board of a name as MLflow has it now; versions that others registered without our tags are left out."""
     model = client.get_registered_model(name)
     found = [v for v in client.search_model_versions(f"name='{name}'") if "tdsp.bundle_sha256" in v.tags]
-    told = [{tag: v.tags.get(f"tdsp.{tag}", "") for tag in _TAGS} | {"mlflow_run_id": v.run_id} for v in found]
+    told = [{tag: v.tags.get(f"tdsp.{tag}", "") for tag in _TAGS} | {"mlflow_run_id": v.run_id or ""} for v in found]
     versions = [Version(name, int(v.version), **tags) for v, tags in zip(found, told, strict=True)]
     moves = [Move(**json.loads(text)) for key, text in sorted(model.tags.items()) if key.startswith(_MOVE)]
     numbers = {v.version for v in versions}
@@ -208,7 +211,7 @@ def _from_mlflow(client: Any, name: str) -> Board:
     return Board(name, aliases, tuple(sorted(versions, key=lambda v: v.version)), tuple(moves))
 
 
-def _fetch(client: Any, version: Version, outputs: Path) -> None:
+def _fetch(client: "MlflowClient", version: Version, outputs: Path) -> None:
     """Bring the bundle of a version here, unless it is. Raises BundleError for one that is not what was registered."""
     if folder_of(version, outputs).exists():
         return
@@ -229,7 +232,7 @@ def _place(version: Version, source: Path, outputs: Path) -> None:
     write_atomic(folder.parent / "version.json", canonical_json(version))
 
 
-def _refresh(client: Any, name: str, outputs: Path) -> Board:
+def _refresh(client: "MlflowClient", name: str, outputs: Path) -> Board:
     """Write the board as MLflow has it; bundles come when somebody asks for them."""
     board = _from_mlflow(client, name)
     write_board(board, outputs)
@@ -249,7 +252,7 @@ def _require_gate(name: str, run_id: str, verdict: str, reason: str) -> None:
         raise BundleError(f"The run {run_id} is {told}. Give --reason if {name} shall use it all the same.")
 
 
-def _register(client: Any, folder: Path, outputs: Path) -> Version:
+def _register(client: "MlflowClient", folder: Path, outputs: Path) -> Version:
     """The version of a run's bundle, made now where there is none yet."""
     record, digest = read_record(folder.parent), sha256_bytes(loader.canonical(check(folder)))
     tracked = tracking.send(folder.parent, outputs)
@@ -270,7 +273,7 @@ def _register(client: Any, folder: Path, outputs: Path) -> Version:
     return version
 
 
-def _move(client: Any, version: Version, alias: str, by: str, reason: str, outputs: Path) -> None:
+def _move(client: "MlflowClient", version: Version, alias: str, by: str, reason: str, outputs: Path) -> None:
     """Bring the bundle here, make the move, note it, and write the board: a model that cannot be had moves nothing."""
     _fetch(client, version, outputs)
     board, name = _from_mlflow(client, version.name), version.name
@@ -285,7 +288,7 @@ def _move(client: Any, version: Version, alias: str, by: str, reason: str, outpu
     _refresh(client, name, outputs)
 
 
-def _as_now(client: Any, spec: str) -> Version:
+def _as_now(client: "MlflowClient", spec: str) -> Version:
     """The version that NAME@ALIAS or NAME@NUMBER means on the server at this moment."""
     name, _, wanted = spec.rpartition("@")
     board = _from_mlflow(client, name)

@@ -18,11 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import RunError
 from ..core.files import canonical_json, file_lock, to_json, write_atomic
 from ..core.record import Run, RunRecord, list_runs, read_record
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 # %% ../../notebooks/lib/registry/00_tracking.ipynb #04334708
 _REFERENCE = re.compile(r"env:(\w+)|\$\{(\w+)\}")
@@ -161,7 +164,7 @@ def open_client(outputs: Path) -> Any:
     return MlflowClient(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri)
 
 
-def _experiment(client: Any, project: str, outputs: Path) -> str:
+def _experiment(client: "MlflowClient", project: str, outputs: Path) -> str:
     """The experiment of a project; artifacts lie beside the database file, or where the server keeps them."""
     found = client.get_experiment_by_name(project)
     if found is not None:
@@ -171,7 +174,7 @@ def _experiment(client: Any, project: str, outputs: Path) -> str:
     return str(client.create_experiment(project, artifact_location=place))
 
 
-def find_logged(client: Any, experiment: str, run_id: str) -> Any | None:
+def find_logged(client: "MlflowClient", experiment: str, run_id: str) -> Any | None:
     """MLflow's run of a run's id, where it was sent completely; what broke off is deleted."""
     found = client.search_runs([experiment], f"tags.`tdsp.run_id` = '{run_id}'")
     for logged in found:
@@ -183,7 +186,7 @@ def find_logged(client: Any, experiment: str, run_id: str) -> Any | None:
     return None
 
 
-def _log_entries(client: Any, run_id: str, entries: Entries, moment: int) -> None:
+def _log_entries(client: "MlflowClient", run_id: str, entries: Entries, moment: int) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(key, value) for key, value in entries.params.items()]
@@ -194,7 +197,7 @@ def _log_entries(client: Any, run_id: str, entries: Entries, moment: int) -> Non
         client.log_batch(run_id, metrics[part], params[part], tags[part])
 
 
-def _log_files(client: Any, run_id: str, folder: Path, record: RunRecord) -> None:
+def _log_files(client: "MlflowClient", run_id: str, folder: Path, record: RunRecord) -> None:
     """Files of the run under the paths that they have in its folder."""
     paths = [artifact.path for artifact in record.artifacts]
     kept = [path for path in paths if not path.startswith("data/") and not path.endswith(".joblib")]
@@ -211,7 +214,7 @@ def _moment(text: str | None) -> int:
     return round(1000 * datetime.fromisoformat(text).timestamp()) if text else 0
 
 
-def _log(client: Any, folder: Path, outputs: Path) -> str:
+def _log(client: "MlflowClient", folder: Path, outputs: Path) -> str:
     """Send a run; return MLflow's id of it."""
     record = read_record(folder)
     experiment = _experiment(client, record.project, outputs)

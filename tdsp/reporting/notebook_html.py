@@ -63,7 +63,8 @@ def clean(markup: str) -> str:
     import nh3
 
     markup = nh3.clean(
-        markup.replace(ESCAPED_LT, "").replace(ESCAPED_GT, ""), tags=set(TAGS), clean_content_tags=set(REMOVED_WITH_CONTENT),
+        markup.replace(ESCAPED_LT, "").replace(ESCAPED_GT, ""), tags=set(TAGS),
+        clean_content_tags=set(REMOVED_WITH_CONTENT),
         attributes={k: set(v) for k, v in ATTRIBUTES.items()}, attribute_filter=_allowed,
         allowed_classes={k: set(v) for k, v in CLASSES.items()},
         url_schemes={"http", "https", "mailto", "data"}, link_rel="noopener noreferrer",

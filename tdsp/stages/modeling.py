@@ -90,6 +90,7 @@ from ..stats.resampling import Units, bootstrap, evenly_spaced, make_units
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from sklearn.base import BaseEstimator
 
 # %% ../../notebooks/lib/stages/03_modeling.ipynb #819ede0f
 RANKING = {"roc_auc", "roc_auc_ovr", "average_precision"}  # metrics that ask for an order alone
@@ -145,7 +146,7 @@ class Study:
         "What is independent among these rows of the table."
         return make_units(len(rows), kind=self.split.kind, by=units_of(rows, self.split))
 
-    def ask(self, model: Any, X: pd.DataFrame, n_seen: int = 0) -> np.ndarray:
+    def ask(self, model: "BaseEstimator", X: pd.DataFrame, n_seen: int = 0) -> np.ndarray:
         "What a fitted model predicts, in the form the metrics take."
         n_classes = max(len(self.outcome.classes), 2)
         return predict(model, X, task=self.outcome.task, n_classes=n_classes, n_seen=n_seen)
@@ -245,7 +246,7 @@ def ground_of(study: Study) -> MeasurementData:
     learn = learn[:MOST_ROWS]
     score = score[evenly_spaced(len(score), MOST_ROWS)]
 
-    def ask(model: Any, X: pd.DataFrame) -> np.ndarray:
+    def ask(model: "BaseEstimator", X: pd.DataFrame) -> np.ndarray:
         return study.ask(model, X, n_seen=len(learn))
 
     units = study.units(study.train.iloc[score])
@@ -587,7 +588,7 @@ def few_groups(groups: Mapping[str, Sequence[str]], by_importance: Sequence[str]
 
 
 def tell_worst(
-    study: Study, explained: Explained, model: Any, ranking: Ranking, scores: Scores, test: pd.DataFrame
+    study: Study, explained: Explained, model: "BaseEstimator", ranking: Ranking, scores: Scores, test: pd.DataFrame
 ) -> pd.DataFrame:
     "The five test rows with the largest loss, in words."
     told = scores.predictions["winner"]
@@ -672,7 +673,7 @@ def _stability(study: Study, name: str, half_width: float, seeds: int = 3) -> Ga
     return stability_gate(scores, half_width, gain, study.metric)
 
 
-def _behaviour(study: Study, model: Any) -> list[Gate]:
+def _behaviour(study: Study, model: "BaseEstimator") -> list[Gate]:
     "Gates on what the packaged way of predicting does with training rows, as given and changed."
 
     tried = without_limits(study.schema)
@@ -694,7 +695,9 @@ def _behaviour(study: Study, model: Any) -> list[Gate]:
     return gates
 
 
-def prove(study: Study, choice: Choice, belief: Belief, model: Any, scores: Scores, test: pd.DataFrame) -> Tested:
+def prove(
+    study: Study, choice: Choice, belief: Belief, model: "BaseEstimator", scores: Scores, test: pd.DataFrame
+) -> Tested:
     "All tests between training and deployment; their gates are entered in the record."
     gates, left = [drop_gate(study, belief, scores)], {}
     weakest, slices = _slices(study, belief, scores, test)

@@ -9,7 +9,7 @@ __all__ = ['MIN_ROWS', 'MAX_ROWS', 'UNSEEN', 'TOLERANCE', 'MAX_BYTES', 'open_ses
 # %% ../../../notebooks/lib/packaging/onnx/05_export.ipynb #f152a051
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from ..loader import as_features, predict_frame, without_limits
 from .graph import NotConvertible, input_names
 from .models import onnx_bytes
 from ...stats.resampling import evenly_spaced
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # %% ../../../notebooks/lib/packaging/onnx/05_export.ipynb #0b0c4e73
 def open_session(model: bytes) -> Any:
@@ -116,7 +119,7 @@ def _labels(predicted: np.ndarray, task: str) -> np.ndarray:
     return predicted.argmax(axis=1) if task == "multiclass" else predicted[:, 0] >= 0.5
 
 
-def compare_forms(model: bytes, pipeline: Any, frame: pd.DataFrame, schema: Mapping[str, Any]) -> OnnxForm:
+def compare_forms(model: bytes, pipeline: "Pipeline", frame: pd.DataFrame, schema: Mapping[str, Any]) -> OnnxForm:
     """The ONNX form where it predicts as the pipeline does on these rows, else the reason for none."""
     expected = predict_frame(pipeline, frame, schema).to_numpy()
     found = predict_onnx(open_session(model), frame, schema)
@@ -131,7 +134,7 @@ def compare_forms(model: bytes, pipeline: Any, frame: pd.DataFrame, schema: Mapp
     return OnnxForm(model, f"proved on {proof}, no label differs", len(frame), gap, 0)
 
 
-def onnx_form(pipeline: Any, schema: Mapping[str, Any], frame: pd.DataFrame) -> OnnxForm:
+def onnx_form(pipeline: "Pipeline", schema: Mapping[str, Any], frame: pd.DataFrame) -> OnnxForm:
     """The proved ONNX form of a fitted pipeline, or the reason for none; `frame` holds raw rows, best the test set."""
     schema = without_limits(schema)
     try:

@@ -7,7 +7,7 @@ __all__ = ['CONVERTERS', 'convert', 'onnx_bytes']
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #c72854e3
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from tdsp.packaging.onnx.graph import (
 )
 from .preprocessing import STEPS, ordinal
 
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #2d531b36
 def _affine(graph: Graph, features: str, weights: Any, bias: Any) -> str:
     """features @ weights + bias; weights of shape (n_features, n_outputs)."""
@@ -43,13 +47,13 @@ def _link(graph: Graph, raw: str, n_outputs: int) -> str:
     return _two_classes(graph, raw) if n_outputs == 1 else graph.add("Softmax", raw, axis=1)
 
 
-def _linear(graph: Graph, table: Table, step: Any) -> str:
+def _linear(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A linear regression."""
     weights = np.atleast_2d(step.coef_).T
     return _affine(graph, matrix(graph, table), weights, np.atleast_1d(step.intercept_))
 
 
-def _logistic(graph: Graph, table: Table, step: Any) -> str:
+def _logistic(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A logistic regression, with two classes or several."""
     return _link(graph, _linear(graph, table, step), len(step.coef_))
 
@@ -57,7 +61,7 @@ def _logistic(graph: Graph, table: Table, step: Any) -> str:
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
 
 
-def _network(graph: Graph, table: Table, step: Any) -> str:
+def _network(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A perceptron with hidden layers."""
     x = matrix(graph, table)
     for layer, (weights, bias) in enumerate(zip(step.coefs_, step.intercepts_, strict=True)):
@@ -69,7 +73,7 @@ def _network(graph: Graph, table: Table, step: Any) -> str:
     return _link(graph, x, step.coefs_[-1].shape[1])
 
 
-def _constant(graph: Graph, table: Table, step: Any) -> str:
+def _constant(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """The same prediction for every row."""
     first = table if isinstance(table, str) else next(iter(table.values()))[0]
     if not hasattr(step, "class_prior_"):
@@ -79,7 +83,7 @@ def _constant(graph: Graph, table: Table, step: Any) -> str:
     return graph.rows(first, step.class_prior_)
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #896be2be
-def _forest(graph: Graph, table: Table, step: Any) -> str:
+def _forest(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A single tree, a forest or extra trees."""
     x = graph.as_double(graph.add("Cast", matrix(graph, table), to=1))
     trees = [one.tree_ for one in getattr(step, "estimators_", [step])]
@@ -111,7 +115,7 @@ def _hist_tree(predictor: Any) -> Tree:
     return Tree(left, right, nodes["feature_idx"], split, gaps, nodes["value"], members)
 
 
-def _hist_boosting(graph: Graph, table: Table, step: Any) -> str:
+def _hist_boosting(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Histogram boosting, with its own encoding of categories where it has one."""
     x = matrix(graph, table)
     if step._preprocessor is not None:  # categories first, numbered anew; numbers as they are
@@ -156,7 +160,7 @@ def _lightgbm_tree(root: Mapping[str, Any]) -> Tree:
     return Tree(left, right, np.array(feature), np.array(splits), np.array(missing), np.array(value), members)
 
 
-def _lightgbm(graph: Graph, table: Table, step: Any) -> str:
+def _lightgbm(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """LightGBM's booster up to its best iteration."""
     model = step.booster_.dump_model()
     if model.get("average_output"):
@@ -176,14 +180,14 @@ def _lightgbm(graph: Graph, table: Table, step: Any) -> str:
     return raw
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #fa1c6f89
-def _pipeline(graph: Graph, table: Table, step: Any) -> str:
+def _pipeline(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Each step takes what the one before gives."""
     for _, part in step.steps:
         table = convert(graph, table, part)
     return matrix(graph, table)
 
 
-def _column_transformer(graph: Graph, table: Table, step: Any) -> str:
+def _column_transformer(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Each part converts its columns; the results stand side by side."""
     blocks = []
     for name, part, columns in step.transformers_:
@@ -193,7 +197,7 @@ def _column_transformer(graph: Graph, table: Table, step: Any) -> str:
     return graph.add("Concat", *(block for _, block in blocks), axis=1)
 
 
-def _vote(graph: Graph, table: Table, step: Any) -> str:
+def _vote(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """The weighted mean of the members' probabilities or numbers."""
     if getattr(step, "voting", "soft") != "soft":
         raise NotConvertible("VotingClassifier counts votes")
@@ -206,7 +210,7 @@ def _vote(graph: Graph, table: Table, step: Any) -> str:
     return graph.add("Div", parts[0] if len(parts) == 1 else graph.add("Sum", *parts), np.array(weights.sum()))
 
 
-def _back(graph: Graph, values: str, step: Any) -> str:
+def _back(graph: Graph, values: str, step: "BaseEstimator") -> str:
     """A target brought back from the scale it was fitted on."""
     for part in [one for _, one in reversed(step.steps)] if hasattr(step, "steps") else [step]:
         inverse = getattr(part, "inverse_func", None)
@@ -221,17 +225,17 @@ def _back(graph: Graph, values: str, step: Any) -> str:
     return values
 
 
-def _transformed_target(graph: Graph, table: Table, step: Any) -> str:
+def _transformed_target(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A regression on another scale, brought back."""
     return _back(graph, convert(graph, table, step.regressor_), step.transformer_)
 
 
-def _frozen(graph: Graph, table: Table, step: Any) -> str:
+def _frozen(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A fitted step that must not be fitted again."""
     return convert(graph, table, step.estimator)
 
 
-def _calibrated(graph: Graph, table: Table, step: Any) -> str:
+def _calibrated(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Probabilities raised to a power: what one temperature for all classes comes to."""
     if step.method != "temperature":
         raise NotConvertible(f"CalibratedClassifierCV calibrates by {step.method!r}")
@@ -266,7 +270,7 @@ CONVERTERS: dict[str, Callable[[Graph, Any, Any], str]] = {  # graph, Table, fit
 }
 
 
-def convert(graph: Graph, table: Any, step: Any) -> str:
+def convert(graph: Graph, table: Any, step: "BaseEstimator") -> str:
     """The name of the matrix that a fitted step makes of a table. Raises NotConvertible."""
     library = type(step).__module__.split(".")[0]
     known = CONVERTERS.get(type(step).__name__) if library in ("sklearn", "lightgbm") else None
@@ -275,7 +279,7 @@ def convert(graph: Graph, table: Any, step: Any) -> str:
     return known(graph, table, step)
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #41599833
-def _output(graph: Graph, found: str, pipeline: Any, schema: Mapping[str, Any]) -> str:
+def _output(graph: Graph, found: str, pipeline: "Pipeline", schema: Mapping[str, Any]) -> str:
     """The prediction's columns from what the pipeline gives."""
     if schema["task"] == "regression":
         return found
@@ -287,7 +291,7 @@ def _output(graph: Graph, found: str, pipeline: Any, schema: Mapping[str, Any]) 
     return graph.take(padded, wanted)
 
 
-def onnx_bytes(pipeline: Any, schema: Mapping[str, Any]) -> bytes:
+def onnx_bytes(pipeline: "Pipeline", schema: Mapping[str, Any]) -> bytes:
     """The fitted pipeline as an ONNX model with the inputs `numbers` and `texts`, and one output, `predictions`.
 
     Raises NotConvertible with the step that has no ONNX form.

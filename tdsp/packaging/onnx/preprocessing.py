@@ -8,14 +8,17 @@ __all__ = ['STEPS', 'imputer', 'scaler', 'identity', 'ordinal', 'one_hot', 'spli
 # %% ../../../notebooks/lib/packaging/onnx/03_preprocessing.ipynb #e3c8bd06
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .graph import Graph, NotConvertible, Table, Tree, ensemble, matrix
 
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
 # %% ../../../notebooks/lib/packaging/onnx/03_preprocessing.ipynb #3b442d44
-def imputer(graph: Graph, table: Table, step: Any) -> str:
+def imputer(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Gaps filled with what training saw, and flags for the columns that had gaps."""
     x, fill = matrix(graph, table), np.asarray(step.statistics_, dtype="float64")
     absent = graph.add("IsNaN", x)
@@ -27,7 +30,7 @@ def imputer(graph: Graph, table: Table, step: Any) -> str:
     return graph.add("Concat", filled, flags, axis=1)
 
 
-def scaler(graph: Graph, table: Table, step: Any) -> str:
+def scaler(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Centered, then divided by the scale, where either is wanted."""
     x = matrix(graph, table)
     center = step.mean_ if hasattr(step, "mean_") else step.center_
@@ -36,14 +39,14 @@ def scaler(graph: Graph, table: Table, step: Any) -> str:
     return x if step.scale_ is None else graph.add("Div", x, step.scale_.reshape(1, -1))
 
 
-def identity(graph: Graph, table: Table, step: Any) -> str:
+def identity(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """A function transformer without a function."""
     if step.func is not None:
         raise NotConvertible(f"FunctionTransformer calls {getattr(step.func, '__name__', 'a function')}")
     return matrix(graph, table)
 
 
-def _codes(step: Any, column: int) -> tuple[list[Any], np.ndarray, int]:
+def _codes(step: "BaseEstimator", column: int) -> tuple[list[Any], np.ndarray, int]:
     """Levels of one column, the number of each after rare ones were pooled, and how many numbers there are."""
     levels = list(step.categories_[column])
     pooled = getattr(step, "_default_to_infrequent_mappings", None)
@@ -52,7 +55,7 @@ def _codes(step: Any, column: int) -> tuple[list[Any], np.ndarray, int]:
     return [levels[i] for i in known], codes[known].astype("float64"), int(codes.max(initial=-1)) + 1
 
 
-def ordinal(graph: Graph, table: Table, step: Any) -> str:
+def ordinal(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """The number of each level; NaN, or what was agreed, for a level that training never saw."""
     if step.handle_unknown != "use_encoded_value":
         raise NotConvertible("OrdinalEncoder fails on a level it has not seen")
@@ -63,7 +66,7 @@ def ordinal(graph: Graph, table: Table, step: Any) -> str:
     return graph.add("Concat", *blocks, axis=1)
 
 
-def one_hot(graph: Graph, table: Table, step: Any) -> str:
+def one_hot(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """One column for each level or pool of rare levels; a new level joins the pool where there is one."""
     if step.handle_unknown == "error" or step.drop is not None:
         raise NotConvertible("OneHotEncoder fails on a level it has not seen, or drops one")
@@ -85,7 +88,7 @@ def _spline_table(spline: Any, rows: int) -> tuple[np.ndarray, list[np.ndarray]]
     return starts, [np.pad(power, ((0, rows - len(power)), (0, 0))) for power in powers]
 
 
-def splines(graph: Graph, table: Table, step: Any) -> str:
+def splines(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """The basis functions of each column, the last one left out where no bias is asked for; all columns in one go."""
     if step.extrapolation != "constant":
         raise NotConvertible(f"SplineTransformer extrapolates by {step.extrapolation!r}")
@@ -198,7 +201,7 @@ def _normal_quantile(graph: Graph, share: str) -> str:
     return graph.add("Where", graph.add("LessOrEqual", graph.add("Abs", q), np.array(0.425)), middle, ends)
 
 
-def ranks(graph: Graph, table: Table, step: Any) -> str:
+def ranks(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """Ranks among the training rows, uniform or as a normal distribution has them; all columns in one go."""
     from scipy.stats import norm
 
@@ -223,7 +226,7 @@ def ranks(graph: Graph, table: Table, step: Any) -> str:
     return graph.add("Clip", found, np.array(ends[0]), np.array(ends[1]))
 
 
-def level_means(graph: Graph, table: Table, step: Any) -> str:
+def level_means(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     """The mean of the target for each level, one column a class where there are several."""
     x, n, blocks = matrix(graph, table), len(step.encodings_) // len(step.categories_), []
     means = np.atleast_1d(step.target_mean_)
