@@ -21,13 +21,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .environment import CodeVersion, Environment, ProcessInfo, describe_process, is_alive
 from .errors import ExitCode, RunError, did_you_mean
 from .files import AsMapping, atomic_replace, canonical_json, file_lock, from_json, sha256_file, write_atomic
 from .project import STAGES
 from .results import Estimate, Gate, Headline
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 # %% ../../notebooks/lib/core/22_record.ipynb #a5038e6b
 Status = Literal["not run", "running", "succeeded", "failed", "interrupted", "reused"]
@@ -378,7 +381,7 @@ class Run:
         value = json.loads(path.read_text(encoding="utf-8"))
         return value if kind is None else from_json(kind, value)
 
-    def write_model(self, name: str, estimator: Any) -> None:
+    def write_model(self, name: str, estimator: "BaseEstimator") -> None:
         "Keep a fitted estimator as artifacts/NAME.joblib."
         import joblib
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from sklearn.tree import DecisionTreeRegressor
 from ..core.results import Estimate
 from ..stats.metrics import Metric
 from ..stats.resampling import Units, estimate_of, evenly_spaced, gain_of, score_resamples
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 # %% ../../notebooks/lib/modeling/06_criteria.ipynb #34d1ccbf
 Fit = Callable[[pd.DataFrame, np.ndarray], Any]
@@ -62,7 +65,7 @@ class MeasurementData:
         return gain_of(found[:, -1:], found, self.metric)
 
 # %% ../../notebooks/lib/modeling/06_criteria.ipynb #45c80fec
-def _inner(model: Any) -> list[Any]:
+def _inner(model: "BaseEstimator") -> list[Any]:
     "The inner models of a model; none for one that predicts by itself."
     if hasattr(model, "steps"):
         return [model.steps[-1][1]]
@@ -77,7 +80,7 @@ def _inner(model: Any) -> list[Any]:
     return []
 
 
-def follow(model: Any) -> tuple[str, float]:
+def follow(model: "BaseEstimator") -> tuple[str, float]:
     "Form of a fitted model (constant, additive, rules or interactions), and the numbers one prediction uses."
     inner = [follow(part) for part in _inner(model)]
     if inner:
@@ -133,7 +136,7 @@ def monotone_share(predict: Callable[[pd.DataFrame], np.ndarray], X: pd.DataFram
     return float(np.mean(straight)) if straight else float("nan")
 
 
-def explainability(data: MeasurementData, model: Any) -> dict[str, Any]:
+def explainability(data: MeasurementData, model: "BaseEstimator") -> dict[str, Any]:
     "The row of the table about explainability: explainability (0 to 1), form, steps, fidelity, monotone."
     form, steps = follow(model)
     rows = data.X.iloc[data.score[:2000]]
@@ -171,7 +174,7 @@ def training(candidate: FinalCandidate, data: MeasurementData, *, price: float) 
     return model, {"cpu_seconds": spent, "peak_mib": peak[0], "cost": spent / 3600 * price}
 
 
-def inference(model: Any, data: MeasurementData, *, calls: int = 7) -> dict[str, float]:
+def inference(model: "BaseEstimator", data: MeasurementData, *, calls: int = 7) -> dict[str, float]:
     "latency_1_ms and latency_1000_ms, medians over calls, and size_mb of the pickled model."
     from threadpoolctl import threadpool_limits
 
@@ -189,7 +192,7 @@ def inference(model: Any, data: MeasurementData, *, calls: int = 7) -> dict[str,
     return found | {"size_mb": len(pickle.dumps(model)) / 2**20}
 
 # %% ../../notebooks/lib/modeling/06_criteria.ipynb #6fb02e25
-def learning_curve(candidate: FinalCandidate, data: MeasurementData, model: Any) -> dict[str, float]:
+def learning_curve(candidate: FinalCandidate, data: MeasurementData, model: "BaseEstimator") -> dict[str, float]:
     "last_doubling with its interval, and next_doubling, what the curve promises; in the unit of the metric."
     predictions = []
     for part in (4, 2):
@@ -231,7 +234,7 @@ def _ranked_columns(candidate: FinalCandidate, data: MeasurementData) -> list[st
 
 
 def columns_needed(
-    candidate: FinalCandidate, data: MeasurementData, model: Any, *, still: Callable[[], bool]
+    candidate: FinalCandidate, data: MeasurementData, model: "BaseEstimator", *, still: Callable[[], bool]
 ) -> dict[str, Any]:
     "columns, and columns_needed: the fewest that stay within one standard error of all; None when time ran out."
     names = _ranked_columns(candidate, data)
@@ -276,7 +279,7 @@ def measure(
 
 
 def _slow_part(
-    c: FinalCandidate, data: MeasurementData, model: Any, what: str, ends: float, note: str
+    c: FinalCandidate, data: MeasurementData, model: "BaseEstimator", what: str, ends: float, note: str
 ) -> dict[str, Any]:
     def still() -> bool:
         return time.monotonic() < ends

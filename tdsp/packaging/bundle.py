@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,9 @@ from ..core.record import find_run, read_record
 from . import loader
 from .onnx.export import OnnxForm
 from ..stats.resampling import evenly_spaced
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #ab23bb1a
 LIBRARIES = frozenset({"sklearn", "lightgbm", "numpy", "scipy", "pandas", "joblib"})  # what a pipeline may consist of
@@ -53,7 +56,7 @@ class _Recorder(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def require_libraries(pipeline: Any) -> set[str]:
+def require_libraries(pipeline: "Pipeline") -> set[str]:
     """The libraries that a fitted pipeline needs. Raises BundleError for a class that a bundle does not carry."""
     try:
         recorder = _Recorder(pickle.dumps(pipeline))
@@ -88,7 +91,7 @@ def _dumped(thing: Any) -> bytes:
     return out.getvalue()
 
 
-def pickled(pipeline: Any) -> bytes:
+def pickled(pipeline: "Pipeline") -> bytes:
     """The pipeline as a pickle, tied together as after one round trip: equal models give equal bytes."""
     return _dumped(pickle.loads(_dumped(pipeline)))
 
@@ -115,7 +118,7 @@ def closure(names: Iterable[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def requirements_of(pipeline: Any) -> dict[str, str]:
+def requirements_of(pipeline: "Pipeline") -> dict[str, str]:
     """Name and version of every package that the pipeline's bundle needs."""
     base = {"numpy", "pandas", "scikit-learn", "scipy", "joblib", "pyarrow"}
     return closure(base | (require_libraries(pipeline) & {"lightgbm"}))
@@ -295,7 +298,7 @@ def _describe_inputs(schema: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def describe_pipeline(pipeline: Any) -> dict[str, Any]:
+def describe_pipeline(pipeline: "Pipeline") -> dict[str, Any]:
     """The classes of a pipeline's steps, and the settings of the last one."""
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     if type(steps[-1]).__name__ == "CalibratedClassifierCV":  # around the pipeline that was chosen
@@ -306,7 +309,9 @@ def describe_pipeline(pipeline: Any) -> dict[str, Any]:
     return {"algorithm": " → ".join(type(step).__name__ for step in steps), "settings": dict(sorted(plain.items()))}
 
 
-def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, needs: Mapping[str, str]) -> dict[str, Any]:
+def _describe_model(
+    pipeline: "Pipeline", schema: Mapping[str, Any], model: bytes, needs: Mapping[str, str]
+) -> dict[str, Any]:
     """The fields of the card that are computed."""
     made_with = [f"{name} {needs[name]}" for name in ("scikit-learn", "lightgbm", "numpy", "pandas") if name in needs]
     return {
@@ -319,7 +324,7 @@ def _describe_model(pipeline: Any, schema: Mapping[str, Any], model: bytes, need
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #c47ed6cd
 def _files(
-    pipeline: Any,
+    pipeline: "Pipeline",
     schema: Mapping[str, Any],
     golden: pd.DataFrame,
     reference: Any,
@@ -352,7 +357,7 @@ def write_bundle(
     folder: str | Path,
     *,
     name: str,
-    pipeline: Any,
+    pipeline: "Pipeline",
     schema: Mapping[str, Any],
     golden_frame: pd.DataFrame,
     reference: Mapping[str, Any],
