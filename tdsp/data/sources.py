@@ -28,13 +28,13 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
 from ..core.files import sha256_file
+from ..core.secrets import REFERENCE, hide_values
 from .readers import FORMATS, SQLITE
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 # %% ../../notebooks/lib/data/03_sources.ipynb #4ce65b6b
-_REFERENCE = re.compile(r"\$\{(\w+)\}")
 _USER = re.compile(r"(?<=://)[^/?#]*(?=@)")
 
 
@@ -51,10 +51,7 @@ class Address:
 
     def hide(self, text: object) -> str:
         "The text with each secret replaced by its reference, on one line."
-        told = " ".join(str(text).split())
-        for value, reference in sorted(self.secrets, key=lambda pair: -len(pair[0])):
-            told = told.replace(value, reference)
-        return told
+        return hide_values(" ".join(str(text).split()), dict(self.secrets))
 
 
 def resolve_secrets(uri: str) -> Address:
@@ -62,16 +59,16 @@ def resolve_secrets(uri: str) -> Address:
     whole = re.fullmatch(r"env:(\w+)", uri)
     text = f"${{{whole[1]}}}" if whole else uri
     user = _USER.search(text)
-    if user and (password := user[0].partition(":")[2]) and not _REFERENCE.fullmatch(password):
+    if user and (password := user[0].partition(":")[2]) and not REFERENCE.fullmatch(password):
         shown = text.replace(user[0], f"{user[0].partition(':')[0]}:${{PASSWORD}}")
         raise DataError(f"a password stands in a source. Write {shown}, and set PASSWORD in the environment.")
-    names = _REFERENCE.findall(text)
+    names = REFERENCE.findall(text)
     unset = [name for name in names if name not in os.environ]
     if unset:
         raise DataError(f"{uri}: the environment variable {unset[0]} is not set. Set it: export {unset[0]}=…")
     inside = {name: user is not None and f"${{{name}}}" in user[0] for name in names}
     values = {name: quote(os.environ[name], safe="") if inside[name] else os.environ[name] for name in names}
-    real = _REFERENCE.sub(lambda found: values[found[1]], text)
+    real = REFERENCE.sub(lambda found: values[found[1]], text)
     secrets = {v: f"${{{n}}}" for n in names for v in (os.environ[n], values[n], *_passwords(values[n])) if v}
     return Address(uri, real, tuple(secrets.items()))
 

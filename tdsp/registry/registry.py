@@ -23,6 +23,7 @@ from ..core.errors import BundleError, did_you_mean
 from ..core.files import canonical_json, file_lock, sha256_bytes, sha256_file, write_atomic
 from ..core.project import find_root
 from ..core.record import read_record, utc_now
+from ..core.secrets import hide_passwords
 from ..packaging import bundle, loader
 from ..packaging.bundle import LoadedModel, atomic_replace_folder, check, find_bundle
 from ..packaging.wheel import open_wheel
@@ -196,7 +197,7 @@ def _registry(outputs: Path) -> Iterator[Any]:
             yield tracking.open_client(outputs)
         except tracking.faults() as error:
             told = " ".join(str(error).split())[:300]
-            raise BundleError(f"The registry {tracking.hide_passwords(server)} did not answer: {told}") from error
+            raise BundleError(f"The registry {hide_passwords(server)} did not answer: {told}") from error
 
 
 def _from_mlflow(client: "MlflowClient", name: str) -> Board:

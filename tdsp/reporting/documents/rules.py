@@ -11,7 +11,6 @@ __all__ = ['CONDITIONS', 'ITEMS', 'RULES', 'DERIVED', 'Condition', 'columns_and_
            'difference_to_plan', 'limits', 'measures', 'origin_of_interval', 'suspected_leaks', 'gates_not_passed']
 
 # %% ../../../notebooks/lib/reporting/documents/09_rules.ipynb #bdfbb163
-import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import JsonValue
 from ...config.charter import ROLES
 from ...core.formatting import format_estimate
 from ...core.project import STAGES
+from ...core.secrets import has_password
 from .fields import Evidence, Row
 
 # %% ../../../notebooks/lib/reporting/documents/09_rules.ipynb #37eb9d60
@@ -96,8 +96,7 @@ def hashes_are_known(e: Evidence) -> str:
 
 
 def no_password_in_addresses(e: Evidence) -> str:
-    secret = re.compile(r"://[^/@\s:]+:(?!\$\{)[^@\s]+@")
-    open_ones = [str(entry["name"]) for entry in e.record["inputs"] if secret.search(entry["uri"])]
+    open_ones = [str(entry["name"]) for entry in e.record["inputs"] if has_password(entry["uri"])]
     return _named("there is a password in the address of", open_ones)
 
 
