@@ -42,12 +42,12 @@ from tdsp.data.sources import (
     is_volatile,
     keep_raw,
     move_into_place,
-    quoted,
     resolve_secrets,
     sheet_of,
     version_key,
     with_retries,
 )
+from .sql import open_duckdb, sql_literal, sql_name
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -401,20 +401,16 @@ def _newer_part(
     fetched: list[Path], held: list[Path], column: str, last_watermark: str, name: str, places: tuple[Path, Path]
 ) -> tuple[RawFile | None, int, str]:
     "The fetched rows that are not held, as a raw file, their number, and the new height as SQL writes it."
-    import duckdb
-
     names = pq.read_schema(fetched[0]).names
     if held and names != pq.read_schema(held[-1]).names:
         raise DataError(
             "its columns are others than at the last load. Name the columns in a query, or begin a new lake."
         )
-    with duckdb.connect() as connection:
-        for setting in ("SET TimeZone = 'UTC'", "SET threads = 1", f"SET temp_directory = '{places[1]}'"):
-            connection.execute(setting)
+    with open_duckdb(memory="80%", scratch=places[1]) as connection:
         for view, paths in (("fetched", fetched), ("held", held or fetched)):
-            listed = ", ".join(f"'{path}'" for path in paths)
+            listed = ", ".join(map(sql_literal, paths))
             connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{listed}])")
-        mark = quoted(column)
+        mark = sql_name(column)
         gaps = connection.sql(f"SELECT count(*) FROM fetched WHERE {mark} IS NULL").to_arrow_table()[0][0].as_py()
         if gaps:
             raise DataError(f"watermark: {gaps:,} rows have no {column!r}. Choose a column that is always filled.")
@@ -430,7 +426,7 @@ def _newer_part(
             return None, 0, last_watermark
 
         def write(path: Path) -> None:
-            connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(f"COPY ({query}) TO {sql_literal(path)} (FORMAT parquet, COMPRESSION zstd)")
 
         return keep_raw(name, write, places, ".parquet"), rows[0], _literal(rows[1], column)
 
@@ -456,4 +452,4 @@ def _literal(value: Any, column: str) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
-    return "'" + text.replace("'", "''") + "'"
+    return sql_literal(text)

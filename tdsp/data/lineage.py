@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .sql import sql_name
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -79,7 +81,9 @@ def _joins(connection: Any, parsed: dict[str, Any], names: Mapping[str, str]) ->
         used = [refs[0][-1] for refs in sides if len(refs) == 1 and refs[0][0] == alias] or join["using_columns"]
         if used:
             keys[alias] = used
-    counted = ", ".join(["count(*)", *(f"count({_quoted(alias)}.{_quoted(used[0])})" for alias, used in keys.items())])
+    counted = ", ".join(
+        ["count(*)", *(f"count({sql_name(alias)}.{sql_name(used[0])})" for alias, used in keys.items())]
+    )
     counting = json.loads(connection.execute("SELECT json_serialize_sql($1)", [f"SELECT {counted}"]).fetchone()[0])
     node["select_list"], node["modifiers"] = counting["statements"][0]["node"]["select_list"], []
     query = connection.execute("SELECT json_deserialize_sql($1)", [json.dumps(parsed)]).fetchone()[0]
@@ -92,10 +96,6 @@ def _joins(connection: Any, parsed: dict[str, Any], names: Mapping[str, str]) ->
 
 
 def _is_key(connection: Any, table: str, columns: list[str]) -> bool:
-    listed = ", ".join(map(_quoted, columns))
-    repeated = f"SELECT count(*) FROM (SELECT {listed} FROM {_quoted(table)} GROUP BY ALL HAVING count(*) > 1)"
+    listed = ", ".join(map(sql_name, columns))
+    repeated = f"SELECT count(*) FROM (SELECT {listed} FROM {sql_name(table)} GROUP BY ALL HAVING count(*) > 1)"
     return bool(connection.execute(repeated).fetchone()[0] == 0)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

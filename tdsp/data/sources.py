@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SKLEARN', 'REMOTE', 'PAUSES', 'T', 'Address', 'resolve_secrets', 'RawFile', 'keep_raw', 'suffix_of',
            'move_into_place', 'is_kept', 'local_files', 'is_data', 'Truncated', 'with_retries', 'version_key',
-           'WatermarkFilter', 'split_query', 'quoted', 'write_batches', 'is_volatile', 'sheet_of', 'fetch']
+           'WatermarkFilter', 'split_query', 'write_batches', 'is_volatile', 'sheet_of', 'fetch']
 
 # %% ../../notebooks/lib/data/03_sources.ipynb #948200bd
 import base64
@@ -30,6 +30,7 @@ from ..core.errors import DataError, did_you_mean
 from ..core.files import sha256_file
 from ..core.secrets import REFERENCE, hide_values
 from .readers import FORMATS, SQLITE
+from .sql import sql_name
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -364,12 +365,7 @@ def split_query(real: str) -> tuple[str, str]:
     rest = (head[: found.start()] + head[found.end() :]).replace("?&", "?")
     if "?" not in rest and "&" in rest[found.start() :]:
         rest = rest[: found.start()] + "?" + rest[found.start() + 1 :]
-    return rest, f"SELECT * FROM {'.'.join(quoted(part) for part in found[1].split('.'))}"
-
-
-def quoted(name: str) -> str:
-    "An SQL identifier, whatever is in it."
-    return '"' + name.replace('"', '""') + '"'
+    return rest, f"SELECT * FROM {'.'.join(sql_name(part) for part in found[1].split('.'))}"
 
 
 def _fetch_query(
@@ -378,7 +374,7 @@ def _fetch_query(
     connection, query = split_query(address.real)
     if newer is not None:
         query = f"SELECT * FROM (\n{query}\n) AS source"
-        column = quoted(newer.column)
+        column = sql_name(newer.column)
         query += f" WHERE {column} >= {newer.literal} OR {column} IS NULL" if newer.literal else ""
 
     def read(path: Path) -> None:

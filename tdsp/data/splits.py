@@ -19,7 +19,7 @@ from pandas.api import types as dtypes
 from ..core.errors import DataError, did_you_mean
 from ..core.files import atomic_replace, sha256_bytes
 from ..core.kinds import ColumnKind
-from .sql import Scan, open_scan, quoted
+from .sql import Scan, open_scan, sql_literal, sql_name
 
 # %% ../../notebooks/lib/data/09_splits.ipynb #796cf8a5
 def as_labels(y: pd.Series) -> pd.Series:
@@ -334,7 +334,7 @@ def _cut_sql(scan: Scan, x: str, known: str, share: float) -> tuple[str, str]:
     n = scan.ask(f"SELECT count({x}) FROM t WHERE {known}")[0][0]
     place = (int((1 - share) * n) + 0.5) / max(n, 1)
     found = scan.ask(f"SELECT quantile_disc({x}, {place!r})::VARCHAR, min({x})::VARCHAR FROM t WHERE {known}")[0]
-    cut, first = ("NULL" if value is None else quoted(value) for value in found)
+    cut, first = ("NULL" if value is None else sql_literal(value) for value in found)
     return cut, first
 
 
@@ -372,10 +372,10 @@ def _require_classes(scan: Scan, rule: str, target: str, known: str, is_test: st
 
 
 def _write_part(scan: Scan, condition: str, path: Path) -> int:
-    names = ", ".join(f'c{i} AS "{name.replace(chr(34), chr(34) * 2)}"' for i, name in enumerate(scan.names))
+    names = ", ".join(f"c{i} AS {sql_name(name)}" for i, name in enumerate(scan.names))
     wanted = f"SELECT row AS {ROW}, {names} FROM t WHERE {condition}"
     with atomic_replace(path) as temporary:
-        scan.connection.execute(f"COPY ({wanted}) TO {quoted(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
+        scan.connection.execute(f"COPY ({wanted}) TO {sql_literal(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
         return int(pq.ParquetFile(temporary).metadata.num_rows)
 
 # %% ../../notebooks/lib/data/09_splits.ipynb #26fdd03b

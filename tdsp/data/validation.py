@@ -19,7 +19,7 @@ import pyarrow as pa
 from ..config.contract import Contract, Rules, bound_of
 from ..core.errors import DataError, did_you_mean
 from ..core.kinds import ColumnKind
-from .sql import Scan, open_scan, quoted
+from .sql import Scan, open_scan, sql_literal
 
 # %% ../../notebooks/lib/data/08_validation.ipynb #5c494ea6
 MAX_LISTED_LEVELS = 50
@@ -100,7 +100,7 @@ def _cell_rules(name: str, x: str, rules: Rules, now: datetime) -> Iterator[_Cel
         yield _CellRule(name, BreachCode.MAXIMUM, f"at most {_shown(high)}", f"{x} > {_literal(high)}")
     if rules.closed:
         some = ", ".join(rules.levels[:8]) + (", …" if len(rules.levels) > 8 else "")
-        listed = ", ".join(map(quoted, rules.levels))
+        listed = ", ".join(map(sql_literal, rules.levels))
         yield _CellRule(name, BreachCode.LEVELS, f"one of: {some}", f"{x} NOT IN ({listed})")
     if rules.type == ColumnKind.INTEGER:
         yield _CellRule(name, BreachCode.WHOLE, "a whole number", f"{x} <> round({x})")

@@ -32,6 +32,7 @@ from ..data.ingest import Loading, Table, load_table
 from ..data.lake import working_copy
 from ..data.splits import FIELDS as SPLIT_FIELDS
 from ..data.splits import Split
+from ..data.sql import sql_name
 from ..data.validation import require_contract
 from ..stats.gates import verdict_of
 
@@ -80,7 +81,7 @@ def _parts_sql(values: Mapping[str, Any], lake: Path) -> Path | None:
     "SQL that puts a training and a test table one below the other; None unless the parameters give the parts so."
     if values.get("split") != "given" or values.get("split_column") or len(values["sources"]) != 2:
         return None
-    train, test = (f'"{name.replace(chr(34), chr(34) * 2)}"' for name in values["sources"])
+    train, test = map(sql_name, values["sources"])
     sql = f"SELECT *, 0 AS {GIVEN} FROM {train} UNION ALL BY NAME SELECT *, 1 AS {GIVEN} FROM {test}\n"
     path = lake / "sql" / f"{sha256_bytes(sql.encode())[:12]}.sql"
     write_atomic(path, sql)
