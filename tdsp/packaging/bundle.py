@@ -33,6 +33,7 @@ from ..core.errors import BundleError, DataError
 from ..core.files import canonical_json, sha256_bytes
 from ..core.project import find_root
 from ..core.record import find_run, read_record
+from ..core.schema import ColumnSpec, Schema
 from . import loader
 from .onnx.export import OnnxForm
 from ..stats.resampling import evenly_spaced
@@ -129,7 +130,7 @@ def read_requirements(text: str) -> dict[str, str]:
     return {normal_name(name): version for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)$", text)}
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #b5d1c76a
-def choose_golden(frame: pd.DataFrame, schema: Mapping[str, Any], rows: int = 1000) -> pd.DataFrame:
+def choose_golden(frame: pd.DataFrame, schema: Schema, rows: int = 1000) -> pd.DataFrame:
     """Up to `rows` rows of the test set: gaps first, then evenly over the sorted target where it has one."""
     gaps = [np.flatnonzero(frame[spec["name"]].isna())[:3] for spec in schema["columns"]]
     target = schema["target"]
@@ -161,7 +162,7 @@ def _parquet(columns: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def golden_bytes(frame: pd.DataFrame, schema: Mapping[str, Any], code: ModuleType, model: bytes) -> bytes:
+def golden_bytes(frame: pd.DataFrame, schema: Schema, code: ModuleType, model: bytes) -> bytes:
     """golden.parquet: the schema's columns, then `expected.…`, predicted by the packaged loader and pipeline."""
     import joblib
 
@@ -210,9 +211,7 @@ def _column_profile(values: pd.Series, kind: str, shrink: int) -> dict[str, Any]
     return entry | _level_profile(values, 0.001 * shrink)
 
 
-def reference_profile(
-    frame: pd.DataFrame, schema: Mapping[str, Any], predictions: pd.DataFrame, **more: Any
-) -> dict[str, Any]:
+def reference_profile(frame: pd.DataFrame, schema: Schema, predictions: pd.DataFrame, **more: Any) -> dict[str, Any]:
     """Profile of the schema's columns and of the predictions, under 1 MB as JSON; `more` is kept as it is."""
     for shrink in (1, 2, 5, 10, 20, 50, 100, 300):
         columns = {
@@ -228,12 +227,12 @@ def reference_profile(
 _MLFLOW_TYPES = {"string": "string", "float": "double", "timestamp": "datetime", "boolean": "boolean"}
 
 
-def _mlflow_type(spec: Mapping[str, Any]) -> str:
+def _mlflow_type(spec: ColumnSpec) -> str:
     """MLflow's name of a schema type; its boolean takes no gap, so that one is left to our own check."""
     return "any" if spec["type"] == "boolean" and spec.get("nullable", True) else _MLFLOW_TYPES[spec["type"]]
 
 
-def mlmodel_text(schema: Mapping[str, Any]) -> str:
+def mlmodel_text(schema: Schema) -> str:
     """The MLmodel file of the python_function flavour. Source: MLflow's model format."""
     inputs = [{"type": _mlflow_type(spec), "name": spec["name"], "required": True} for spec in schema["columns"]]
     outputs = [{"type": "double", "name": name, "required": True} for name in loader.prediction_columns(schema)]
@@ -285,7 +284,7 @@ def atomic_replace_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _describe_inputs(schema: Mapping[str, Any]) -> list[dict[str, str]]:
+def _describe_inputs(schema: Schema) -> list[dict[str, str]]:
     """One row a column, for the card."""
     rows = []
     for spec in schema["columns"]:
@@ -309,9 +308,7 @@ def describe_pipeline(pipeline: "Pipeline") -> dict[str, Any]:
     return {"algorithm": " → ".join(type(step).__name__ for step in steps), "settings": dict(sorted(plain.items()))}
 
 
-def _describe_model(
-    pipeline: "Pipeline", schema: Mapping[str, Any], model: bytes, needs: Mapping[str, str]
-) -> dict[str, Any]:
+def _describe_model(pipeline: "Pipeline", schema: Schema, model: bytes, needs: Mapping[str, str]) -> dict[str, Any]:
     """The fields of the card that are computed."""
     made_with = [f"{name} {needs[name]}" for name in ("scikit-learn", "lightgbm", "numpy", "pandas") if name in needs]
     return {
@@ -325,7 +322,7 @@ def _describe_model(
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #c47ed6cd
 def _files(
     pipeline: "Pipeline",
-    schema: Mapping[str, Any],
+    schema: Schema,
     golden: pd.DataFrame,
     reference: Any,
     name: str,
@@ -358,7 +355,7 @@ def write_bundle(
     *,
     name: str,
     pipeline: "Pipeline",
-    schema: Mapping[str, Any],
+    schema: Schema,
     golden_frame: pd.DataFrame,
     reference: Mapping[str, Any],
     card: Mapping[str, Any] | None = None,
@@ -374,9 +371,15 @@ def write_bundle(
     onnx = onnx or OnnxForm(b"", "not asked for")
     files = _files(pipeline, schema, golden_frame, reference, name, card or {}, onnx)
     listed = {path: {"sha256": sha256_bytes(data), "bytes": len(data)} for path, data in files.items()}
-    about = {"name": name, "title": str((card or {}).get("title", "")), "task": schema["task"]}
-    about["onnx"] = onnx.record
-    document = {"bundle_version": loader.BUNDLE_VERSION, "needs_tdsp": NEEDS_TDSP, **about, "files": listed}
+    document = {
+        "bundle_version": loader.BUNDLE_VERSION,
+        "needs_tdsp": NEEDS_TDSP,
+        "name": name,
+        "title": str((card or {}).get("title", "")),
+        "task": schema["task"],
+        "onnx": onnx.record,
+        "files": listed,
+    }
     manifest = loader.canonical(loader.sealed(document))
     with atomic_replace_folder(folder) as temporary:
         for path, data in {**files, "bundle.json": manifest}.items():
@@ -432,9 +435,10 @@ class LoadedModel:
         return Path(self.inner.folder)
 
     @property
-    def schema(self) -> dict[str, Any]:
-        """The columns that it takes, and those that it returns."""
-        return dict(self.inner.schema)
+    def schema(self) -> Schema:
+        """The columns that it takes, and the task."""
+        found: Schema = self.inner.schema
+        return found
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -208,11 +208,14 @@ def _beyond_limits(cells: np.ndarray, spec: Mapping[str, Any]) -> Iterator[Rule]
         yield is_beyond(cells.astype(unit), np.asarray(limit, unit)), "", f"{words} {shown} by the contract"
 
 
-def without_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
+_S = TypeVar("_S", bound=Mapping[str, Any])
+
+
+def without_limits(schema: _S) -> _S:
     """The schema without the contract's limits: for rows that are made up to compare two forms of a model."""
     limits = {"closed", *_LIMITS, *_LIMITS.values()}
     columns = [{name: value for name, value in spec.items() if name not in limits} for spec in schema["columns"]]
-    return {**schema, "columns": columns}
+    return {**schema, "columns": columns}  # type: ignore[return-value]
 
 
 def _value_problem(values: pd.Series, spec: Mapping[str, Any]) -> Problem | None:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, write_atomic
+from ..core.schema import Schema
 from ..data import cell_types, csv_reader
 from ..data.ingest import to_frame
 from ..data.readers import PARQUET, TEXT, plain_table, unpack
@@ -38,7 +38,7 @@ from .output_parts import Parts, PieceCounts, open_parts, rejects_path
 from .row_validation import validate_rows
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #7561f1e5
-def read_options(schema: Mapping[str, Any]) -> cell_types.ReadOptions:
+def read_options(schema: Schema) -> cell_types.ReadOptions:
     """The stated ways to read the rows of training; empty where nothing was stated."""
     return cell_types.ReadOptions.from_json(schema.get("reading", {}))
 
@@ -70,9 +70,7 @@ def _fits(cells: pa.Table, name: str, how: str) -> bool:
     return True
 
 
-def type_cells(
-    cells: pa.Table, schema: Mapping[str, Any], reading: cell_types.ReadOptions | None = None
-) -> pd.DataFrame:
+def type_cells(cells: pa.Table, schema: Schema, reading: cell_types.ReadOptions | None = None) -> pd.DataFrame:
     """The schema's columns that are there, typed as in training; what does not fit is left for the schema check."""
     reading = reading or read_options(schema)
     decimal = cell_types.decimal_of(cells, reading)
@@ -107,7 +105,7 @@ def _typed_slice(typed: Callable[[], pd.DataFrame], start: int) -> pd.DataFrame:
     return typed().iloc[start : start + PIECE_ROWS].reset_index(drop=True)
 
 
-def _whole_text(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
+def _whole_text(path: Path, schema: Schema) -> Iterator[Piece]:
     """The rows of a text file that is typed as a whole."""
     data, where = unpack(path.read_bytes(), path.name)
     if not data.strip():
@@ -144,7 +142,7 @@ def _blocks(path: Path) -> Iterator[tuple[bytes, int]]:
         yield rest, line
 
 
-def _telling_dates(cells: pa.Table, schema: Mapping[str, Any], reading: cell_types.ReadOptions) -> dict[str, str]:
+def _telling_dates(cells: pa.Table, schema: Schema, reading: cell_types.ReadOptions) -> dict[str, str]:
     """By column of times a text that shows the order of day and month. Raises DataError where there is none."""
     stated, found = dict(reading.columns), {}
     for name in [spec["name"] for spec in schema["columns"] if spec["type"] == "timestamp"]:
@@ -166,7 +164,7 @@ def _is_iso(texts: pa.ChunkedArray) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, r"^\s*\d{4}-\d\d-\d\d")).as_py())
 
 
-def _long_text(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
+def _long_text(path: Path, schema: Schema) -> Iterator[Piece]:
     """The rows of a text file of any size; what its first block settles holds for all."""
     reading, layout, dates, names = read_options(schema), None, {}, []
     for block, line in _blocks(path):
@@ -187,14 +185,14 @@ def _long_text(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def _type_below(
-    dates: Mapping[str, str], cells: pa.Table, schema: Mapping[str, Any], reading: cell_types.ReadOptions
+    dates: Mapping[str, str], cells: pa.Table, schema: Schema, reading: cell_types.ReadOptions
 ) -> pd.DataFrame:
     """The cells typed as below one more row that shows the order of day and month."""
     first = pa.table({name: [dates.get(name, "")] for name in cells.column_names})
     return type_cells(pa.concat_tables([first, cells]), schema, reading).iloc[1:]
 
 
-def _parquet(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
+def _parquet(path: Path, schema: Schema) -> Iterator[Piece]:
     """A Parquet file of any size, a group of rows at a time."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(PIECE_ROWS):
@@ -202,13 +200,13 @@ def _parquet(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
             yield rows, partial(_plain_rows, rows, schema, path.name)
 
 
-def _plain_rows(rows: pa.Table, schema: Mapping[str, Any], where: str) -> pd.DataFrame:
+def _plain_rows(rows: pa.Table, schema: Schema, where: str) -> pd.DataFrame:
     known = rows.select([spec["name"] for spec in schema["columns"] if spec["name"] in rows.column_names])
     table = plain_table(known, where, missing_codes=read_options(schema).missing_codes)
     return to_frame(table).set_axis(range(rows.num_rows))
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #b6a91148
-def read_pieces(path: Path, schema: Mapping[str, Any]) -> Iterator[Piece]:
+def read_pieces(path: Path, schema: Schema) -> Iterator[Piece]:
     """The rows of a file, in pieces and in order. Raises DataError for what is no table, or has no rows."""
     suffix = Path(path.name.lower().removesuffix(".gz").removesuffix(".zip")).suffix
     if suffix not in TEXT + PARQUET:

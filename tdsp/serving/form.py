@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from starlette.responses import Response
 
 from tdsp.core.project import PACKAGE
+from tdsp.core.schema import Schema
 from tdsp.serving.predictor import ServedModel
 from tdsp.serving.requests import BadRequest, Columns
 
@@ -64,7 +64,7 @@ def page(
     return Response(text.encode("utf-8", "replace"), status, policy, media_type="text/html")
 
 
-def _labels(schema: Mapping[str, Any]) -> list[str]:
+def _labels(schema: Schema) -> list[str]:
     """The name of each number of a prediction, for a person."""
     if schema["task"] == "regression":
         return [str(schema["target"])]
@@ -72,7 +72,7 @@ def _labels(schema: Mapping[str, Any]) -> list[str]:
     return [f"Probability of {name}" for name in classes]
 
 
-def row_of(texts: Mapping[str, str], schema: Mapping[str, Any]) -> Columns:
+def row_of(texts: Mapping[str, str], schema: Schema) -> Columns:
     """The row that the form holds, by column."""
     return {spec["name"]: [_json_cell(texts[spec["name"]], spec["type"])] for spec in schema["columns"]}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import models_json_schema
 
+from tdsp.core.schema import ColumnSpec
 from tdsp.packaging.loader import contract_limits
 from tdsp.serving.predictor import ServedModel
 from tdsp.serving.requests import FieldProblem
@@ -27,11 +28,11 @@ class Refusal(BaseModel):
     fields: list[FieldProblem] = []
 
 
-def _cell(spec: dict[str, Any]) -> tuple[Any, Any]:
+def _cell(spec: ColumnSpec) -> tuple[Any, Any]:
     """Type and limits of a cell as JSON holds it; any text can be the name of a column, so it is an alias."""
     kind: Any = _TYPES[spec["type"]]
     limits = contract_limits(spec) if spec["type"] == "float" else {}
-    levels = {"enum": spec["levels"]} if spec.get("closed") else None
+    levels: dict[str, Any] | None = {"enum": spec["levels"]} if spec.get("closed") else None
     field = Field(alias=spec["name"], ge=limits.get("minimum"), le=limits.get("maximum"), json_schema_extra=levels)
     return (kind | None if spec.get("nullable", True) else kind), field
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tdsp.core.files import sha256_bytes
+from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging import bundle, loader
 from tdsp.packaging.loader import feature_names, predict_features, prediction_columns, verified_bytes
 from tdsp.packaging.onnx.export import TOLERANCE, open_session, tensors_of
@@ -42,7 +43,7 @@ class ServedModel:
     name: str
     title: str
     engine: str  # one of: onnx, pipeline
-    schema: dict[str, Any]
+    schema: Schema
     columns: list[str]  # of a prediction
     example: dict[str, Any]  # a row that the model takes
     reader: Reader
@@ -77,7 +78,7 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
     )
 
 
-def _typical_value(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any:
+def _typical_value(spec: ColumnSpec, reference: Mapping[str, Any]) -> Any:
     """A typical value of a column: its median or its most frequent level; no real row is shown."""
     seen = reference.get("columns", {}).get(spec["name"], {})
     marks, levels = seen.get("quantiles") or [], seen.get("levels") or dict.fromkeys(spec.get("levels") or [], 1)
@@ -93,7 +94,7 @@ def _typical_value(spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Any
     )
 
 
-def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> tuple[str, PredictFunction]:
+def _open(folder: Path, manifest: Mapping[str, Any], schema: Schema) -> tuple[str, PredictFunction]:
     """ONNX Runtime where the bundle has a graph that gives the golden predictions here, else the pipeline."""
     if "model.onnx" in manifest["files"]:
         session = open_session(verified_bytes(folder, manifest, "model.onnx"))
@@ -116,7 +117,7 @@ def _open(folder: Path, manifest: Mapping[str, Any], schema: dict[str, Any]) -> 
     return "pipeline", fitted
 
 
-def golden_gap(predict: PredictFunction, folder: Path, manifest: Mapping[str, Any], schema: Mapping[str, Any]) -> float:
+def golden_gap(predict: PredictFunction, folder: Path, manifest: Mapping[str, Any], schema: Schema) -> float:
     """Largest difference to the golden predictions, numbers relative to their size; infinite where one is NaN."""
     golden = pd.read_parquet(io.BytesIO(verified_bytes(folder, dict(manifest), "golden.parquet")))
     expected = golden.iloc[:, len(schema["columns"]) :].to_numpy(dtype="float64")
@@ -125,7 +126,7 @@ def golden_gap(predict: PredictFunction, folder: Path, manifest: Mapping[str, An
     return float(np.nan_to_num(np.abs(found - expected) / size, nan=np.inf).max(initial=0.0))
 
 
-def frame_of(tensors: Tensors, schema: Mapping[str, Any]) -> pd.DataFrame:
+def frame_of(tensors: Tensors, schema: Schema) -> pd.DataFrame:
     """The features as the pipeline takes them."""
     parts = {n: tensors[kind][:, i] for kind, names in input_names(schema).items() for i, n in enumerate(names)}
     return pd.DataFrame({n: pd.Series(parts[n], dtype=parts[n].dtype, copy=False) for n in feature_names(schema)})

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tdsp.core.errors import DataError
+from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging.loader import (
     MISSING,
     TIME_FEATURES,
@@ -182,7 +183,7 @@ def _time_parts(cell: datetime | None) -> tuple[float, ...]:
 class Reader:
     """Reads requests for one schema; what can be known beforehand is."""
 
-    def __init__(self, schema: Mapping[str, Any], key: str = "") -> None:
+    def __init__(self, schema: Schema, key: str = "") -> None:
         specs = schema["columns"]
         self.schema, self.key = schema, key
         self.names = [spec["name"] for spec in specs]
@@ -337,13 +338,13 @@ def _outside(floats: np.ndarray, ranges: Sequence[np.ndarray]) -> np.ndarray:
     return (floats < ranges[0]) | (floats > ranges[1]) if ranges else np.zeros(floats.shape, bool)
 
 
-def _number_limits(spec: Mapping[str, Any]) -> tuple[float, float]:
+def _number_limits(spec: ColumnSpec) -> tuple[float, float]:
     """The smallest and the largest number that the contract allows."""
     limits = contract_limits(spec)
     return float(limits.get("minimum", -np.inf)), float(limits.get("maximum", np.inf))
 
 
-def _window(spec: Mapping[str, Any]) -> tuple[datetime, datetime]:
+def _window(spec: ColumnSpec) -> tuple[datetime, datetime]:
     """The first and the last point in time that the contract allows."""
     limits = contract_limits(spec)
     ends = (limits.get("minimum", datetime.min.isoformat()), limits.get("maximum", datetime.max.isoformat()))

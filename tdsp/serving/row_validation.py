@@ -6,13 +6,11 @@
 __all__ = ['MAX_UNPARSEABLE', 'validate_rows']
 
 # %% ../../notebooks/lib/serving/01_row_validation.ipynb #79d643b9
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ..core.schema import ColumnSpec, Schema
 from ..data import cell_types
 from ..data.ingest import to_frame
 from ..packaging.loader import broken_rules, fits_type, type_words
@@ -30,13 +28,13 @@ def _read(texts: pd.Series) -> pd.Series:
     return found if is_one_way else texts
 
 
-def _is_parseable(text: str, spec: Mapping[str, Any]) -> bool:
+def _is_parseable(text: str, spec: ColumnSpec) -> bool:
     """Whether a text alone is a value of the column's type."""
     found = _read(pd.Series([text]))
     return bool(found.notna().all()) and fits_type(found, spec)
 
 
-def _unparseable_values(texts: pd.Series, spec: Mapping[str, Any]) -> set[str]:
+def _unparseable_values(texts: pd.Series, spec: ColumnSpec) -> set[str]:
     """The distinct values that are none of the column's type; empty where there are too many to be mistakes."""
     distinct = pd.Series(texts.dropna().unique(), dtype=object)
     if spec["type"] == "timestamp":
@@ -46,7 +44,7 @@ def _unparseable_values(texts: pd.Series, spec: Mapping[str, Any]) -> set[str]:
     return {value for value in distinct if not _is_parseable(value, spec)}
 
 
-def _mask_unparseable(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np.ndarray]:
+def _mask_unparseable(values: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
     """The column read again without its odd cells, and where those are."""
     texts = values.astype(object).where(values.notna(), None).map(str, na_action="ignore")
     odd = texts.isin(_unparseable_values(texts, spec)).to_numpy()
@@ -54,7 +52,7 @@ def _mask_unparseable(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Se
     return (again, odd) if fits_type(again, spec) else (values, np.zeros(len(values), bool))
 
 # %% ../../notebooks/lib/serving/01_row_validation.ipynb #b581f8cb
-def _typed_cells(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series, np.ndarray]:
+def _typed_cells(values: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
     """The column in its type, and the cells that are of another."""
     if spec["type"] == "float" and values.dtype == object:
         numbers = pd.to_numeric(values, errors="coerce")
@@ -64,7 +62,7 @@ def _typed_cells(values: pd.Series, spec: Mapping[str, Any]) -> tuple[pd.Series,
     return values, np.zeros(len(values), bool)
 
 
-def _faults(before: pd.Series, spec: Mapping[str, Any], values: pd.Series, odd: np.ndarray) -> dict[int, str]:
+def _faults(before: pd.Series, spec: ColumnSpec, values: pd.Series, odd: np.ndarray) -> dict[int, str]:
     """Position of each unfit row and the first thing that is wrong with it."""
     rules = [(odd, "", type_words(spec))]
     rules += broken_rules(values, spec) if fits_type(values, spec) else []
@@ -76,7 +74,7 @@ def _faults(before: pd.Series, spec: Mapping[str, Any], values: pd.Series, odd: 
     return found
 
 
-def validate_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[int, str]]:
+def validate_rows(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, dict[int, str]]:
     """The rows with each column in its type, and by position the reasons why a row does not fit."""
     columns: dict[str, pd.Series] = {}
     reasons: dict[int, list[str]] = {}

@@ -7,14 +7,14 @@ __all__ = ['MIN_ROWS', 'MAX_ROWS', 'UNSEEN', 'TOLERANCE', 'MAX_BYTES', 'open_ses
            'awkward_rows', 'comparison_rows', 'OnnxForm', 'compare_forms', 'onnx_form']
 
 # %% ../../../notebooks/lib/packaging/onnx/05_export.ipynb #f152a051
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..loader import as_features, predict_frame, without_limits
+from ...core.schema import ColumnSpec, Schema
+from ..loader import as_features, predict_frame, training_range, without_limits
 from .graph import NotConvertible, input_names
 from .models import onnx_bytes
 from ...stats.resampling import evenly_spaced
@@ -33,13 +33,13 @@ def open_session(model: bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def tensors_of(features: pd.DataFrame, schema: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def tensors_of(features: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
     """The inputs of the graph from the features of some rows."""
     types: dict[str, Any] = {"numbers": "float64", "texts": object}
     return {kind: features[names].to_numpy(dtype=types[kind]) for kind, names in input_names(schema).items()}
 
 
-def predict_onnx(session: Any, frame: pd.DataFrame, schema: Mapping[str, Any]) -> np.ndarray:
+def predict_onnx(session: Any, frame: pd.DataFrame, schema: Schema) -> np.ndarray:
     """Shape (n, number of prediction columns). Raises SchemaError where the table does not fit the schema."""
     return np.asarray(session.run(None, tensors_of(as_features(frame, schema), schema))[0])
 
@@ -49,23 +49,25 @@ MAX_ROWS = 20_000
 UNSEEN = "a level nobody has seen"
 
 
-def _edges(spec: Mapping[str, Any]) -> list[Any]:
+def _edges(spec: ColumnSpec) -> list[Any]:
     """Values at and beyond the edges of a column; None is a gap."""
     gap = [None] if spec.get("nullable", True) else []
     if spec["type"] == "string":
         return [*gap, UNSEEN, ""]
     if spec["type"] == "boolean":
         return [*gap, True, False]
-    low, high = spec.get("min"), spec.get("max")
-    if low is None or high is None:
-        return gap
     if spec["type"] == "timestamp":
-        return [*gap, *map(pd.Timestamp, (low, high, "1969-12-31 23:59:59", "2099-12-31"))]
+        if spec.get("min") is None or spec.get("max") is None:
+            return gap
+        return [*gap, *map(pd.Timestamp, (str(spec["min"]), str(spec["max"]), "1969-12-31 23:59:59", "2099-12-31"))]
+    low, high = training_range(spec)
+    if not np.isfinite(high):
+        return gap
     ends = [low, high, np.nextafter(low, -np.inf), np.nextafter(high, np.inf)]
     return [*gap, *ends, low - (high - low), high + (high - low), 0.0, -1e12, 1e12]
 
 
-def awkward_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
+def awkward_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Rows of the table with one cell each at an edge of its column, and one row of gaps."""
     columns = schema["columns"]
     edges = [(spec["name"], value) for spec in columns for value in _edges(spec)]
@@ -77,7 +79,7 @@ def awkward_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame
     return rows.astype({name: frame[name].dtype for name in names if frame[name].dtype.kind != "i"})
 
 
-def comparison_rows(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
+def comparison_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """The rows of a proof: at most 20,000 of the table, evenly taken, each column drawn anew up to 2,000, the edges."""
     names = [spec["name"] for spec in schema["columns"]]
     real = frame[names].iloc[evenly_spaced(len(frame), MAX_ROWS)]
@@ -119,7 +121,7 @@ def _labels(predicted: np.ndarray, task: str) -> np.ndarray:
     return predicted.argmax(axis=1) if task == "multiclass" else predicted[:, 0] >= 0.5
 
 
-def compare_forms(model: bytes, pipeline: "Pipeline", frame: pd.DataFrame, schema: Mapping[str, Any]) -> OnnxForm:
+def compare_forms(model: bytes, pipeline: "Pipeline", frame: pd.DataFrame, schema: Schema) -> OnnxForm:
     """The ONNX form where it predicts as the pipeline does on these rows, else the reason for none."""
     expected = predict_frame(pipeline, frame, schema).to_numpy()
     found = predict_onnx(open_session(model), frame, schema)
@@ -134,7 +136,7 @@ def compare_forms(model: bytes, pipeline: "Pipeline", frame: pd.DataFrame, schem
     return OnnxForm(model, f"proved on {proof}, no label differs", len(frame), gap, 0)
 
 
-def onnx_form(pipeline: "Pipeline", schema: Mapping[str, Any], frame: pd.DataFrame) -> OnnxForm:
+def onnx_form(pipeline: "Pipeline", schema: Schema, frame: pd.DataFrame) -> OnnxForm:
     """The proved ONNX form of a fitted pipeline, or the reason for none; `frame` holds raw rows, best the test set."""
     schema = without_limits(schema)
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.schema import Schema
 from ..loader import feature_names
 
 # %% ../../../notebooks/lib/packaging/onnx/02_graph.ipynb #dfcf6691
@@ -90,7 +91,7 @@ def matrix(graph: Graph, table: Table, columns: Any = None) -> str:
     return graph.take(tensors.pop(), [table[name][1] for name in names])
 
 
-def input_names(schema: Mapping[str, Any]) -> dict[str, list[str]]:
+def input_names(schema: Schema) -> dict[str, list[str]]:
     """The features of each input of the graph, `numbers` and `texts`, in the order of their columns."""
     kinds = feature_names(schema)
     named = {kind: [name for name in kinds if kinds[name] == kind[:-1]] for kind in ("numbers", "texts")}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.schema import Schema
 from ..loader import feature_names, prediction_columns
 from tdsp.packaging.onnx.graph import (
     ML,
@@ -279,7 +280,7 @@ def convert(graph: Graph, table: Any, step: "BaseEstimator") -> str:
     return known(graph, table, step)
 
 # %% ../../../notebooks/lib/packaging/onnx/04_models.ipynb #41599833
-def _output(graph: Graph, found: str, pipeline: "Pipeline", schema: Mapping[str, Any]) -> str:
+def _output(graph: Graph, found: str, pipeline: "Pipeline", schema: Schema) -> str:
     """The prediction's columns from what the pipeline gives."""
     if schema["task"] == "regression":
         return found
@@ -287,11 +288,11 @@ def _output(graph: Graph, found: str, pipeline: "Pipeline", schema: Mapping[str,
     labels = [c if isinstance(c, (int, np.integer)) else classes.index(str(c)) for c in pipeline.classes_]
     padded = graph.add("Concat", found, graph.rows(found, [0.0]), axis=1)
     order = [labels.index(i) if i in labels else len(labels) for i in range(len(classes))]
-    wanted = [order[classes.index(schema["positive_class"])]] if schema["task"] == "binary" else order
+    wanted = [order[classes.index(str(schema["positive_class"]))]] if schema["task"] == "binary" else order
     return graph.take(padded, wanted)
 
 
-def onnx_bytes(pipeline: "Pipeline", schema: Mapping[str, Any]) -> bytes:
+def onnx_bytes(pipeline: "Pipeline", schema: Schema) -> bytes:
     """The fitted pipeline as an ONNX model with the inputs `numbers` and `texts`, and one output, `predictions`.
 
     Raises NotConvertible with the step that has no ONNX form.
