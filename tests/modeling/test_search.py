@@ -18,7 +18,8 @@ from tdsp.evaluation.behavioral_tests import wrong_way
 from tdsp.modeling.families import ENSEMBLE, FAMILIES
 from tdsp.modeling.fitting import Candidate, fit_final, predict
 from tdsp.modeling.folds import make_folds
-from tdsp.modeling.search import _by_cost, plan, search, settings_found, shortened
+from tdsp.modeling.proposals import plan, shortened
+from tdsp.modeling.search import _by_cost, search, settings_found
 from tdsp.modeling.selection import candidates_table
 from tdsp.stats.metrics import METRICS
 from tests.support.tables import CLASSES, NAN, mixed_table, target_of
