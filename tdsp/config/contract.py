@@ -7,6 +7,7 @@ __all__ = ['Rules', 'Contract', 'read_contract', 'bound_of', 'contract_yaml']
 
 # %% ../../notebooks/lib/config/02_contract.ipynb #b869bdd5
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,30 +17,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ParameterError, did_you_mean
 from ..core.kinds import ColumnKind
-from ..core.yaml import Place, lines_of, nearest_line, plain_values, read_yaml, repeated_names, to_yaml
+from ..core.yaml import Place, YamlValue, lines_of, nearest_line, plain_values, read_yaml, repeated_names, to_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 # %% ../../notebooks/lib/config/02_contract.ipynb #4b6456c2
 class Rules(BaseModel):
-    "What one column has to be."
+    "The rules of one column."
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: ColumnKind
     required: bool = True  # the table must have the column
-    nulls: float = Field(default=1.0, ge=0, le=1)  # largest share of rows without a value
+    max_null_share: float = Field(default=1.0, ge=0, le=1)  # largest share of rows without a value
     min: str | None = None  # of numbers and dates
     max: str | None = None
     levels: tuple[str, ...] = ()  # of a text
-    closed: bool = False  # another level breaks the contract; open: it is counted only
+    closed_levels: bool = False  # another level breaks the contract; open: it is counted only
     unique: bool = False  # no value stands in two rows
-    fresh_days: float = Field(default=0.0, ge=0)  # the newest date may be so many days old, 0: any
+    max_age_days: float = Field(default=0.0, ge=0)  # the newest date may be so many days old, 0: any
 
 
 class Contract(BaseModel):
-    "What a table has to be."
+    "The rules of a table and of its columns."
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,13 +65,33 @@ def read_contract(path: str | Path) -> Contract | None:
     faults = [f"{path}:{line}: {place[-1]!r} occurs twice; keep one" for place, line in repeated]
     contract = None
     try:
-        contract = Contract.model_validate(plain_values(document) if document else {})
+        contract = Contract.model_validate(_with_new_names(plain_values(document), path) if document else {})
         faults += [f"{path}:{lines['columns', name]}: {fault}" for name, fault in _odd_rules(contract)]
     except ValidationError as error:
         faults += [_fault(entry, lines, path) for entry in error.errors(include_url=False)]
     if faults or contract is None:
         raise ParameterError("\n  ".join([f"{path} cannot be used ({len(faults)}):", *faults]))
     return contract
+
+
+_RENAMED = {"nulls": "max_null_share", "closed": "closed_levels", "fresh_days": "max_age_days"}
+
+
+def _with_new_names(values: YamlValue, path: Path) -> YamlValue:
+    "The rules with the names of before replaced, for one more version and with a warning."
+    columns = values.get("columns") if isinstance(values, dict) else None
+    if not isinstance(values, dict) or not isinstance(columns, dict):
+        return values
+    found = {old for rules in columns.values() if isinstance(rules, dict) for old in _RENAMED if old in rules}
+    if not found:
+        return values
+    named = ", ".join(f"{old} is now {new}" for old, new in _RENAMED.items() if old in found)
+    warnings.warn(f"{path}: {named}; the names of before are read once more", FutureWarning, stacklevel=3)
+    renamed = {
+        name: {_RENAMED.get(key, key): value for key, value in rules.items()} if isinstance(rules, dict) else rules
+        for name, rules in columns.items()
+    }
+    return {**values, "columns": renamed}
 
 
 def _fault(entry: "ErrorDetails", lines: Mapping[Place, int], path: Path) -> str:
@@ -90,12 +111,12 @@ def _odd_rules(contract: Contract) -> Iterator[tuple[str, str]]:
                 yield name, f"a column of {rules.type} has no range"
             elif bound_of(rules, bound) is None:
                 yield name, f"{bound!r} is no {rules.type}"
-        if (rules.levels or rules.closed) and rules.type != ColumnKind.TEXT:
+        if (rules.levels or rules.closed_levels) and rules.type != ColumnKind.TEXT:
             yield name, f"levels are for text, and this is a {rules.type}"
-        if rules.closed and not rules.levels:
-            yield name, "closed, and no level is listed"
-        if rules.fresh_days and rules.type != ColumnKind.DATE:
-            yield name, "fresh_days needs a date"
+        if rules.closed_levels and not rules.levels:
+            yield name, "closed_levels, and no level is listed"
+        if rules.max_age_days and rules.type != ColumnKind.DATE:
+            yield name, "max_age_days needs a date"
 
 
 def bound_of(rules: Rules, text: str) -> float | pd.Timestamp | None:
@@ -114,9 +135,10 @@ def contract_yaml(contract: Contract, name: str) -> str:
     lines = [
         f"# What the table of {' '.join(name.split())} has to be, at every load and in every request.",
         "# Written once from the data; correct it where it is wrong.",
-        "# type: true/false, whole number, number, date or text. nulls: largest share of rows without a value.",
-        "# min, max: of numbers and dates. levels: of a text; closed: true makes another level a fault.",
-        "# unique: no value twice. fresh_days: the newest date may be so many days old. required: false may be absent.",
+        "# type: true/false, whole number, number, date or text.",
+        "# max_null_share: largest share of rows without a value, 0 to 1. required: false may be absent.",
+        "# min, max: of numbers and dates. levels: of a text; closed_levels: true makes another level a fault.",
+        "# unique: no value twice. max_age_days: the newest date may be so many days old.",
         f"rows: {contract.rows}  # at least",
         f"other_columns: {contract.other_columns}  # one of: allowed, forbidden",
         "columns:",

@@ -136,8 +136,8 @@ def demand(schema: Mapping[str, Any], contract: Contract) -> dict[str, Any]:
 def _demanded(rules: Rules | None) -> dict[str, Any]:
     if rules is None:
         return {}
-    told: dict[str, Any] = {"nullable": rules.nulls > 0}
-    told |= {"levels": list(rules.levels), "closed": True} if rules.closed else {}
+    told: dict[str, Any] = {"nullable": rules.max_null_share > 0}
+    told |= {"levels": list(rules.levels), "closed": True} if rules.closed_levels else {}
     bounds = {end: bound_of(rules, text) for end, text in (("minimum", rules.min), ("maximum", rules.max)) if text}
     moments = {end: bound.isoformat() for end, bound in bounds.items() if isinstance(bound, pd.Timestamp)}
     return told | bounds | moments

@@ -42,8 +42,16 @@ def test_a_table_keeps_the_contract_that_was_written_from_it(tmp_path):
     file.write_text(contract_yaml(infer_contract(flights(), target="late"), "f"), encoding="utf-8")
     contract = read_contract(file)
     assert check_contract(flights(), contract, now=NOW) == [] == check_contract(flights(seed=1), contract, now=NOW)
-    assert contract.columns["id"].unique and contract.columns["late"].closed and contract.columns["seats"].nulls == 0
-    assert 0.1 < contract.columns["wind"].nulls < 0.3 and contract.columns["carrier"].levels == ("AA", "B6", "UA")
+    assert (
+        contract.columns["id"].unique
+        and contract.columns["late"].closed_levels
+        and contract.columns["seats"].max_null_share == 0
+    )
+    assert 0.1 < contract.columns["wind"].max_null_share < 0.3 and contract.columns["carrier"].levels == (
+        "AA",
+        "B6",
+        "UA",
+    )
 
 
 @pytest.mark.parametrize("name", ['a "b"', "c'; DROP TABLE t; --", "🛫 wind", "yes", "1.0", "x: y", "row", "c0"])
@@ -53,7 +61,7 @@ def test_any_column_name_and_level_survives_the_file(tmp_path, name):
     contract = infer_contract(frame)
     (tmp_path / "f.contract.yaml").write_text(contract_yaml(contract, name), encoding="utf-8")
     assert read_contract(tmp_path / "f.contract.yaml") == contract
-    closed = rules_of(**{name: {"type": "text", "levels": ["no", "~", "1.0", ""], "closed": True}})
+    closed = rules_of(**{name: {"type": "text", "levels": ["no", "~", "1.0", ""], "closed_levels": True}})
     assert sum(breaches(frame, closed).values()) == (0 if name in ("1.0", "no") else 30)
 
 
@@ -62,7 +70,10 @@ def test_every_failing_column_is_listed_with_counts_and_at_most_ten_rows(tmp_pat
     frame = flights().assign(seats="many", late=["maybe", "no"] * 500, id=[7] * 20 + list(range(20, 1000)))
     frame = frame.drop(columns="paid").assign(wind=frame["wind"].where(frame["wind"] < 10))
     contract = infer_contract(flights(), target="late")
-    stale = contract.columns | {"when": Rules(type="date", fresh_days=30), "carrier": Rules(type="text", nulls=0)}
+    stale = contract.columns | {
+        "when": Rules(type="date", max_age_days=30),
+        "carrier": Rules(type="text", max_null_share=0),
+    }
     found = {b.column: b for b in check_contract(frame, contract.model_copy(update={"columns": stale}), now=NOW)}
     assert set(found) == {"paid", "seats", "late", "id", "wind", "when"}
     assert found["late"].rows == 500 and len(found["late"].examples) == 10 and found["late"].examples[0] == (0, "maybe")
@@ -106,9 +117,12 @@ def test_counts_are_those_of_pandas_in_a_hundred_thousand_rows():
         seats=rng.choice([1.5, 100.0, 900.0], n), carrier=rng.choice(["UA", "zz", None], n),
     )  # fmt: skip
     contract = rules_of(
-        wind={"type": "number", "nulls": 0.1, "min": "2", "max": "20"}, id={"type": "whole number", "unique": True},
-        seats={"type": "whole number", "max": "300"}, when={"type": "date", "max": "2020-01-01", "fresh_days": 1},
-        carrier={"type": "text", "levels": ["UA"], "closed": True}, late={"type": "text", "levels": ["no", "yes"]},
+        wind={"type": "number", "max_null_share": 0.1, "min": "2", "max": "20"},
+        id={"type": "whole number", "unique": True},
+        seats={"type": "whole number", "max": "300"},
+        when={"type": "date", "max": "2020-01-01", "max_age_days": 1},
+        carrier={"type": "text", "levels": ["UA"], "closed_levels": True},
+        late={"type": "text", "levels": ["no", "yes"]},
     )  # fmt: skip
     bad = {
         ("wind", BreachCode.MINIMUM): frame["wind"] < 2, ("wind", BreachCode.MAXIMUM): frame["wind"] > 20,
@@ -126,10 +140,13 @@ def test_counts_are_those_of_pandas_in_a_hundred_thousand_rows():
     ("text", "message"),
     [
         ("columns: {a: {type: nmber}}", r"f.contract.yaml:1: columns.a.type: Input should be 'true/false'"),
-        ("columns:\n  a: {type: number, nuls: 0}", r":2: columns.a.nuls is no rule. Did you mean 'nulls'"),
+        (
+            "columns:\n  a: {type: number, max_nul_share: 0}",
+            r":2: columns.a.max_nul_share is no rule. Did you mean 'max_null_share'",
+        ),
         ("columns:\n  a: {type: number}\n  a: {type: text}", r":3: 'a' occurs twice"),
         ("columns:\n  a: {type: number, min: low}", r":2: 'low' is no number"),
-        ("columns:\n  a: {type: text, closed: true}", "closed, and no level is listed"),
+        ("columns:\n  a: {type: text, closed_levels: true}", "closed_levels, and no level is listed"),
         ("columns:\n  a: {type: text, max: 3}", "a column of text has no range"),
         ("columns:\n  a: {type: date, min: 2013-13-01}", "'2013-13-01' is no date"),
         ("columns: {a: [", "YAML syntax"),
@@ -147,3 +164,17 @@ def test_a_faulty_contract_is_refused_with_its_line(tmp_path, text, message):
 def test_without_a_file_there_is_no_contract(tmp_path):
     """A project may go without one."""
     assert read_contract(tmp_path / "none.contract.yaml") is None
+
+
+def test_rules_under_their_names_of_before_are_read_with_a_warning(tmp_path):
+    """A contract that was written by the version before keeps its meaning."""
+    file = tmp_path / "f.contract.yaml"
+    file.write_text(
+        "columns:\n  a: {type: text, nulls: 0.1, levels: [x], closed: true}\n  d: {type: date, fresh_days: 3}\n"
+    )
+    with pytest.warns(
+        FutureWarning, match="nulls is now max_null_share, closed is now closed_levels, fresh_days is now"
+    ):
+        columns = read_contract(file).columns
+    assert columns["a"] == Rules(type="text", max_null_share=0.1, levels=("x",), closed_levels=True)
+    assert columns["d"].max_age_days == 3

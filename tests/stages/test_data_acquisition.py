@@ -51,7 +51,7 @@ def test_file_order_and_sql_do_not_go_together(project):
 def test_the_contract_travels_with_the_schema():
     """No gap where it allows none, its own levels where they are closed; other columns as they were."""
     schema = {"columns": [{"name": "age", "nullable": True}, {"name": "plan", "nullable": True, "levels": ["a"]}]}
-    rules = {"plan": Rules(type="text", nulls=0, levels=("a", "b"), closed=True)}
+    rules = {"plan": Rules(type="text", max_null_share=0, levels=("a", "b"), closed_levels=True)}
     age, plan = demand(schema, Contract(columns=rules))["columns"]
     assert age == schema["columns"][0]
     assert plan == {"name": "plan", "nullable": False, "levels": ["a", "b"], "closed": True}
