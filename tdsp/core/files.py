@@ -166,12 +166,12 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
 
 
 @contextmanager
-def file_lock(folder: Path) -> Iterator[None]:
-    "Wait until no other process holds the folder, then hold it."
+def file_lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    "Hold a folder, once no other process does. Raises BlockingIOError where one does and `wait` is false."
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

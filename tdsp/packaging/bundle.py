@@ -368,7 +368,7 @@ def write_bundle(
     folder = Path(folder)
     if golden_frame.empty:
         raise BundleError("There are no golden rows. Give at least one row of the test set.")
-    onnx = onnx or OnnxForm(b"", "not asked for")
+    onnx = onnx or OnnxForm(b"", "not wanted")
     files = _files(pipeline, schema, golden_frame, reference, name, card or {}, onnx)
     listed = {path: {"sha256": sha256_bytes(data), "bytes": len(data)} for path, data in files.items()}
     document = {

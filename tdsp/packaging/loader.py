@@ -92,7 +92,7 @@ def _times(values: pd.Series) -> dict[str, np.ndarray]:
 @dataclass(frozen=True, slots=True)
 class _Type:
     words: str  # for a person
-    kinds: frozenset[str]  # pandas.api.types.infer_dtype's answers that are taken
+    kinds: frozenset[str]  # results of pandas.api.types.infer_dtype that are taken
     convert: Callable[[pd.Series], dict[str, np.ndarray]]
     suffixes: tuple[str, ...] = ("",)
 
@@ -180,9 +180,9 @@ def contract_limits(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def broken_rules(values: pd.Series, spec: Mapping[str, Any]) -> Iterator[Rule]:
-    """Each rule for a column of the right type: the rows that break it, what they hold, what was expected.
+    """Each rule for a column of the right type: the rows that break it, a word for what they hold, what was expected.
 
-    What they hold is empty where the cell itself says it.
+    The second is empty where the cell itself shows it.
     """
     present = values.notna().to_numpy(dtype=bool)
     if not spec.get("nullable", True):
@@ -311,7 +311,7 @@ MIN_ROWS_FOR_THREADS = 1_000_000  # from here on, threads bring more than they c
 
 @functools.cache
 def _threads(has_lightgbm: bool) -> Any:
-    """The OpenMP runtimes of this process; asked again once LightGBM has brought its own."""
+    """The OpenMP runtimes of this process; found again once LightGBM has brought its own."""
     import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()
@@ -535,7 +535,7 @@ def _forget_bytecode() -> None:
         cached.unlink(missing_ok=True)
         cached.parent.rmdir()
     except OSError:
-        pass  # read-only, or not ours: the check that follows says what it finds
+        pass  # read-only, or not ours: the check that follows reports what it finds
 
 
 def _load_pyfunc(path: str) -> Model:

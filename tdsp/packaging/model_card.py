@@ -20,7 +20,7 @@ from ..core.project import PACKAGE
 # %% ../../notebooks/lib/packaging/01_model_card.ipynb #347c0532
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One line of the card; `question` is empty where the run computes the answer."""
+    """One line of the card; `question` is empty where the run computes the value."""
 
     key: str
     label: str
@@ -94,7 +94,7 @@ def is_missing(value: Any) -> bool:
 
 
 def missing_fields(values: Mapping[str, Any]) -> list[str]:
-    """Keys of the stated fields that nobody has filled, in the order of the page."""
+    """Keys of the stated fields that are not filled, in the order of the page."""
     return [key for key, field in FIELDS.items() if field.question and is_missing(values.get(key))]
 
 
@@ -138,7 +138,7 @@ def _line(field: Field, value: Any) -> Line:
 
 def _field_text(field: Field, value: Any) -> str:
     if not field.question and isinstance(value, Sequence) and len(value) == 0:
-        return "none"  # looked for and not found, which is an answer
+        return "none"  # looked for and not found, which is a result
     if is_missing(value):
         return f"missing, to be stated: {field.question}" if field.question else "not measured in this run"
     if isinstance(value, Mapping) and set(value) == {"not_applicable"}:

@@ -1,7 +1,7 @@
 """The service behind `tdsp serve`: MLflow's protocol, a form for people, health, metrics, reload without a pause."""
 
 # GET  /             a form to try the model          POST /invocations  rows as JSON or CSV, MLflow's formats
-# GET  /health       the process answers              GET  /ready        a model is loaded; which one
+# GET  /health       the process is up                GET  /ready        a model is loaded; which one
 # GET  /metrics      for Prometheus                   GET  /example      a body that can be sent as it is
 # GET  /openapi.json all of this, with an example of the model's schema
 
@@ -126,7 +126,7 @@ class Service:
         """Open the model that the name means now, where it is another one; on an error the old one goes on."""
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._loader, self._newer)
-        except Exception as error:  # whatever it is, the old model answers, and the next look may find a better one
+        except Exception as error:  # of any kind: the old model stays, and the next look may find a better one
             if str(error) != self.problem:
                 self.problem = str(error)
                 self.metrics.reloads.labels("refused").inc()
@@ -137,10 +137,10 @@ class Service:
             self.served = found
             self.metrics.show_model(found)
             self.metrics.reloads.labels("taken").inc()
-            logger.warning("%s %s answers from now on.", found.name, found.version)
+            logger.warning("%s %s is in use from now on.", found.name, found.version)
 
     def _newer(self) -> ServedModel | None:
-        """The model behind the name, where it is not the one that answers."""
+        """The model behind the name, where it is not the one in use."""
         folder = find_model(self.spec, self.outputs)
         if sha256_file(folder / "bundle.json") == self.served.sha256:
             return None
@@ -194,7 +194,7 @@ def _fault_response(error: Exception) -> Response:
         return _error(str(error), error.status, error.fields)
     if isinstance(error, ConnectionResetError):
         return Response(status_code=400)  # nobody reads it
-    return _error("The model could not answer; the log of the service says why.", 500)
+    return _error("The model could not predict; the log of the service has the reason.", 500)
 
 
 def _add_faults(app: "FastAPI") -> None:
@@ -237,7 +237,7 @@ def _with_predictions(app: "FastAPI", service: Service) -> ASGIApp:
             predicted = await service.predict(served, rows, request.scope["request_id"])
         except Exception as error:
             if not isinstance(error, (BadRequest, ConnectionResetError)):
-                logger.exception("%s could not answer %s", served.version, request.scope["request_id"])
+                logger.exception("%s could not predict %s", served.version, request.scope["request_id"])
             return _fault_response(error)
         content = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
         return _json(content | ({"warnings": rows.warnings} if rows.warnings else {}))
@@ -364,6 +364,6 @@ def serve(
     gc.freeze()  # the libraries stay: collections look at requests only, and are short
     place = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     report(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal when all is answered: the end, no error
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal at its end: no error
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])

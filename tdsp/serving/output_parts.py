@@ -7,10 +7,8 @@ __all__ = ['csv_bytes', 'PieceCounts', 'Parts', 'rejects_path', 'open_parts']
 
 # %% ../../notebooks/lib/serving/00_output_parts.ipynb #8fbd8876
 import csv
-import fcntl
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError
-from ..core.files import atomic_replace, canonical_json, write_atomic
+from ..core.files import atomic_replace, canonical_json, file_lock, write_atomic
 from ..data.readers import PARQUET
 
 # %% ../../notebooks/lib/serving/00_output_parts.ipynb #9e2ae4a4
@@ -159,12 +157,14 @@ def open_parts(target: Path, job: Mapping[str, Any]) -> Iterator[Parts]:
         raise DataError(f"{target.name}: predictions are written as .csv or .parquet. Give one of these suffixes.")
     folder = target.parent / f".{target.name}.parts"
     try:
-        with _locked(folder, target), _cleared_on_error(folder):
+        with file_lock(folder, wait=False), _cleared_on_error(folder):
             note = folder / "job.json"
             if not note.exists() or note.read_bytes() != canonical_json(job):
                 _clear(folder)
                 write_atomic(note, canonical_json(job))
             yield Parts(folder, target)
+    except BlockingIOError:
+        raise DataError(f"{target} is being written by another process. Wait for it, or name another file.") from None
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror or error}. Nothing was changed there.") from error
 
@@ -181,19 +181,3 @@ def _cleared_on_error(folder: Path) -> Iterator[None]:
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-@contextmanager
-def _locked(folder: Path, target: Path) -> Iterator[None]:
-    """Hold the folder. Raises DataError where another process holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise DataError(f"{target} is being written by another process. Wait for it, or name another file.") from None
-    try:
-        yield
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""A verified model that answers: opened from its bundle, asked in small batches, each answer logged for monitoring."""
+"""The log of a service: every predicted row with its prediction, in Parquet files for monitoring."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A verified model that answers: opened from its bundle, asked in small batches, each answer logged for monitoring."""
+"""The model of a service: opened from its verified bundle, predicting in small batches."""
 
 import asyncio
 import io

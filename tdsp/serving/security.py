@@ -52,7 +52,7 @@ def is_loopback(host: str) -> bool:
 
 
 def require_token(host: str, token_env: str, environment: Mapping[str, str]) -> str:
-    """The token of a service; empty on loopback where none is asked for. Raises ParameterError."""
+    """The token of a service; empty on loopback where none is named. Raises ParameterError."""
     if not token_env:
         if is_loopback(host):
             return ""
@@ -138,7 +138,7 @@ class SecurityMiddleware:
                 await self.app(scope, receive, respond)
         except TimeoutError:
             if status == CLIENT_LEFT:
-                await _refuse(respond, 504, f"No answer within {self.limits.answer_seconds:g} seconds.")
+                await _refuse(respond, 504, f"No response within {self.limits.answer_seconds:g} seconds.")
         finally:
             path = scope["path"] if scope["path"] in COUNTED_PATHS else "other"
             self.observe(path, status, time.perf_counter() - began)

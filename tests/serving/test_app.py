@@ -482,7 +482,7 @@ def test_a_model_that_fails_gives_an_error_as_json(model: Path, tmp_path: Path) 
         service.served = sound
         fine = client.post("/invocations", json={"instances": rows_of(2)})
     assert (failed.status_code, failed.json()["error_code"]) == (500, "INTERNAL_ERROR")
-    assert "the log of the service says why" in failed.json()["message"]
+    assert "the log of the service has the reason" in failed.json()["message"]
     assert fine.status_code == 200
 
 

@@ -89,7 +89,7 @@ def _spline_table(spline: Any, rows: int) -> tuple[np.ndarray, list[np.ndarray]]
 
 
 def splines(graph: Graph, table: Table, step: "BaseEstimator") -> str:
-    """The basis functions of each column, the last one left out where no bias is asked for; all columns in one go."""
+    """The basis functions of each column, the last one left out where no bias is wanted; all columns in one go."""
     if step.extrapolation != "constant":
         raise NotConvertible(f"SplineTransformer extrapolates by {step.extrapolation!r}")
     curves, n = step.bsplines_, len(step.bsplines_)
