@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ExitCode', 'TdspError', 'ParameterError', 'DataError', 'RunError', 'BundleError', 'StageError', 'cell_position',
-           'did_you_mean']
+           'did_you_mean', 'suggested_name']
 
 # %% ../../notebooks/lib/core/00_errors.ipynb #7d6db501
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from enum import IntEnum
@@ -92,3 +93,12 @@ def did_you_mean(
     "A hint to append to a message, with a leading blank; empty where nothing is close."
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def suggested_name(
+    message: str,  # of an error, in whatever process it was raised
+) -> tuple[str, str] | None:
+    "Return the name that a message complains of and the one that `did_you_mean` has suggested; None without a hint."
+    before, hint, after = message.partition(" Did you mean '")
+    wrong = re.search(r"'([^']+)'", before)
+    return (wrong[1], after.partition("'")[0]) if hint and wrong else None

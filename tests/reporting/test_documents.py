@@ -23,7 +23,7 @@ from tdsp.reporting.documents.fields import (
     from_record,
 )
 from tdsp.reporting.documents.render import write_documents
-from tdsp.reporting.pages import documents_of
+from tdsp.reporting.run_pages import documents_of
 
 CHARTER = """
 business: {client: The winery, problem: "<what goes wrong>"}
@@ -208,12 +208,13 @@ def test_evidence_is_the_same_in_a_repeated_run(run):
 def test_thirteen_documents_are_written_with_their_completeness(run, charter):
     """Markdown and JSON of each, entered in the record, in the form the cover shows."""
     write_documents(run, charter)
-    rows = documents_of(run.record)["all"]
-    assert [Path(row["path"]).name[:2] for row in rows] == [f"{n:02d}" for n in range(1, 14)]
-    assert all((run.folder / row["path"]).with_suffix(".md").is_file() for row in rows)
+    view = documents_of(run.record)
+    rows = [*view.complete, *view.open]
+    assert sorted(Path(row.path).name[:2] for row in rows) == [f"{n:02d}" for n in range(1, 14)]
+    assert all((run.folder / row.path).with_suffix(".md").is_file() for row in rows)
     kinds = [a["kind"] for a in run.record["artifacts"]]
     assert kinds.count("document") == 28  # and the datasheet
-    assert all(row["filled"] < row["fields"] for row in rows if "charter" in row["path"])
+    assert all("charter" not in row.path for row in view.complete)
 
 
 def test_the_datasheet_holds_statements_of_people_and_computes_the_rest(run, charter):
@@ -222,8 +223,8 @@ def test_the_datasheet_holds_statements_of_people_and_computes_the_rest(run, cha
     fields, about = read(run, "datasheet"), run.record["facts"]["datasheet"]["value"]
     assert (fields["Rows and columns"]["status"], fields["One row"]["status"]) == ("filled", "missing")
     assert len(json.loads((run.folder / "artifacts/documents/datasheet.json").read_text())["sections"]) == 7
-    beside = documents_of(run.record)["beside"]
-    assert [row["note"] for row in beside if row["title"] == "Datasheet"] == [
+    beside = documents_of(run.record).beside
+    assert [row.note for row in beside if row.title == "Datasheet"] == [
         f", {about['filled']} of {about['fields']} fields"
     ]
 

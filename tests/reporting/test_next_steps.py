@@ -1,5 +1,6 @@
-"""What a page tells its reader to do."""
+"""The steps that a page recommends."""
 
+import math
 import shlex
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tdsp.core.files import from_json
 from tdsp.core.project import STAGES
 from tdsp.core.record import Failure, new_record
+from tdsp.core.results import Estimate
 from tdsp.reporting.next_steps import CAUSES, failure_view, more_needed, next_steps
 
 AUC = {"value": 0.44, "low": 0.29, "high": 0.57, "n": 89, "resampled": "rows", "label": "R²"}
@@ -24,7 +26,7 @@ def test_accepted_run_says_how_to_use_it():
 
 
 def test_the_command_to_repeat_a_run_has_its_settings():
-    """What was given by hand, quoted for a shell; what stands in a file or is a default, is not repeated."""
+    """What was given by hand, quoted for a shell; what is in a file or is a default, is not repeated."""
     given = {"search_trials": 6, "drop": ["tail num"], "target": "late"}
     entries = {name: {"value": value, "origin": "given"} for name, value in given.items()}
     entries["cv_folds"] = {"value": 3, "origin": "parameters/wine.yaml:4"}
@@ -74,7 +76,7 @@ def test_unfinished_run_names_the_notebook_to_run_next():
 @pytest.mark.parametrize("value", [None, 0.4])
 def test_more_rows_are_not_promised_where_none_would_help(value):
     """On the limit, or without a value, there is no such number."""
-    assert more_needed(AUC | {"value": value}, 0.4) is None
+    assert more_needed(Estimate(math.nan if value is None else value, 0.29, 0.57, 89, "rows"), 0.4) is None
 
 
 def failed(**error):
@@ -87,12 +89,12 @@ def test_failure_says_what_where_and_the_fix():
     """Cause in the title, place below the message, the correction as deletion and insertion."""
     message = "a.parquet has no column 'wind_gust'. Did you mean 'wind_gst'? Asked for in parameters/wine.yaml:18."
     view = failure_view(failed(type="DataError", message=message, cell=7, line=3, source="a\nb\nc"))
-    assert view["question"] == "Stopped in stage 2, Data: a column is missing"
-    assert view["place"] == "Cell 7, line 3 of 2_data_acquisition.ipynb."
-    assert (view["steps"][0].text, view["steps"][0].old, view["steps"][0].new) == (
+    assert view.question == "Stopped in stage 2, Data: the data are not as promised"
+    assert view.place == "Cell 7, line 3 of 2_data_acquisition.ipynb."
+    assert (view.steps[0].text, view.steps[0].old, view.steps[0].new) == (
         "Correct the name in `parameters/wine.yaml`, line 18:", "wind_gust", "wind_gst",
     )  # fmt: skip
-    assert [step.text for step in view["steps"][1:]] == [
+    assert [step.text for step in view.steps[1:]] == [
         "Check it in a moment: `tdsp check parameters/wine.yaml`",
         "Run again: `tdsp run parameters/wine.yaml`",
     ]
@@ -102,8 +104,8 @@ def test_failure_says_what_where_and_the_fix():
 def test_every_error_gives_a_page(kind):
     """An unknown type keeps its name instead of a guess."""
     view = failure_view(failed(type=kind, message="", cell=None))
-    assert CAUSES.get(kind, kind) in view["question"]
-    assert view["steps"]
+    assert CAUSES.get(kind, kind) in view.question
+    assert view.steps
 
 
 def test_interrupted_run_without_a_message_says_so():
@@ -111,11 +113,11 @@ def test_interrupted_run_without_a_message_says_so():
     made = record(status="interrupted")
     made = made.with_stage(STAGES[0], status="running")
     view = failure_view(made)
-    assert view["panel"].message == "The process of this run ended while 1 Business was running, and left no message."
-    assert view["footer"].startswith("Exit code 130.")
+    assert view.panel.message == "The process of this run ended while 1 Business was running, and left no message."
+    assert view.footer.startswith("Exit code 130.")
 
 
-def test_draft_is_told_to_run_the_notebook_again():
+def test_a_failed_draft_is_run_again_in_its_notebook():
     """Whoever works in JupyterLab needs no command."""
     view = failure_view(failed(type="DataError", message="bad") | {"fixed": False})
-    assert view["steps"][-1].text == "Run `notebooks/2_data_acquisition.ipynb` again."
+    assert view.steps[-1].text == "Run `notebooks/2_data_acquisition.ipynb` again."

@@ -11,7 +11,8 @@ from tdsp.core.files import canonical_json
 from tdsp.core.project import STAGES
 from tdsp.core.record import Run, new_record, read_record
 from tdsp.core.results import Estimate
-from tdsp.reporting.pages import message, render_index, render_run, ticks
+from tdsp.reporting.page_html import message, ticks
+from tdsp.reporting.pages import render_index, render_run
 from tests.reporting.test_notebook_html import PAYLOADS
 from tests.support.sample_run import ERROR, write_run
 
@@ -52,7 +53,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder)
     write_run(folder, run_id="flights-20261115T093000Z-41d0", auc=Estimate(0.6189, 0.5941, 0.6412, 74, "days"))
     write_run(folder, run_id="flights-20261114T164000Z-b200", failed_in=STAGES[1])
-    error = ERROR | {"message": PAYLOADS[0], "source": PAYLOADS[2], "traceback": [PAYLOADS[3]], "type": PAYLOADS[4]}
+    error = ERROR | {"message": PAYLOADS[0], "source": PAYLOADS[2], "traceback": PAYLOADS[3], "type": PAYLOADS[4]}
     write_run(folder, run_id="hostile-1", text=hostile, project=PAYLOADS[1])
     write_run(folder, run_id="hostile-2", text=hostile, failed_in=STAGES[2], error=error)
     for run in (folder / "runs").iterdir():
@@ -161,7 +162,7 @@ def test_failure_page_marks_the_line_and_shows_the_fix(outputs: Path):
     """Message, place, correction, the cell with its line, the traceback without colours."""
     path = outputs / "runs/flights-20261114T164000Z-b200/index.html"
     page, markup = Page(path), path.read_text()
-    assert "Stopped in stage 2, Data: a column is missing" in page.text
+    assert "Stopped in stage 2, Data: the data are not as promised" in page.text
     assert "<del>wind_gust</del> <ins>wind_gst</ins>" in markup
     assert re.search(r'class="marked">X = require_columns', markup)
     assert "\x1b" not in markup
@@ -314,6 +315,6 @@ def test_print_opens_the_folds_and_leaves_the_code_out(visit, outputs: Path):
     page = visit(outputs / KINDS["cover"]).page
     page.emulate_media(media="print", color_scheme="dark")
     height = page.evaluate("document.querySelector('details:not(.bulk) table').getBoundingClientRect().height")
-    background = page.evaluate("getComputedStyle(document.querySelector('.said')).backgroundColor")
+    background = page.evaluate("getComputedStyle(document.querySelector('.first')).backgroundColor")
     assert height > 100
     assert background == "rgb(227, 243, 236)"  # light, whatever the screen was

@@ -16,6 +16,7 @@ from tdsp.core import formatting
 from tdsp.core.errors import TdspError
 from tdsp.core.files import canonical_json
 from tdsp.core.record import Run, new_record
+from tdsp.core.results import Gate
 from tdsp.reporting import show
 from tdsp.stats import plotting
 
@@ -75,8 +76,7 @@ def test_durations_and_sizes_are_said_as_a_person_would() -> None:
 
 def test_bound_never_rounds_onto_the_limit() -> None:
     """A lower bound just under the limit gets the decimals that show it."""
-    row = show.gate_row({"name": "AUC", "rule": ">=", "value": 0.64, "low": 0.6196, "high": 0.66, "limit": 0.62,
-                            "unit": "", "answer": "insufficient evidence"})  # fmt: skip
+    row = show.gate_row(Gate("AUC", ">=", 0.64, 0.6196, 0.66, 0.62))
     assert row["95 % interval"].startswith("0.6196")
 
 
@@ -196,16 +196,7 @@ def test_records_mappings_and_gates_are_tables() -> None:
     }
     assert list(show.as_table([Split("time", 8), Split("random", 9)]).columns) == ["kind", "train_rows"]
     assert list(show.as_table({"rows": 3}).columns) == ["what", "value"]
-    gate = {
-        "name": "g",
-        "rule": "<=",
-        "value": 24.0,
-        "low": None,
-        "high": None,
-        "limit": 50.0,
-        "unit": "ms",
-        "answer": "go",
-    }
+    gate = Gate("g", "<=", 24.0, 24.0, 24.0, 50.0, "ms")
     assert show.as_table([gate]).iloc[0].to_dict() == {
         "gate": "g", "value": "24 ms", "95 % interval": "", "limit": "≤ 50 ms", "answer": "go"
     }  # fmt: skip

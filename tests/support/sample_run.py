@@ -69,7 +69,7 @@ ERROR = {
     "line": 3,
     "source": 'weather = read_table(sources["weather"])\nflights = join(flights, weather)\n'
     'X = require_columns(flights, features, source="weather.parquet")\nshow_profile(X)\n',
-    "traceback": ["\x1b[31mDataError\x1b[0m  Traceback (most recent call last)", "Cell In[7], line 3", "DataError: no"],
+    "traceback": "\x1b[31mDataError\x1b[0m  Traceback (most recent call last)\nCell In[7], line 3\nDataError: no",
 }
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_EFFECTIVE_UNITS', 'BETTER', 'WORSE', 'SAME', 'NOT_COMPARABLE', 'TestPredictions', 'read_test_predictions',
-           'Obstacle', 'obstacle_between', 'Gain', 'effective_units', 'gains_of', 'units_of_test', 'explain', 'signed',
-           'gain_text', 'Pair', 'Comparison', 'compare_runs', 'compare_pair', 'previous_run']
+           'Obstacle', 'obstacle_between', 'Gain', 'effective_units', 'gains_of', 'units_of_test', 'explain',
+           'signed_texts', 'gain_text', 'Pair', 'Comparison', 'compare_runs', 'compare_pair', 'previous_run']
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #bbacdc4a
 import math
@@ -18,10 +18,9 @@ import numpy as np
 
 from ...core.errors import RunError, TdspError
 from ...core.formatting import decimals_of, format_int, format_number
-from ...core.record import Run, list_runs, read_record, status_of
+from ...core.record import Run, RunRecord, list_runs, read_record
 from .differences import Change, changes_of, equal_things
-from ..interval_chart import Record, number
-from ..run_summary import fact_of, short_id
+from ..run_summary import short_id
 from ...stats.metrics import METRICS, Metric, Scorer, metrics_for
 from tdsp.stats.resampling import (
     MIN_UNITS,
@@ -56,9 +55,9 @@ class TestPredictions:
         return METRICS[self.goal["metric"]]
 
 
-def read_test_predictions(folder: Path, record: Record) -> "TestPredictions | Obstacle":
+def read_test_predictions(folder: Path, record: RunRecord) -> "TestPredictions | Obstacle":
     "Return what a finished run kept of its test; an obstacle where it has no result, or files are gone or changed."
-    name, status = f"run {short_id(record)}", status_of(record)
+    name, status = f"run {short_id(record.run_id)}", record.current_status
     if status != "succeeded":
         return Obstacle("no-result", f"{name} has no result: it {'is running' if status == 'running' else status}")
     try:
@@ -68,12 +67,12 @@ def read_test_predictions(folder: Path, record: Record) -> "TestPredictions | Ob
         return Obstacle("no-predictions", f"{name} has no test predictions to compare. {error}")
     columns = [c for c in table if c == "winner" or c.startswith("winner_")]
     y_pred = table[columns].to_numpy(dtype=float)
-    settings = {key: entry.get("value") for key, entry in record["parameters"].items()}
+    score = record.metrics.get("test_score")
     return TestPredictions(
         goal, split, table["row_id"].to_numpy(), table["y_true"].to_numpy(),
         y_pred[:, 0] if columns == ["winner"] else y_pred, table["unit"].to_numpy(),
-        str(record["metrics"].get("test_score", {}).get("resampled") or "rows"),
-        int(settings.get("n_resamples") or 1000), int(settings.get("random_state") or 0),
+        score.resampled if score and score.resampled else "rows",
+        int(record.parameter("n_resamples") or 1000), int(record.parameter("random_state") or 0),
     )  # fmt: skip
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #27a98b24
@@ -200,13 +199,13 @@ def _gain(metric: Metric, a: TestPredictions, b: TestPredictions, units: Units, 
     return Gain(metric.name, metric.label, metric.higher_is_better, float(found[0, 0]), float(found[0, 1]), gain, note)
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #662ea272
-def explain(changes: Sequence[Change], gain: Gain | None, *, identical: bool, now: Record) -> tuple[Change, ...]:
+def explain(changes: Sequence[Change], gain: Gain | None, *, identical: bool, now: RunRecord) -> tuple[Change, ...]:
     "The same changes, each with its answer and the reason."
     causes = [change for change in changes if not change.harmless and change.kind != "consequence"]
     return tuple(_explained(change, causes, gain, identical, now) for change in changes)
 
 
-def _explained(change: Change, causes: list[Change], gain: Gain | None, identical: bool, now: Record) -> Change:
+def _explained(change: Change, causes: list[Change], gain: Gain | None, identical: bool, now: RunRecord) -> Change:
     if identical:
         return replace(change, answer="no", why="every test prediction is the same")
     if change.harmless:
@@ -231,37 +230,34 @@ def _others(count: int) -> str:
     return "another difference" if count == 1 else f"{count} other differences"
 
 
-def _followed(change: Change, causes: list[Change], gain: Gain | None, now: Record) -> Change:
-    ahead = now["metrics"].get("gain_over_runner_up", {})
-    low, high = number(ahead.get("low")), number(ahead.get("high"))
-    measured = change.what == "Model chosen" and fact_of(now, "runner_up") == change.before and gain is not None
-    if measured and low is not None and high is not None:
-        there = gain.word if gain else SAME
-        yes = (there == BETTER and low > 0) or (there == WORSE and high < 0)
-        why = f"{signed(ahead['value'], low, high)[0]} over {change.before} within the new run"
+def _followed(change: Change, causes: list[Change], gain: Gain | None, now: RunRecord) -> Change:
+    ahead = now.metrics.get("gain_over_runner_up")
+    is_runner_up = change.what == "Model chosen" and now.fact("runner_up") == change.before
+    if is_runner_up and gain is not None and ahead is not None and ahead.low <= ahead.high:
+        yes = (gain.word == BETTER and ahead.low > 0) or (gain.word == WORSE and ahead.high < 0)
+        why = f"{signed_texts(ahead.value, ahead.low, ahead.high)[0]} over {change.before} within the new run"
         return replace(change, answer="yes" if yes else "no", why=why)
     if causes:
         return replace(change, answer="follows", why="from the differences above")
     return replace(change, why="nothing else that differs was recorded")
 
 
-def signed(value: Any, low: Any = None, high: Any = None) -> tuple[str, str]:
-    "A difference and its interval as texts that carry their sign; the interval is empty where there is none."
-    width = (high - low) / 2 if number(low) is not None and number(high) is not None else None
-    decimals = decimals_of(width) if width else None
+def signed_texts(value: float, low: float = math.nan, high: float = math.nan) -> tuple[str, str]:
+    "Return a difference and its interval as texts that carry their sign; the interval is empty where there is none."
+    width = (high - low) / 2
+    decimals = decimals_of(width) if width > 0 else None
     texts = [_with_sign(x, decimals) for x in (value, low, high)]
-    return texts[0], f"{texts[1]} to {texts[2]}" if width is not None else ""
+    return texts[0], f"{texts[1]} to {texts[2]}" if math.isfinite(width) else ""
 
 
-def _with_sign(value: Any, decimals: int | None) -> str:
+def _with_sign(value: float, decimals: int | None) -> str:
     text = format_number(value, decimals)
-    above = number(value) is not None and value > 0 and any(c in "123456789" for c in text)
-    return f"+{text}" if above else text
+    return f"+{text}" if value > 0 and any(digit in "123456789" for digit in text) else text
 
 
 def gain_text(gain: Gain) -> str:
     "A gain in words: `+0.006 (+0.003 to +0.009)`."
-    value, interval = signed(gain.gain.value, gain.gain.low, gain.gain.high)
+    value, interval = signed_texts(gain.gain.value, gain.gain.low, gain.gain.high)
     return f"{value} ({interval})" if interval else value
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #fe856d38
@@ -306,33 +302,34 @@ def compare_runs(folders: Iterable[str | Path]) -> Comparison:
         raise RunError("One run alone is no comparison: name the reference first, then another run.")
     records = [read_record(path) for path in paths]
     pairs = [compare_pair((records[0], now), (paths[0], path)) for now, path in zip(records[1:], paths[1:])]
-    return Comparison(records[0]["run_id"], tuple(pairs))
+    return Comparison(records[0].run_id, tuple(pairs))
 
 
-def compare_pair(records: tuple[Record, Record], folders: tuple[Path, Path]) -> Pair:
+def compare_pair(records: tuple[RunRecord, RunRecord], folders: tuple[Path, Path]) -> Pair:
     "A run against the one before it."
     before, now = records
     changes = changes_of(before, now, folders)
-    names = {"reference": before["run_id"], "run": now["run_id"], "equal": equal_things(before, now, changes)}
+    equal = equal_things(before, now, changes)
     kept = [read_test_predictions(folder, record) for folder, record in zip(folders, records)]
     tests = [item for item in kept if isinstance(item, TestPredictions)]
     obstacles = [item for item in kept if isinstance(item, Obstacle)]
     obstacle = obstacles[0] if obstacles else obstacle_between(*tests)
     if obstacle:
         unexplained = explain(changes, None, identical=False, now=now)
-        return Pair(verdict=NOT_COMPARABLE, why=obstacle.text, obstacle=obstacle.code, changes=unexplained, **names)
+        return Pair(before.run_id, now.run_id, NOT_COMPARABLE, obstacle.text, obstacle.code, changes=unexplained,
+                    equal=equal)  # fmt: skip
     a, b = tests
     gains, identical = gains_of(a, b), bool(np.array_equal(a.y_pred, b.y_pred))
-    changes = list(explain(changes, gains[0], identical=identical, now=now))
-    return Pair(verdict=gains[0].word, why=gains[0].note, rows=len(a.row_id), identical=identical, gains=gains,
-                changes=tuple(changes), **names)  # fmt: skip
+    explained = explain(changes, gains[0], identical=identical, now=now)
+    return Pair(before.run_id, now.run_id, gains[0].word, gains[0].note, rows=len(a.row_id), identical=identical,
+                gains=gains, changes=explained, equal=equal)  # fmt: skip
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #41bce452
-def previous_run(folder: Path, record: Record) -> Path | None:
+def previous_run(folder: Path, record: RunRecord) -> Path | None:
     "The newest finished run of the same project that started before this one; None where there is none."
     runs = list_runs(folder.parents[1]) if folder.parent.name == "runs" else []
     older = runs[runs.index(folder) + 1 :] if folder in runs else []
-    return next((path for path in older if _finished(path, record["project"])), None)
+    return next((path for path in older if _finished(path, record.project)), None)
 
 
 def _finished(folder: Path, project: str) -> bool:
@@ -340,4 +337,4 @@ def _finished(folder: Path, project: str) -> bool:
         record = read_record(folder)
     except TdspError:
         return False  # a damaged record is nothing to compare with
-    return bool(record["project"] == project and status_of(record) == "succeeded" and record["verdict"])
+    return bool(record.project == project and record.current_status == "succeeded" and record.verdict)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from ...config.charter import Charter
-from ...core.files import canonical_json, write_atomic
+from ...core.files import canonical_json, from_json, write_atomic
 from ...core.formatting import cell_text, format_estimate
 from ...core.project import PACKAGE
 from ...core.record import Run
+from ...core.results import Gate
 from ...packaging.model_card import markdown_text
 from .catalog import Document, read_catalog
 from tdsp.reporting.documents.fields import (
@@ -126,7 +127,9 @@ def _table(values: Mapping[str, JsonValue]) -> tuple[str, list[Row]] | None:
     items = list(values.items())
     records = [value for value in values.values() if isinstance(value, dict)]
     if items and len(records) == len(items) and all("answer" in value and "limit" in value for value in records):
-        return f"{_shared([key for key, _ in items])[0] or 'gates.'}*", [dict(gate_row(value)) for value in records]
+        return f"{_shared([key for key, _ in items])[0] or 'gates.'}*", [
+            dict(gate_row(from_json(Gate, value))) for value in records
+        ]
     if items and len(records) == len(items) and all(key.startswith("inputs.") for key in values):
         return "inputs.*", [{k: value[k] for k in ("name", "uri", "rows", "sha256")} for value in records]
     if len(items) == 1 and isinstance(items[0][1], list):
