@@ -50,7 +50,9 @@ def stations(run: Run, charter: Charter) -> list[Station]:
     record, plan = run.record, charter.architecture
     name, bundle, number = record.project, record.artifact("bundle"), summarize(record).number
     rows = f"{record.fact('table_rows', 0):,} rows, sha256 {record.fact('table_sha256', '')[:8]}"
-    score = f"{number.label}: {format_estimate(number.value, number.low, number.high)[0]}" if number else "not scored yet"
+    score = (
+        f"{number.label}: {format_estimate(number.value, number.low, number.high)[0]}" if number else "not scored yet"
+    )
     package = f"{bundle.path}/, sha256 {bundle.sha256[:8]}" if bundle else ""
     team = str(charter.model.owner or OPEN)
     return [

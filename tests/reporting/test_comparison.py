@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tdsp.cli.app import call
+from tdsp.core.environment import CodeVersion
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
-from tdsp.core.record import ParameterEntry, Run, read_record
+from tdsp.core.record import ParameterEntry, Run, RunRecord, read_record
 from tdsp.core.results import Estimate
 from tdsp.reporting.comparison.differences import code_changes
 from tdsp.reporting.comparison.statistics import (
@@ -234,7 +235,7 @@ def test_whether_code_can_change_a_prediction_follows_from_its_room(tmp_path: Pa
         with zipfile.ZipFile(folder / "code.zip", "w") as archive:
             for name, text in files.items():
                 archive.writestr(name, text)
-    records = [{"code": {"sha256": folder.name}} for folder in folders]
+    records = [RunRecord(code=CodeVersion(folder.name)) for folder in folders]
     found = code_changes(*records, folders, same_rows=False)
     assert [(change.what, bool(change.harmless)) for change in found] == changes
 
