@@ -20,6 +20,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from ..core.results import Estimate
+from ..core.threads import latencies_ms
 from ..stats.metrics import Metric
 from ..stats.resampling import Units, estimate_of, evenly_spaced, gain_of, score_resamples
 
@@ -178,17 +179,11 @@ def inference(model: "BaseEstimator", data: MeasurementData, *, calls: int = 7) 
     "latency_1_ms and latency_1000_ms, medians over calls, and size_mb of the pickled model."
     from threadpoolctl import threadpool_limits
 
-    found, predict = {}, getattr(model, "predict_proba", None) or model.predict
+    predict = getattr(model, "predict_proba", None) or model.predict
+    tables = {rows: data.X.iloc[np.resize(data.score, rows)] for rows in (1, 1000)}
     with threadpool_limits(1):  # idle threads of a busy machine would be measured, not the model
-        for rows in (1, 1000):
-            table = data.X.iloc[np.resize(data.score, rows)]
-            predict(table)  # the first call loads and compiles
-            spent = []
-            for _ in range(calls):
-                began = time.perf_counter()
-                predict(table)
-                spent.append(time.perf_counter() - began)
-            found[f"latency_{rows}_ms"] = 1000 * float(np.median(spent))
+        spent = {rows: latencies_ms(predict, [table] * (calls + 1), warm_up=1) for rows, table in tables.items()}
+    found = {f"latency_{rows}_ms": float(np.median(times)) for rows, times in spent.items()}
     return found | {"size_mb": len(pickle.dumps(model)) / 2**20}
 
 # %% ../../notebooks/lib/modeling/06_criteria.ipynb #6fb02e25

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import BundleError
+from ..core.threads import latencies_ms
 from .bundle import check, find_bundle, normal_name, read_requirements
 
 if TYPE_CHECKING:
@@ -128,20 +128,6 @@ def _installed(name: str) -> str:
 MIN_CALLS = 10
 
 
-def _milliseconds(model: "LoadedModel", frame: pd.DataFrame, rows: int, calls: int, seconds: float) -> np.ndarray:
-    """Duration of each call, after three that warm up."""
-    positions = np.arange(rows)
-    durations: list[float] = []
-    for call in range(calls + 3):
-        if sum(durations) > 1e3 * seconds and len(durations) >= MIN_CALLS + 3:
-            break
-        batch = frame.iloc[(positions + call * rows) % len(frame)]
-        started = time.perf_counter()
-        model.predict(batch)
-        durations.append(1e3 * (time.perf_counter() - started))
-    return np.array(durations[3:])
-
-
 def measure_latency(
     model: "LoadedModel", frame: pd.DataFrame, *, calls: int = 100, seconds: float = 5.0
 ) -> dict[str, float]:
@@ -151,6 +137,8 @@ def measure_latency(
     """
     measured: dict[str, float] = {}
     for rows in (1, 1000):
-        found = np.quantile(_milliseconds(model, frame, rows, calls, seconds), [0.5, 0.99])
+        batches = (frame.iloc[(np.arange(rows) + call * rows) % len(frame)] for call in range(calls + 3))
+        times = latencies_ms(model.predict, batches, warm_up=3, seconds=seconds, min_calls=MIN_CALLS)
+        found = np.quantile(times, [0.5, 0.99])
         measured |= {f"latency_{rows}_median_ms": float(found[0]), f"latency_{rows}_p99_ms": float(found[1])}
     return measured

@@ -16,9 +16,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ..core.errors import BundleError
 from ..core.project import STAGES
 from ..core.record import Run
 from ..core.results import Estimate, Gate, Headline, IntervalRow
+from ..core.threads import latencies_ms
 from ..data.splits import units_of
 from ..data.target import Target
 from ..evaluation.decisions import settled_decision
@@ -126,15 +128,9 @@ def ask_service(folder: Path, frame: pd.DataFrame, schema: Mapping[str, Any], *,
         parts = [frame.iloc[start : start + at_once] for start in range(0, len(frame), at_once)]
         answers = [row for part in parts for row in post(address, as_json(part, schema))]
         single = [as_json(frame.iloc[[number % len(frame)]], schema) for number in range(30)]
-        times = [_milliseconds(lambda body=body: post(address, body)) for body in single]  # type: ignore[misc]
+        times = latencies_ms(partial(post, address), single)
     found = pd.DataFrame(answers, columns=prediction_columns(schema), index=frame.index)
     return Asked(found, len(frame), round(ready, 2), float(np.median(times)))
-
-
-def _milliseconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - began)
 
 
 def service_gate(asked: Asked, delivered: pd.DataFrame) -> Gate:
