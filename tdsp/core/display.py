@@ -36,11 +36,15 @@ def table_html(
 ) -> Markup:
     "A table without a style sheet; empty where there are no rows."
     sides = ["right" if name in numeric else "left" for name in header]
+    styles = [
+        f"text-align:{side}" + (";white-space:nowrap" if side == "right" or not i else "")
+        for i, side in enumerate(sides)
+    ]
     head = "".join(
         f'<th scope="col" style="text-align:{side}">{escaped(name)}</th>' for name, side in zip(header, sides)
     )
     body = "".join(
-        "<tr>" + "".join(f'<td style="text-align:{s}">{escaped(cell)}</td>' for cell, s in zip(row, sides)) + "</tr>"
+        "<tr>" + "".join(f'<td style="{style}">{escaped(cell)}</td>' for cell, style in zip(row, styles)) + "</tr>"
         for row in rows
     )
     return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if body else "")
@@ -100,7 +104,8 @@ def interval_cell(
         at = place(reference)
         mark = f'<line x1="{at}" x2="{at}" y1="0" y2="16" stroke="currentColor" stroke-dasharray="2 2" opacity=".6"/>'
     dot = f'<circle cx="{place(value)}" cy="8" r="4" fill="currentColor"/>'
-    return Markup(f'<svg width="{width}" height="16" aria-hidden="true">{mark}{line}{dot}</svg>')
+    style = f"min-width:{width}px;vertical-align:middle"  # JupyterLab would shrink it with the cell
+    return Markup(f'<svg width="{width}" height="16" style="{style}" aria-hidden="true">{mark}{line}{dot}</svg>')
 
 
 def scale_of(intervals: Iterable[tuple[float, float, float]], reference: float = math.nan) -> tuple[float, float]:

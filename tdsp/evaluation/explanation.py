@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ..core.display import Markup, card_html, interval_cell, scale_of, sparkline, table_html
 from ..core.errors import ParameterError
-from ..core.formatting import estimate_text, format_estimate, format_int, format_number
+from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number, format_percent
 from ..data.tables import feature_frame
 from tdsp.evaluation.importance import (
     alike_columns,
@@ -107,10 +107,10 @@ class Explanation:
         if len(self.importance) > SHOWN:
             remarks.append(f"{len(self.importance) - SHOWN} more columns in .importance")
         if len(self.together):
-            body += _importance_html(self.together.head(CURVES), f"{loss}, shuffled together", self.dependence)
+            body += _importance_html(self.together.head(CURVES), loss, self.dependence.head(0), name="together")
             remarks += [f"{name}: {', '.join(columns)}" for name, columns in list(self.alike.items())[:CURVES]]
         heading = f"{self.sure[0]} matters most" if self.sure else "No single column matters beyond noise"
-        level = f"{self.score.estimate.level:.0%}"
+        level = format_percent(self.score.estimate.level)
         facts = [
             f"{self.score!r}",
             f"{loss} when a column is shuffled, {level} interval; {len(self.sure)} columns matter beyond noise",
@@ -118,17 +118,17 @@ class Explanation:
         return card_html(heading, facts, body=body, remarks=remarks, state="ok" if self.sure else "unsure")
 
 
-def _importance_html(table: pd.DataFrame, loss: str, curves: pd.DataFrame) -> Markup:
+def _importance_html(table: pd.DataFrame, loss: str, curves: pd.DataFrame, name: str = "column") -> Markup:
     values, lows, highs = (table[name].to_numpy(dtype=float).tolist() for name in ("importance", "low", "high"))
     spans = list(zip(values, lows, highs, strict=True))
     start, end = scale_of(spans, 0.0)
     rows = []
-    for name, (value, low, high) in zip(table["column"], spans, strict=True):
+    for column, (value, low, high) in zip(table["column"], spans, strict=True):
         text, interval = format_estimate(value, low, high)
         picture = interval_cell(value, low, high, start=start, end=end, reference=0.0)
-        curve = curves[curves["feature"] == name]
-        rows.append([str(name), text, interval, picture, _curve_text(curve)])
-    header = ["column", loss, "interval", " ", "mean prediction along it"]
+        curve = curves[curves["feature"] == column]
+        rows.append([str(column), text, interval, picture, _curve_text(curve)])
+    header = [name, loss, "interval", " ", "mean prediction along it"]
     return table_html(header if len(curves) else header[:4], rows, numeric=[loss, "interval"])
 
 
@@ -137,7 +137,8 @@ def _curve_text(curve: pd.DataFrame) -> str:
     if curve.empty:
         return ""
     means = curve["mean"].to_numpy(dtype=float)
-    low, high = format_number(means.min(), None), format_number(means.max(), None)
+    decimals = decimals_of(float(np.ptp(means)) / 10)
+    low, high = (format_number(float(value), decimals) for value in (means.min(), means.max()))
     return f"{sparkline((means - means.min() + 1e-9).tolist())} {low} to {high}"
 
 

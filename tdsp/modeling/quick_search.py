@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from ..core.display import card_html, interval_cell, scale_of, table_html
 from ..core.errors import ParameterError, did_you_mean
-from ..core.formatting import estimate_text, format_int, format_number
+from ..core.formatting import estimate_text, format_estimate, format_int
 from ..data.schema import infer_schema
 from ..data.splits import Split, as_labels, split_table
 from ..data.tables import feature_frame, plain_frame
@@ -98,10 +98,11 @@ class SearchResult:
         spans = list(zip(means.tolist(), (means - errors).tolist(), (means + errors).tolist(), strict=True))
         start, end = scale_of(spans)
         rows = [
-            [name, format_number(span[0]), interval_cell(*span, start=start, end=end), note]
+            [name, format_estimate(*span)[0], interval_cell(*span, start=start, end=end), note]
             for name, span, note in zip(tried["candidate"], spans, tried["note"], strict=True)
         ]
-        body = table_html(["candidate", f"mean {metric.label}", "± standard error", "note"], rows, numeric=["mean"])
+        header = ["candidate", f"mean {metric.label}", "± standard error", "note"]
+        body = table_html(header, rows, numeric=header[1:2])
         facts = [
             f"on {format_int(self.score.rows)} held-out rows; {self.against_baseline.verdict}",
             f"candidates compared on {self.folds}, without the held-out rows",

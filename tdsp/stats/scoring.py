@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ..core.display import card_html, interval_cell, scale_of, table_html
 from ..core.errors import ParameterError
-from ..core.formatting import estimate_text, format_estimate, format_int, format_number
+from ..core.formatting import estimate_text, format_estimate, format_int, format_number, format_percent
 from ..core.results import Gate
 from . import gates
 from .inputs import Labeled, read_labels, read_predictions, read_units
@@ -70,7 +70,7 @@ class Score:
         picture = interval_cell(*interval_line, start=start, end=end, reference=self.no_skill, width=320)
         better = "higher" if self.metric.higher_is_better else "lower"
         facts = [
-            f"{self.estimate.level:.0%} interval {interval}" if interval else "no interval",
+            f"{format_percent(self.estimate.level)} interval {interval}" if interval else "no interval",
             f"{_basis(self.rows, self.estimate)}; {better} is better",
             f"no skill (dashed) {format_number(self.no_skill)}",
         ]
@@ -199,7 +199,7 @@ class Comparison:
         start, end = scale_of([gain], 0.0)
         label = f"{self.names[0]} is better by"
         rows.append((label, *format_estimate(*gain), interval_cell(*gain, start=start, end=end, reference=0.0)))
-        header = ["", self.metric.label, f"{self.difference.level:.0%} interval", " "]
+        header = ["", self.metric.label, f"{format_percent(self.difference.level)} interval", " "]
         body = table_html(header, rows, numeric=[self.metric.label, header[2]])
         better = "higher" if self.metric.higher_is_better else "lower"
         facts = [f"{self.metric.label}, {better} is better; paired on {_basis(self.rows, self.difference)}"]
