@@ -183,7 +183,7 @@ def split(
     >>> tdsp.split(df, "target")
     455 training rows, 114 test rows, split at random
     """
-    frame = require_frame(df)
+    frame, target = require_frame(df), str(target)
     outcome = require_target(frame, target, task=task)
     if time and groups:
         raise ParameterError(f"time={time!r} and groups={groups!r} are both given. Name what the model will meet: one.")

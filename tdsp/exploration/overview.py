@@ -66,8 +66,8 @@ class _Subject:
 
 def _subject_of(df: pd.DataFrame, target: str | None, task: str) -> _Subject:
     frame = plain_frame(df)
-    outcome = require_target(frame, target, task=task) if target is not None else None
-    left_out = find_exclusions(frame, without=[target] if target is not None else [])
+    outcome = require_target(frame, str(target), task=task) if target is not None else None
+    left_out = find_exclusions(frame, without=[outcome.name] if outcome else [])
     ids = [name for name, exclusion in left_out.items() if exclusion.is_id]
     return _Subject(frame, outcome, profile_table(frame, ids=ids), left_out)
 
@@ -244,7 +244,7 @@ def find_leaks(
     1 of 3 columns may give target away: diagnosis
     """
     subject = _subject_of(df, target, task)
-    outcome = require_target(subject.frame, target, task=task)
+    outcome = require_target(subject.frame, str(target), task=task)
     case, suspects = subject.case, list[Suspect]()
     if subject.features:
         X, y = subject.rows_with_target(outcome)

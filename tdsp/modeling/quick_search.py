@@ -28,7 +28,7 @@ from .fitting import Candidate, fit_final, predict
 from .folds import make_folds
 from .selection import best_first, candidates_table
 from ..packaging.loader import as_features
-from ..stats.inputs import as_column, require_same_rows
+from ..stats.inputs import as_column, require_complete, require_same_rows
 from ..stats.metrics import Metric, require_metric
 from ..stats.scoring import Comparison, Score, compare, score
 
@@ -173,7 +173,7 @@ def search(
     by = train[column] if column else None
     folds = make_folds(codes, task=outcome.task, kind=parts.kind, by=by, random_state=random_state)
     found = searching.search(
-        candidates,
+        [candidates] if isinstance(candidates, str) else candidates,
         features,
         codes,
         task=outcome.task,
@@ -224,6 +224,7 @@ def _table_of(
         return table, rule, given
     values, name = as_column(given, rule), "groups" if rule == "group" else "time"
     require_same_rows(given, name, target, "y", y_given=y)
+    require_complete(values, name)
     return table.assign(**{UNITS: values.to_numpy()}), rule, UNITS
 
 

@@ -95,6 +95,8 @@ def read_labels(
     classes: Sequence[Hashable] | None = None,
 ) -> Labeled:
     "Task, metric, classes and codes. Raises ParameterError for whatever cannot be used or could mean two things."
+    if not isinstance(metric, str):
+        raise ParameterError(f"metric is a {type(metric).__name__}; give its name as text, such as 'roc_auc'.")
     if metric != "auto" and metric not in METRICS:
         raise ParameterError(
             f"metric {metric!r} is unknown.{did_you_mean(metric, METRICS)} Use one of: {', '.join(METRICS)}."

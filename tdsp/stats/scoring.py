@@ -233,6 +233,8 @@ def compare(
     'radius'
     """
     _require_level(level)
+    if isinstance(names, str) or len(names) != 2:
+        raise ParameterError(f"names is {names!r}; two names are needed, one a model.")
     labeled = read_labels(y_true, a, metric=metric, positive=positive, classes=classes)
     metric_ = labeled.metric
     predictions = [read_predictions(one, labeled, name) for one, name in ((a, "a"), (b, "b"))]
@@ -273,6 +275,8 @@ def gate(
             "an interval cannot be decided on."
         )
     rule, limit = (">=", at_least) if at_least is not None else ("<=", at_most)
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+        raise ParameterError(f"the limit of a gate is a number, not {limit!r}.")
     label = name
     if isinstance(estimate, Score):
         _require_side(estimate.metric, rule)
@@ -280,7 +284,7 @@ def gate(
     if isinstance(estimate, Comparison):
         label = name or f"{estimate.metric.label}, {estimate.names[0]} better than {estimate.names[1]} by"
     found = estimate if isinstance(estimate, Estimate) else _estimate_in(estimate)
-    return gates.gate(label or "estimate", found, float(limit or 0.0), rule=rule)
+    return gates.gate(label or "estimate", found, float(limit), rule=rule)
 
 
 def _estimate_in(result: Score | Comparison) -> Estimate:

@@ -82,6 +82,7 @@ def test_a_result_shows_itself() -> None:
         (LATE, {"groups": "planes"}, ParameterError, "Did you mean 'plane'"),
         (LATE, {"groups": "plane", "time": "day"}, ParameterError, "both given"),
         (LATE, {"candidates": ["lightgmb"]}, ParameterError, "Did you mean 'lightgbm'"),
+        (LATE, {"groups": [None] * 150 + [1] * 150}, ParameterError, "groups is missing"),
         (LATE, {"positive": "early"}, DataError, "no class 'early'"),
     ],
 )

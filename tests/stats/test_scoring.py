@@ -97,7 +97,13 @@ def test_a_small_sample_passes_no_gate() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "words"),
-    [({}, "one limit"), ({"at_least": 0.5, "at_most": 0.9}, "one limit"), ({"at_most": 0.5}, "the limit is at_least")],
+    [
+        ({}, "one limit"),
+        ({"at_least": "0.7"}, "a number"),
+        ({"at_least": float("nan")}, "a number"),
+        ({"at_least": 0.5, "at_most": 0.9}, "one limit"),
+        ({"at_most": 0.5}, "the limit is at_least"),
+    ],
 )
 def test_a_gate_needs_one_limit_on_the_better_side(limits: dict, words: str) -> None:
     """No limit, two of them, or a ceiling for a metric where higher is better."""
@@ -114,5 +120,13 @@ def test_results_show_themselves_in_one_line_and_as_html() -> None:
         assert "\n" not in repr(result) and len(repr(result)) < 200
         assert result._repr_html_().startswith("<div")
     assert "&lt;a&gt;" in both._repr_html_() and "<a>" not in both._repr_html_()
+
+
+def test_options_that_mean_nothing_are_refused() -> None:
+    """A level in percent, one name for two models, a function for a metric."""
     with pytest.raises(ParameterError, match="level"):
         score(Y, P, level=95)
+    with pytest.raises(ParameterError, match="two names"):
+        compare(Y, P, P, names="ab")
+    with pytest.raises(ParameterError, match="its name as text"):
+        score(Y, P, len)
