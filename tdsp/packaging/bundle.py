@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['LIBRARIES', 'MAX_PROFILE_BYTES', 'NEEDS_TDSP', 'require_libraries', 'pickled', 'normal_name', 'closure',
-           'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'reference_profile', 'mlmodel_text',
-           'Bundle', 'atomic_replace_folder', 'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256',
-           'LoadedModel', 'check', 'load_model']
+           'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'ColumnProfile', 'Reference',
+           'reference_profile', 'mlmodel_text', 'Bundle', 'atomic_replace_folder', 'describe_pipeline', 'write_bundle',
+           'find_bundle', 'recorded_sha256', 'FileEntry', 'Manifest', 'RowNotes', 'GoldenReplay', 'LoadedModel',
+           'check', 'load_model']
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #2d83e2f5
 import importlib.metadata
@@ -24,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from ..core.project import find_root
 from ..core.record import find_run, read_record
 from ..core.schema import ColumnSpec, Schema
 from . import loader
-from .onnx.export import OnnxForm
+from .onnx.export import OnnxForm, OnnxRecord
 from ..stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:
@@ -183,7 +184,29 @@ def _unused(name: str, taken: Iterable[str]) -> str:
 MAX_PROFILE_BYTES = 1_000_000
 
 
-def _number_profile(values: pd.Series, points: int) -> dict[str, Any]:
+class ColumnProfile(TypedDict, total=False):
+    """The distribution of one column: ends and quantiles of numbers, rows by level of texts."""
+
+    type: str
+    missing: float  # share of the rows
+    min: float | None
+    max: float | None
+    quantiles: list[float]
+    levels: dict[str, int]
+    pooled_levels: int  # rare ones, counted together
+    pooled_rows: int
+
+
+class Reference(TypedDict, total=False):
+    """reference.json: the rows that the model was trained on, for monitoring."""
+
+    profile_version: int
+    rows: int
+    columns: dict[str, ColumnProfile]
+    predictions: dict[str, ColumnProfile]
+
+
+def _number_profile(values: pd.Series, points: int) -> ColumnProfile:
     numbers = np.sort(values.dropna().to_numpy(dtype="float64"))
     if not len(numbers):
         return {"min": None, "max": None, "quantiles": []}
@@ -193,32 +216,35 @@ def _number_profile(values: pd.Series, points: int) -> dict[str, Any]:
     return {"min": float(numbers[0]), "max": float(numbers[-1]), "quantiles": marks.tolist()}
 
 
-def _level_profile(values: pd.Series, rare: float) -> dict[str, Any]:
+def _level_profile(values: pd.Series, rare: float) -> ColumnProfile:
     counts = values.dropna().astype(str).value_counts()
     common = counts[counts >= rare * len(values)].sort_index()
-    pooled = {"pooled_levels": len(counts) - len(common), "pooled_rows": int(counts.sum() - common.sum())}
-    return {"levels": {str(level): int(rows) for level, rows in common.items()}, **pooled}
+    return {
+        "levels": {str(level): int(rows) for level, rows in common.items()},
+        "pooled_levels": len(counts) - len(common),
+        "pooled_rows": int(counts.sum() - common.sum()),
+    }
 
 
-def _column_profile(values: pd.Series, kind: str, shrink: int) -> dict[str, Any]:
+def _column_profile(values: pd.Series, kind: str, shrink: int) -> ColumnProfile:
     """Profile of one column; a point in time counts as seconds since 1970."""
-    entry = {"type": kind, "missing": float(values.isna().mean()) if len(values) else 0.0}
+    entry: ColumnProfile = {"type": kind, "missing": float(values.isna().mean()) if len(values) else 0.0}
     if kind == "timestamp":
         moments = pd.to_datetime(values, utc=True).dt.tz_localize(None)
         values = pd.Series((moments - pd.Timestamp(0).as_unit("s")) / pd.Timedelta(seconds=1))
     if kind in ("float", "timestamp"):
-        return entry | _number_profile(values, max(3, 1000 // shrink))
-    return entry | _level_profile(values, 0.001 * shrink)
+        return {**entry, **_number_profile(values, max(3, 1000 // shrink))}
+    return {**entry, **_level_profile(values, 0.001 * shrink)}
 
 
-def reference_profile(frame: pd.DataFrame, schema: Schema, predictions: pd.DataFrame, **more: Any) -> dict[str, Any]:
-    """Profile of the schema's columns and of the predictions, under 1 MB as JSON; `more` is kept as it is."""
+def reference_profile(frame: pd.DataFrame, schema: Schema, predictions: pd.DataFrame) -> Reference:
+    """Profile of the schema's columns and of the predictions, under 1 MB as JSON."""
     for shrink in (1, 2, 5, 10, 20, 50, 100, 300):
         columns = {
             spec["name"]: _column_profile(frame[spec["name"]], spec["type"], shrink) for spec in schema["columns"]
         }
-        predicted = {name: _column_profile(predictions[name], "float", shrink) for name in predictions}
-        profile = {"profile_version": 1, "rows": len(frame), "columns": columns, "predictions": predicted, **more}
+        predicted = {str(name): _column_profile(predictions[name], "float", shrink) for name in predictions}
+        profile: Reference = {"profile_version": 1, "rows": len(frame), "columns": columns, "predictions": predicted}
         if len(canonical_json(profile)) < MAX_PROFILE_BYTES:
             return profile
     raise BundleError(f"The profile of {len(schema['columns'])} columns does not fit into 1 MB. Drop columns.")
@@ -423,6 +449,42 @@ def recorded_sha256(folder: Path) -> str:
     return str(bundles[0]["sha256"]) if bundles else ""
 
 
+class FileEntry(TypedDict):
+    """A file of a bundle."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(TypedDict, total=False):
+    """bundle.json."""
+
+    bundle_version: Required[int]
+    needs_tdsp: str
+    name: Required[str]
+    title: str
+    task: str
+    onnx: OnnxRecord
+    files: Required[dict[str, FileEntry]]
+    seal: str  # sha256 of all else
+
+
+class RowNotes(TypedDict):
+    """Unusual but valid contents of a table; the mappings count rows by column."""
+
+    extra: list[str]
+    unknown_levels: dict[str, int]
+    out_of_range: dict[str, int]
+
+
+class GoldenReplay(TypedDict):
+    """The golden rows predicted anew."""
+
+    rows: int
+    max_abs_difference: float
+    identical: bool  # every bit
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A bundle that was checked and opened; predicts with the bundle's own code."""
@@ -441,9 +503,10 @@ class LoadedModel:
         return found
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """bundle.json."""
-        return dict(self.inner.manifest)
+        found: Manifest = self.inner.manifest
+        return found
 
     @property
     def version(self) -> str:
@@ -465,21 +528,25 @@ class LoadedModel:
             hint = "Correct the data, or train with data like these."
             raise DataError(f"{where} does not fit the model: {error}. {hint}") from error
 
-    def notes(self, frame: pd.DataFrame) -> dict[str, Any]:
+    def notes(self, frame: pd.DataFrame) -> RowNotes:
         """Extra columns, unknown levels, values out of the training range."""
-        return dict(self.inner.notes(frame))
+        found: RowNotes = self.inner.notes(frame)
+        return found
 
-    def replay_golden(self) -> dict[str, Any]:
-        """`rows`, `max_abs_difference` and `identical` of the golden rows predicted here and now."""
-        return dict(self.inner.replay_golden())
+    def replay_golden(self) -> GoldenReplay:
+        """The golden rows predicted here and now, compared with the recorded predictions."""
+        found: GoldenReplay = self.inner.replay_golden()
+        return found
 
 
-def check(folder: Path) -> dict[str, Any]:
+def check(folder: Path) -> Manifest:
     """The manifest of a bundle that is as its run wrote it; runs nothing from it. Raises BundleError."""
     try:
-        return loader.check_bundle(folder, recorded_sha256(folder))
+        found: Any = loader.check_bundle(folder, recorded_sha256(folder))  # plain JSON in the loader
+        manifest: Manifest = found
     except loader.BundleCheckError as error:
         raise BundleError(str(error)) from error
+    return manifest
 
 
 def load_model(model: str | Path) -> LoadedModel:

@@ -13,12 +13,11 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import BundleError
 from ..core.files import atomic_replace, file_lock, sha256_bytes
 from . import loader
-from .bundle import atomic_replace_folder, check, read_requirements
+from .bundle import Manifest, atomic_replace_folder, check, read_requirements
 
 # %% ../../notebooks/lib/packaging/07_wheel.ipynb #1f0c4a7b
 _INIT = '''"""The packaged model {name}: `predict(frame)` gives one row of predictions for each row of a table."""
@@ -59,12 +58,12 @@ def package_name(name: str) -> str:
     return "tdsp_model_" + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed")
 
 
-def _version(manifest: Mapping[str, Any]) -> str:
+def _version(manifest: Manifest) -> str:
     """The form of the bundle and the twelve characters that name its bytes; `b` keeps digits from being a number."""
     return f"{manifest['bundle_version']}+b{sha256_bytes(loader.canonical(manifest))[:12]}"
 
 # %% ../../notebooks/lib/packaging/07_wheel.ipynb #f96f10e0
-def _metadata(manifest: Mapping[str, Any], package: str, card: str, needs: Mapping[str, str]) -> str:
+def _metadata(manifest: Manifest, package: str, card: str, needs: Mapping[str, str]) -> str:
     """METADATA as pip reads it, with the model card as the long description."""
     summary = re.sub(r"\s+", " ", manifest.get("title") or f"The packaged model {manifest['name']}")
     lines = ["Metadata-Version: 2.1", f"Name: {package.replace('_', '-')}", f"Version: {_version(manifest)}"]
@@ -78,7 +77,7 @@ def _record_line(name: str, data: bytes) -> str:
     return f"{name},sha256={digest},{len(data)}\n"
 
 
-def _contents(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+def _contents(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     """Every file of the wheel but RECORD."""
     package = package_name(manifest["name"])
     files = {f"{package}/bundle/{name}": (folder / name).read_bytes() for name in [*manifest["files"], "bundle.json"]}

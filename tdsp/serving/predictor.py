@@ -5,12 +5,11 @@ import io
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +44,7 @@ class ServedModel:
     engine: str  # one of: onnx, pipeline
     schema: Schema
     columns: list[str]  # of a prediction
-    example: dict[str, Any]  # a row that the model takes
+    example: dict[str, str | float | bool | None]  # a row that the model takes
     reader: Reader
     predict: PredictFunction
 
@@ -78,7 +77,7 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
     )
 
 
-def _typical_value(spec: ColumnSpec, reference: Mapping[str, Any]) -> Any:
+def _typical_value(spec: ColumnSpec, reference: bundle.Reference) -> str | float | bool | None:
     """A typical value of a column: its median or its most frequent level; no real row is shown."""
     seen = reference.get("columns", {}).get(spec["name"], {})
     marks, levels = seen.get("quantiles") or [], seen.get("levels") or dict.fromkeys(spec.get("levels") or [], 1)
@@ -94,7 +93,7 @@ def _typical_value(spec: ColumnSpec, reference: Mapping[str, Any]) -> Any:
     )
 
 
-def _open(folder: Path, manifest: Mapping[str, Any], schema: Schema) -> tuple[str, PredictFunction]:
+def _open(folder: Path, manifest: bundle.Manifest, schema: Schema) -> tuple[str, PredictFunction]:
     """ONNX Runtime where the bundle has a graph that gives the golden predictions here, else the pipeline."""
     if "model.onnx" in manifest["files"]:
         session = open_session(verified_bytes(folder, manifest, "model.onnx"))
@@ -117,9 +116,9 @@ def _open(folder: Path, manifest: Mapping[str, Any], schema: Schema) -> tuple[st
     return "pipeline", fitted
 
 
-def golden_gap(predict: PredictFunction, folder: Path, manifest: Mapping[str, Any], schema: Schema) -> float:
+def golden_gap(predict: PredictFunction, folder: Path, manifest: bundle.Manifest, schema: Schema) -> float:
     """Largest difference to the golden predictions, numbers relative to their size; infinite where one is NaN."""
-    golden = pd.read_parquet(io.BytesIO(verified_bytes(folder, dict(manifest), "golden.parquet")))
+    golden = pd.read_parquet(io.BytesIO(verified_bytes(folder, manifest, "golden.parquet")))
     expected = golden.iloc[:, len(schema["columns"]) :].to_numpy(dtype="float64")
     found = predict(tensors_of(loader.as_features(golden, schema), schema))
     size = np.maximum(1.0, np.abs(expected)) if schema["task"] == "regression" else 1.0

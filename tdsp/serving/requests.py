@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,8 @@ from tdsp.packaging.onnx.export import tensors_of
 from tdsp.packaging.onnx.graph import input_names
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-Columns = dict[str, Sequence[Any]]  # cells by column, all of one length
+Json: TypeAlias = Any  # from a client: of any type until it was checked
+Columns = dict[str, Sequence[Json]]  # cells by column, all of one length
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def _refuse_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_json(body: bytes) -> dict[str, Json]:
     """The JSON object of a body. Raises BadRequest."""
     try:
         document = _DECODER.decode(body.decode())
@@ -85,7 +86,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return document
 
 
-def columns_of(document: Mapping[str, Any], names: Sequence[str]) -> Columns:
+def columns_of(document: Mapping[str, Json], names: Sequence[str]) -> Columns:
     """The cells by column, from any of MLflow's formats. Raises BadRequest."""
     found = [name for name in FORMATS if name in document]
     if len(found) != 1:
@@ -102,12 +103,12 @@ def columns_of(document: Mapping[str, Any], names: Sequence[str]) -> Columns:
     return _by_row(found[0], value, names)
 
 
-def _listed(names: Sequence[Any]) -> str:
+def _listed(names: Sequence[Json]) -> str:
     """A few names, each cut to a readable length."""
     return ", ".join(repr(name)[:60] for name in names[:5]) + (" …" if len(names) > 5 else "") if names else "nothing"
 
 
-def _split(value: Any) -> Columns:
+def _split(value: Json) -> Columns:
     """Column names once, then a list of cells for each row."""
     if not isinstance(value, dict) or not {"columns", "data"} <= value.keys() <= {"columns", "data", "index"}:
         raise BadRequest("dataframe_split must be an object with `columns` and `data`, and `index` if you like.")
@@ -120,8 +121,8 @@ def _split(value: Any) -> Columns:
     return _positional("dataframe_split", data, names)
 
 
-def _positional(what: str, data: Any, names: Sequence[str]) -> Columns:
-    """RequestRows of cells in the order of the names."""
+def _positional(what: str, data: Json, names: Sequence[str]) -> Columns:
+    """Rows of cells in the order of the names."""
     if not isinstance(data, list) or not set(map(type, data)) <= {list}:
         raise BadRequest(f"{what}: the rows must be a list of lists.")
     if not set(map(len, data)) <= {len(names)}:
@@ -130,7 +131,7 @@ def _positional(what: str, data: Any, names: Sequence[str]) -> Columns:
     return dict(zip(names, zip(*data, strict=True) if data else [()] * len(names), strict=True))
 
 
-def _by_column(value: Mapping[str, Any]) -> Columns:
+def _by_column(value: Mapping[str, Json]) -> Columns:
     """A list of cells for each column."""
     lengths = {len(cells) if isinstance(cells, list) else -1 for cells in value.values()}
     if len(lengths) > 1 or -1 in lengths:
@@ -138,7 +139,7 @@ def _by_column(value: Mapping[str, Any]) -> Columns:
     return dict(value)
 
 
-def _by_row(what: str, value: Any, names: Sequence[str]) -> Columns:
+def _by_row(what: str, value: Json, names: Sequence[str]) -> Columns:
     """An object or a list of cells for each row; a cell that an object lacks is missing."""
     if not isinstance(value, list):
         raise BadRequest(f"{what} must be a list of rows.")
@@ -162,7 +163,7 @@ _PLAIN: dict[str, frozenset[type]] = {
 }
 
 
-def parse_timestamp(cell: Any) -> Any:
+def parse_timestamp(cell: Json) -> Json:
     """A time in UTC without its zone, from ISO 8601; a gap as None; anything else as it is."""
     if cell == "NaT":
         return None
@@ -236,7 +237,7 @@ class Reader:
         frame = pd.DataFrame({name: pd.Series(list(cells), dtype=object) for name, cells in columns.items()})
         return self._checked(frame, columns.get(self.key))
 
-    def _is_code(self, cell: Any) -> bool:
+    def _is_code(self, cell: Json) -> bool:
         """Whether a cell is one of the codes that training read as a gap, as text or as a number."""
         return (f"{cell:g}" if isinstance(cell, float) else str(cell)) in self._codes
 
@@ -265,7 +266,7 @@ class Reader:
             count, self._tensors(floats, blocks), floats, columns, warnings, _keys(columns.get(self.key))
         )
 
-    def _tensors(self, floats: np.ndarray, blocks: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def _tensors(self, floats: np.ndarray, blocks: Mapping[str, Sequence[Sequence[Json]]]) -> dict[str, np.ndarray]:
         """The graph's inputs from columns of plain cells."""
         tensors, parts = {}, [floats]
         if "boolean" in blocks:
@@ -279,12 +280,12 @@ class Reader:
             tensors["texts"] = np.array(filled, dtype=object).T
         return tensors
 
-    def _unknown(self, name: str, cells: Sequence[Any]) -> int:
+    def _unknown(self, name: str, cells: Sequence[Json]) -> int:
         """The number of cells with a level that training never saw."""
         levels = self._levels[name]
         return sum(cell is not None and cell not in levels for cell in cells)
 
-    def _break_limits(self, floats: np.ndarray, times: Sequence[Sequence[Any]]) -> bool:
+    def _break_limits(self, floats: np.ndarray, times: Sequence[Sequence[Json]]) -> bool:
         """Whether a number or a date is beyond the contract; the loader names it."""
         if _outside(floats, self._limits).any():
             return True
@@ -297,7 +298,7 @@ class Reader:
         found += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
         return found + ([f"not used by the model: {_listed(extra)}"] if extra else [])
 
-    def _checked(self, frame: pd.DataFrame, keys: Sequence[Any] | None) -> RequestRows:
+    def _checked(self, frame: pd.DataFrame, keys: Sequence[Json] | None) -> RequestRows:
         """The rows as the loader sees them, with its words where they do not fit."""
         try:
             features = as_features(frame, self.schema)
@@ -314,7 +315,7 @@ class Reader:
         return RequestRows(len(frame), tensors_of(features, self.schema), floats, raw_columns, warnings, _keys(keys))
 
 
-def _keys(cells: Sequence[Any] | None) -> list[str | None] | None:
+def _keys(cells: Sequence[Json] | None) -> list[str | None] | None:
     """The sender's names of the rows as texts that any file can hold; None for what is no name."""
     if cells is None:
         return None
@@ -361,7 +362,7 @@ def _require_unicode(columns: Columns, names: Sequence[str]) -> None:
             raise BadRequest(f"column {name!r}: a text is not valid Unicode.", [field]) from None
 
 
-def _raw_cells(values: pd.Series, kind: str) -> list[Any]:
+def _raw_cells(values: pd.Series, kind: str) -> list[Json]:
     """A column's cells for the log, gaps as None."""
     if kind == "timestamp":
         values = pd.to_datetime(values, utc=True).dt.tz_localize(None)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MIN_ROWS', 'MAX_ROWS', 'UNSEEN', 'TOLERANCE', 'MAX_BYTES', 'open_session', 'tensors_of', 'predict_onnx',
-           'awkward_rows', 'comparison_rows', 'OnnxForm', 'compare_forms', 'onnx_form']
+           'awkward_rows', 'comparison_rows', 'OnnxRecord', 'OnnxForm', 'compare_forms', 'onnx_form']
 
 # %% ../../../notebooks/lib/packaging/onnx/05_export.ipynb #f152a051
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,15 @@ TOLERANCE = 1e-5
 MAX_BYTES = 200_000_000
 
 
+class OnnxRecord(TypedDict, total=False):
+    """The entry of bundle.json for the ONNX form."""
+
+    present: Required[bool]
+    reason: Required[str]
+    rows: int  # that were compared
+    max_difference: float
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxForm:
     """The ONNX form of a pipeline, or why there is none."""
@@ -110,10 +119,12 @@ class OnnxForm:
         return f"model.onnx, {self.reason}" if self.model else f"none: {self.reason}"
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> OnnxRecord:
         """The entry of bundle.json."""
-        proof = {"rows": self.rows, "max_difference": self.max_difference} if np.isfinite(self.max_difference) else {}
-        return {"present": bool(self.model), "reason": self.reason, **proof}
+        found: OnnxRecord = {"present": bool(self.model), "reason": self.reason}
+        if np.isfinite(self.max_difference):
+            found |= {"rows": self.rows, "max_difference": self.max_difference}
+        return found
 
 
 def _labels(predicted: np.ndarray, task: str) -> np.ndarray:
