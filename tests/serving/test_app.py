@@ -31,7 +31,7 @@ from tdsp.serving.predictor import MicroBatcher, load_served
 from tdsp.serving.security import RequestLimits, is_loopback, require_token
 from tests.packaging.test_onnx import table
 from tests.support.load_serve import run_load
-from tests.support.serving import Running, free_port, register, running, write_model
+from tests.support.serving import Running, free_port, logged_predictions, register, running, write_model
 
 pytestmark = pytest.mark.xdist_group("service")
 ROOT = Path(__file__).parents[2]
@@ -45,17 +45,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_versions(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
     """The outputs of three accepted runs; a test makes a copy."""
     outputs = tmp_path_factory.mktemp("registered") / "outputs"
+    outputs.mkdir()
+    shutil.copy(empty_database, outputs / "mlflow.db")
     register(outputs, [{"rows": 600}, {"rows": 500}, {"rows": 400}])
     return outputs
 
 
 @contextmanager
-def client_of(model: Path, outputs: Path, **limits: Any) -> Iterator[tuple[Service, TestClient]]:
+def client_of(model: Path, outputs: Path, key: str = "") -> Iterator[tuple[Service, TestClient]]:
     """A service in this process, and a client of it."""
-    service = Service(str(model), load_served(str(model)), key="", outputs=outputs, limits=RequestLimits(**limits))
+    served = load_served(str(model), key=key)
+    service = Service(str(model), served, key=key, outputs=outputs, limits=RequestLimits())
     with TestClient(make_app(service), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield service, client
 
@@ -391,15 +394,14 @@ def test_a_service_with_a_token_refuses_requests_without_it(
 # the log -------------------------------------------------------------------------------------------------------------
 def test_every_answered_row_is_logged_with_its_key(model: Path, tmp_path: Path) -> None:
     """Key, time, cells and prediction of each row, written when it stops at the latest; no trial of the form."""
-    with running(model, tmp_path, key="id") as found:
+    with client_of(model, tmp_path, key="id") as (_, client):
         sent = [row | {"id": f"case {i}"} for i, row in enumerate(rows_of(50))]
-        predictions = found.post({"instances": sent})[1]["predictions"]
-        found.post({"instances": rows_of(2)}, x_request_id="my-request")
-        assert found.post({"instances": [{}]})[0] == 400
-        form = {"content_type": "application/x-www-form-urlencoded"}
-        assert found.ask("/", b"column.dose=5", **form)[0] == 200
-        assert found.stop() == 0
-    logged = found.logged()
+        predictions = client.post("/invocations", json={"instances": sent}).json()["predictions"]
+        client.post("/invocations", json={"instances": rows_of(2)}, headers={"x-request-id": "my-request"})
+        assert client.post("/invocations", json={"instances": [{}]}).status_code == 400
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        assert client.post("/", content=b"column.dose=5", headers=form).status_code == 200
+    logged = logged_predictions(tmp_path)
     assert logged["key"].tolist() == [f"case {i}" for i in range(50)] + ["my-request-0", "my-request-1"]
     assert logged["predicted.probability"].tolist()[:50] == [answer["probability"] for answer in predictions]
     frame = table("binary")[0].head(50)

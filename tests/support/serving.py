@@ -82,6 +82,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def logged_predictions(outputs: Path) -> pd.DataFrame:
+    """Every logged prediction, in the order of the parts."""
+    parts = sorted(outputs.glob("predictions/**/*.parquet"))
+    return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True) if parts else pd.DataFrame()
+
+
 @dataclass(slots=True)
 class Running:
     """A service that answers."""
@@ -122,8 +128,7 @@ class Running:
 
     def logged(self) -> pd.DataFrame:
         """Every logged prediction, in the order of the parts."""
-        parts = sorted(self.outputs.glob("predictions/**/*.parquet"))
-        return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True) if parts else pd.DataFrame()
+        return logged_predictions(self.outputs)
 
     def stop(self, seconds: float = 30) -> int:
         """Ask it to stop as a supervisor does; return its exit code."""
