@@ -102,6 +102,11 @@ class IntervalRow(AsMapping):
     high: float = math.nan
     kind: str = "other"  # one of: other, limit, this, reference
 
+    def __post_init__(self) -> None:
+        "Read the kind that records of November 2026 call otherwise."
+        if self.kind == "ghost":
+            object.__setattr__(self, "kind", "reference")
+
 
 @dataclass(frozen=True, slots=True)
 class Headline(AsMapping):

@@ -30,6 +30,12 @@ def test_bars_start_at_the_score_of_guessing():
     assert [mark.kind for mark in model.marks] == ["bar", "tip"]
 
 
+def test_records_of_before_name_a_reference_otherwise():
+    """Their baseline is the natural zero as well."""
+    assert scale_of([IntervalRow("baseline", 0.5, kind="ghost"), MODEL], higher_is_better=True).bars
+    assert IntervalRow("baseline", 0.5, kind="ghost").kind == "reference"
+
+
 def test_loss_starts_at_zero_and_is_better_to_the_left():
     """A measure of which less is better has 0 as its zero, and the caption says which side is enough."""
     rows = [replace(LIMIT, value=50.0), replace(MODEL, value=44.1, low=40.2, high=48.3)]
