@@ -155,20 +155,13 @@ def search(
         target=TARGET,
         task=outcome.task,
         kind=rule,
-        time_column=column if rule == "time" else "",
-        group_column=column if rule == "group" else "",
+        time_column=column,
+        group_column=column,
         share=test_size,
         random_state=random_state,
     )
     train, test = table.iloc[parts.train], table.iloc[parts.test]
-    schema = infer_schema(
-        train,
-        target=TARGET,
-        task=outcome.task,
-        classes=outcome.classes,
-        positive_class=outcome.positive_class,
-        exclude=[column] if column else [],
-    )
+    schema = _schema_of(train, outcome, column)
     features, codes = as_features(train, schema), outcome.encode(train[TARGET])
     by = train[column] if column else None
     folds = make_folds(codes, task=outcome.task, kind=parts.kind, by=by, random_state=random_state)
@@ -187,17 +180,10 @@ def search(
     )
     chosen = _best_of(found, measure)
     labels, order = _labels_of(as_column(y, "y"), outcome)
-    fitted = [
-        FittedModel(
-            c.name,
-            fit_final(c, features, codes, task=outcome.task, random_state=random_state),
-            schema,
-            labels,
-            order,
-            len(train),
-        )
-        for c in (chosen, found[0])
-    ]
+    fitted = []
+    for c in (chosen, found[0]):
+        pipeline = fit_final(c, features, codes, task=outcome.task, random_state=random_state)
+        fitted.append(FittedModel(c.name, pipeline, schema, labels, order, len(train)))
     own, base = _measured(fitted, test, parts, outcome, measure, random_state)
     remarks = tuple(_remarks_on(outcome, schema, chosen, y, positive))
     tried = candidates_table(found, measure)
@@ -226,6 +212,18 @@ def _table_of(
     require_same_rows(given, name, target, "y", y_given=y)
     require_complete(values, name)
     return table.assign(**{UNITS: values.to_numpy()}), rule, UNITS
+
+
+def _schema_of(train: pd.DataFrame, outcome: Target, column: str) -> dict[str, Any]:
+    "The columns to learn from and their types; the one that divides the rows is left out."
+    return infer_schema(
+        train,
+        target=TARGET,
+        task=outcome.task,
+        classes=outcome.classes,
+        positive_class=outcome.positive_class,
+        exclude=[column] if column else [],
+    )
 
 
 def _best_of(found: Sequence[Candidate], metric: Metric) -> Candidate:
