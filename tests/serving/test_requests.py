@@ -149,6 +149,15 @@ def test_a_number_beyond_the_contracts_limits_is_refused() -> None:
             reader.read_json(body)
 
 
+def test_limits_under_their_former_names_are_held() -> None:
+    """Bundles of before call minimum and maximum `least` and `most`."""
+    columns = [spec | {"least": 1.0, "most": 9.0} if spec["name"] == "dose" else spec for spec in SCHEMA["columns"]]
+    reader = Reader(SCHEMA | {"columns": columns})
+    assert reader.read_json(body_of(instances=[ROW | {"dose": 9}])).count == 1
+    with pytest.raises(BadRequest, match="'dose': '12' in row 1, expected at most 9 by the contract"):
+        reader.read_json(body_of(instances=[ROW | {"dose": 12}]))
+
+
 def test_a_gap_is_taken_where_the_schema_allows_one() -> None:
     """null in a nullable column is a gap; in another it is refused with its row."""
     rows = READER.read_json(body_of(instances=[dict.fromkeys(ROW)]))
