@@ -13,8 +13,8 @@ from enum import StrEnum
 from .errors import ExitCode
 from .formatting import decimals_of, format_estimate, format_number
 from .project import STAGES
-from .record import Failure, MetricEntry, RunRecord, StageRecord, Status, Verdict, new_record
-from .results import Headline
+from .record import Failure, MetricEntry, RunRecord, StageRecord, Status, new_record
+from .results import Headline, Verdict
 
 # %% ../../notebooks/lib/core/23_summary.ipynb #b1eb21fb
 class NextStep(StrEnum):

@@ -79,13 +79,13 @@ def check_plan(plan: Plan) -> "Table | None":
 
 def load_plan(plan: Plan) -> "Table | None":
     """Fetch what the parameters name, transform it, hold it to its contract; None where they name no source."""
-    from tdsp.stages.context import hold_contract, modelling_table
+    from tdsp.stages.context import hold_contract, modeling_table
 
     values = plan.resolved.values
     if not values.get("sources"):
         return None  # notebooks of another kind, which load nothing
     try:
-        table = modelling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
+        table = modeling_table(values, root=plan.root, folder=plan.file.parent, lake=plan.outputs / "lake")
     except OSError as error:
         place = error.filename or plan.outputs / "lake"
         raise DataError(f"The data cannot be loaded: {error.strerror} ({place}).") from None
@@ -123,7 +123,7 @@ def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
 
 def check_labelled(values: Mapping[str, Any], plan: Plan) -> None:
     """Raise DataError where the second, labelled table cannot be read or lacks the target."""
-    from tdsp.stages.modeling import labelled_table
+    from tdsp.stages.model_evaluation import labelled_table
 
     if values.get("labelled_test"):
         labelled_table(values, [values["target"]], root=plan.root, lake=plan.outputs / "lake")

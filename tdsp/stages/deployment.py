@@ -33,11 +33,11 @@ def pack(run: Run, p: Parameters) -> Bundle:
     about = describe_pipeline(pipeline)
     about["settings"] = run.fact("parts") or about["settings"]  # an average has none of its own
     run.note(**about)
-    told = card_values(Evidence(run.record, run.folder, charter_of(run)))
-    card = {"title": p.title, "question": p.question, **about, **told}
+    values = card_values(Evidence(run.record, run.folder, charter_of(run)))
+    card = {"title": p.title, "question": p.question, **about, **values}
     bundle = write_bundle(
         run.folder / "model",
-        name=run.record["project"],
+        name=run.record.project,
         pipeline=pipeline,
         schema=schema,
         golden_frame=choose_golden(test, schema, p.golden_rows),

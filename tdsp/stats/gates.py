@@ -9,7 +9,7 @@ __all__ = ['gate', 'exact_gate', 'verdict_of']
 import math
 from collections.abc import Iterable
 
-from ..core.results import GO, NO_GO, UNSURE, Estimate, Gate
+from ..core.results import GO, NO_GO, Estimate, Gate, Verdict
 from .resampling import MIN_UNITS
 
 # %% ../../notebooks/lib/stats/02_gates.ipynb #16191301
@@ -35,9 +35,9 @@ def exact_gate(name: str, value: float, limit: float, *, rule: str = "<=", unit:
     return Gate(name, rule, value, value, value, limit, unit, note)
 
 # %% ../../notebooks/lib/stats/02_gates.ipynb #99887e45
-def verdict_of(gates: Iterable[Gate]) -> str:
+def verdict_of(gates: Iterable[Gate]) -> Verdict:
     "accepted, rejected or insufficient evidence: the verdict that all gates together make."
     answers = [g.answer for g in gates]
     if NO_GO in answers:
         return "rejected"
-    return "accepted" if answers and set(answers) == {GO} else UNSURE
+    return "accepted" if answers and set(answers) == {GO} else "insufficient evidence"

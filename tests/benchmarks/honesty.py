@@ -73,7 +73,7 @@ def run_once(seed: int, *, n: int, distance: float) -> Outcome:
     from tdsp.core import environment
     from tdsp.modeling import selection
     from tdsp.packaging import loader
-    from tdsp.stages import modeling
+    from tdsp.stages import model_evaluation, model_tests, modeling
     from tests.support.study import run_cells
 
     environment.describe_environment = _ENVIRONMENT  # read once: a third of the time otherwise
@@ -86,16 +86,16 @@ def run_once(seed: int, *, n: int, distance: float) -> Outcome:
     }
     with tempfile.TemporaryDirectory() as folder:
         stage = run_cells(Path(folder), noise_table(rng, n, distance), before="study =", **settings)
-        s = modeling.Study(*(stage[name] for name in ("run", "p", "train", "X", "y", "folds", "found")))
+        s = modeling.ModelingContext(*(stage[name] for name in ("run", "p", "train", "X", "y", "folds", "found")))
         winner = max(s.found[1:], key=lambda c: np.nan_to_num(c.mean)).name
         choice = selection.Choice(winner, None, s.found[0].name, "", {})
-        fold_calibration = modeling.believe(s, choice)
-        fitted = modeling.fit_chosen(s, choice, fold_calibration)
-        test = modeling.open_test(s)
-        scores = modeling.score_roles(s.run, s.p, fitted, test)
+        fold_calibration = model_evaluation.calibrate_on_folds(s, choice)
+        fitted = model_evaluation.fit_chosen(s, choice, fold_calibration)
+        test = model_evaluation.read_test_set(s)
+        scores = model_evaluation.score_roles(s, fitted, test)
         gates = [
-            *modeling.prove(s, choice, fold_calibration, fitted["winner"], scores, test).gates,
-            modeling.baseline_gate(scores),
+            *model_tests.run_model_tests(s, choice, fold_calibration, fitted["winner"], scores, test).gates,
+            model_tests.baseline_gate(scores),
         ]
         fresh = noise_table(rng, max(40_000, 8 * n), distance)
         y_pred = s.ask(fitted["winner"], loader.as_features(fresh, s.schema))

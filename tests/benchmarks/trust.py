@@ -24,10 +24,10 @@ STEPS = ("contract", "report", "split")
 def repeated(rows: int, folder: Path) -> Path:
     """The modeling table of the flights, repeated, with a number of its own for each row."""
     from tdsp.config.parameters import load_parameters
-    from tdsp.stages.context import modelling_table
+    from tdsp.stages.context import modeling_table
 
     values = load_parameters(ROOT / "parameters" / "flights.yaml", root=ROOT).values
-    table = modelling_table(values, root=ROOT, folder=ROOT / "parameters", lake=folder)
+    table = modeling_table(values, root=ROOT, folder=ROOT / "parameters", lake=folder)
     source, path = pq.read_table(table.path), folder / f"{rows}.parquet"
     schema = source.schema.append(pa.field("flight_id", pa.int64()))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:

@@ -13,7 +13,7 @@ from tdsp.core.errors import DataError
 from tdsp.core.record import create_run, new_record
 from tdsp.data.splits import split_table
 from tdsp.runner.preflight import load_plan, plan_run
-from tdsp.stages.context import modelling_table, read_options
+from tdsp.stages.context import modeling_table, read_options
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_stage_sees_the_rows_that_its_run_has_begun_with(growing, monkeypatch)
     add_flights(project, range(70, 80))
     assert open_table(run, Values()).sha256 == first.sha256
     values = load_parameters(growing, root=project).values
-    fresh = modelling_table(values, root=project, folder=growing.parent, lake=project / "outputs" / "lake")
+    fresh = modeling_table(values, root=project, folder=growing.parent, lake=project / "outputs" / "lake")
     assert fresh.rows == 80
 
 

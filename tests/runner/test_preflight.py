@@ -86,7 +86,7 @@ def test_a_full_disk_while_loading_is_bad_input(project, monkeypatch):
     def fill(*_, **__) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(context, "modelling_table", fill)
+    monkeypatch.setattr(context, "modeling_table", fill)
     with pytest.raises(DataError, match=r"No space left on device \(.*outputs/lake\)"):
         check_plan(plan_run(project / "parameters" / "wine.yaml"))
 

@@ -1,4 +1,4 @@
-"""Acceptance through the served door: what a service answers is what is judged, and nobody signs for anybody."""
+"""Acceptance of the served model: its predictions are judged, and only people sign."""
 
 import shutil
 from pathlib import Path
@@ -14,12 +14,13 @@ from tdsp.core.record import Run, create_run, new_record
 from tdsp.data.target import Target
 from tdsp.evaluation.slices import Condition
 from tdsp.packaging.bundle import load_model
+from tdsp.stages.context import StageContext
 from tdsp.stages.customer_acceptance import (
-    Asked,
-    Door,
+    ServedTestSet,
+    ServiceResult,
     accept_limits,
     as_json,
-    ask_service,
+    call_service,
     checklist,
     kept_slices,
     service_gate,
@@ -41,21 +42,21 @@ def test_every_row_comes_back_over_http_as_the_package_predicts_it(bundle: tuple
     """Gaps, times, truths and signs of markup included, in several requests."""
     folder, frame = bundle
     model = load_model(folder)
-    asked = ask_service(folder, frame, model.schema, at_once=100)
-    assert asked.rows == len(frame) > 500
-    gate = service_gate(asked, model.predict(frame))
+    result = call_service(folder, frame, model.schema, at_once=100)
+    assert result.rows == len(frame) > 500
+    gate = service_gate(result, model.predict(frame))
     assert gate.answer == "go", gate
-    assert asked.predictions.index.equals(frame.index)
-    assert 0 < asked.one_row_ms < 5000
+    assert result.predictions.index.equals(frame.index)
+    assert 0 < result.one_row_ms < 5000
 
 
 def test_a_service_that_answers_otherwise_is_no_go(bundle: tuple[Path, pd.DataFrame]) -> None:
     """The rows of another model, or too few of them."""
     folder, frame = bundle
     model = load_model(folder)
-    asked = ask_service(folder, frame.head(50), model.schema)
-    assert service_gate(asked, model.predict(frame.head(50)) + 1e-4).answer == "no-go"
-    assert service_gate(asked, model.predict(frame)).answer == "insufficient evidence"
+    result = call_service(folder, frame.head(50), model.schema)
+    assert service_gate(result, model.predict(frame.head(50)) + 1e-4).answer == "no-go"
+    assert service_gate(result, model.predict(frame)).answer == "insufficient evidence"
 
 
 def test_rows_that_the_service_refuses_end_the_stage(bundle: tuple[Path, pd.DataFrame]) -> None:
@@ -63,8 +64,8 @@ def test_rows_that_the_service_refuses_end_the_stage(bundle: tuple[Path, pd.Data
     folder, frame = bundle
     schema = load_model(folder).schema
     odd = frame.head(3).assign(ward=pd.Series([1, 2, 3], dtype=object))
-    with pytest.raises(BundleError, match=r"refused rows of the test part \(4\d\d\).*ward"):
-        ask_service(folder, odd, schema)
+    with pytest.raises(BundleError, match=r"refused rows of the test set \(4\d\d\).*ward"):
+        call_service(folder, odd, schema)
 
 
 def test_a_service_that_cannot_start_says_why(bundle: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_service_that_cannot_start_says_why(bundle: tuple[Path, pd.DataFrame],
     folder = Path(shutil.copytree(bundle[0], tmp_path / "model"))
     (folder / "golden.parquet").write_bytes(b"changed")
     with pytest.raises(BundleError, match=r"did not start: error: .*golden\.parquet was changed"):
-        ask_service(folder, bundle[1], {"columns": []})
+        call_service(folder, bundle[1], {"columns": []})
 
 
 def test_slices_come_back_from_the_record_as_they_were(tmp_path: Path) -> None:
@@ -90,17 +91,19 @@ def test_stated_limits_are_judged_by_what_the_service_answered(tmp_path: Path) -
     run.note(decision_threshold=0.5)
     rng = np.random.default_rng(0)
     y, group = rng.integers(0, 2, 600), np.repeat(["w", "m"], 300)
-    told = np.where(group == "w", y, 1 - y).astype(float)
+    y_pred = np.where(group == "w", y, 1 - y).astype(float)
     outcome = Target("y", "binary", ("no", "yes"), "yes", 600, 0, "")
-    door = Door(pd.DataFrame({"group": group}), outcome, y, told, make_units(600))
-    asked = Asked(pd.DataFrame({"probability": told}), 600, 1.0, 30.0)
+    served = ServedTestSet(pd.DataFrame({"group": group}), outcome, y, y_pred, make_units(600))
+    result = ServiceResult(pd.DataFrame({"probability": y_pred}), 600, 1.0, 30.0)
     stated = {"max_latency_ms": 20.0, "sensitive": ["group"], "costs": {}, "max_unfairness": 0.1, "random_state": 0}
-    accept_limits(run, SimpleNamespace(**stated), asked, door)
+    accept_limits(StageContext(run, SimpleNamespace(**stated)), result, served)
     assert {gate.name: gate.answer for gate in run.record.gates} == {
         "Time for one row as served": "no-go",
         "Proven difference between groups, as served": "no-go",
     }
-    silent = accept_limits(run, SimpleNamespace(**stated | {"max_latency_ms": 0.0, "sensitive": []}), asked, door)
+    silent = accept_limits(
+        StageContext(run, SimpleNamespace(**stated | {"max_latency_ms": 0.0, "sensitive": []})), result, served
+    )
     assert list(silent) == ["note"]
 
 
@@ -110,11 +113,11 @@ def test_nobody_is_named_who_was_not_stated(tmp_path: Path) -> None:
     empty = signature(run, Charter()).set_index("field")["answer"]
     assert empty["Decided by"].startswith("open: state decisions.acceptance.by")
     flights = read_charter(ROOT / "parameters/flights.charter.yaml")
-    asked_of = type("", (), {"start_seconds": 1.0, "rows": 5})()
-    items = checklist(run, flights, asked_of).set_index("item")
-    assert items.loc["Somebody answers for it", "evidence"] == "tdsp maintainers"
+    service = type("", (), {"start_seconds": 1.0, "rows": 5})()
+    items = checklist(run, flights, service).set_index("item")
+    assert items.loc["It has an owner", "evidence"] == "tdsp maintainers"
     assert items.loc["The package is there, known by its hash", "answer"] == "open"
-    assert checklist(run, Charter(), asked_of).set_index("item").loc["Somebody operates it", "answer"] == "open"
+    assert checklist(run, Charter(), service).set_index("item").loc["It has an operator", "answer"] == "open"
 
 
 def test_numbers_and_gaps_travel_without_loss() -> None:

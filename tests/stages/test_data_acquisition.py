@@ -9,10 +9,10 @@ from tdsp.config.contract import Contract, Rules
 from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
 from tdsp.core.record import Run, create_run, new_record
-from tdsp.core.results import Gate
+from tdsp.core.results import Gate, Goal
 from tdsp.data.splits import split_table
-from tdsp.stages.context import hold_contract, modelling_table
-from tdsp.stages.data_acquisition import demand, score_unseen, settle_parts, split_by
+from tdsp.stages.context import StageContext, hold_contract, modeling_table
+from tdsp.stages.data_acquisition import apply_contract, score_unseen, split_by, write_split
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
 
@@ -35,7 +35,7 @@ def values_of(project):
 def test_a_test_table_of_its_own_is_the_test_part(project):
     """Two sources and `split: given`: the second one tests, and the column that says so is no feature."""
     values = values_of(project)
-    table = modelling_table(values, root=project, folder=project / "parameters", lake=project / "lake").frame
+    table = modeling_table(values, root=project, folder=project / "parameters", lake=project / "lake").frame
     parts = split_by(table, values, "binary")
     assert set(table["age"].iloc[parts.test]) == set(range(100, 120)) and len(parts.train) == 60
     assert parts.why == "as is_test says"
@@ -52,7 +52,7 @@ def test_the_contract_travels_with_the_schema():
     """No gap where it allows none, its own levels where they are closed; other columns as they were."""
     schema = {"columns": [{"name": "age", "nullable": True}, {"name": "plan", "nullable": True, "levels": ["a"]}]}
     rules = {"plan": Rules(type="text", max_null_share=0, levels=("a", "b"), closed_levels=True)}
-    age, plan = demand(schema, Contract(columns=rules))["columns"]
+    age, plan = apply_contract(schema, Contract(columns=rules))["columns"]
     assert age == schema["columns"][0]
     assert plan == {"name": "plan", "nullable": False, "levels": ["a", "b"], "closed": True}
 
@@ -60,7 +60,7 @@ def test_the_contract_travels_with_the_schema():
 def test_a_broken_contract_names_its_file(project):
     """What a run says when a delivery is another thing."""
     values = values_of(project)
-    table = modelling_table(values, root=project, folder=project / "parameters", lake=project / "lake")
+    table = modeling_table(values, root=project, folder=project / "parameters", lake=project / "lake")
     (project / "parameters" / "p.contract.yaml").write_text("columns: {age: {type: number, max: 99}}", encoding="utf-8")
     with pytest.raises(DataError, match=r"break p.contract.yaml in 1 place; nothing was trained:\n  age: .*20 rows"):
         hold_contract(table.path, project / "parameters", "p")
@@ -75,7 +75,7 @@ def test_an_id_that_no_model_uses_hides_no_row_that_training_has_seen(project):
     columns = {"time_column": "", "group_column": "", "split_column": "is_test"}
     p = SimpleNamespace(target="churned", drop=[], forbidden=[], split="given", **columns)
     parts = split_table(rows, target="churned", task="binary", kind="given", split_column="is_test")
-    settle_parts(run, p, rows, parts)
+    write_split(run, p, rows, parts)
     assert run.fact("test_rows_seen") == 40 and run.read_table("test_seen")["seen"].all()
 
 
@@ -83,7 +83,7 @@ def test_where_every_test_row_is_known_there_is_nothing_left_to_score(tmp_path):
     """Few levels in few columns: the table says so, and no gate is entered."""
     run = Run(create_run(tmp_path / "run", new_record("a-1", "a", fixed=True)).folder, "5_customer_acceptance")
     run.write_table("test_seen", pd.DataFrame({"seen": [True] * 4}))
-    run.write_json("goal", {"label": "R²"})
-    table = score_unseen(run, None, None, Gate("R²", ">=", 0.5, 0.4, 0.6, 0.1))
+    run.write_json("goal", Goal("regression", "y", "r2", "R²"))
+    table = score_unseen(StageContext(run, None), None, Gate("R²", ">=", 0.5, 0.4, 0.6, 0.1))
     assert table["test rows"].tolist() == [4, 0] and "none is left" in table["R²"].iloc[1]
     assert run.record.gates == ()

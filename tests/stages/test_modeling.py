@@ -8,8 +8,8 @@ import pytest
 
 from tdsp.core.errors import DataError, ParameterError, StageError
 from tdsp.data.target import require_target
-from tdsp.stages import modeling
-from tdsp.stages.modeling import few_groups
+from tdsp.stages import model_evaluation, model_tests, modeling
+from tdsp.stages.model_evaluation import limit_groups
 from tests.support.study import run_cells
 
 QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "search_trials": 2, "n_resamples": 200, "importance_repeats": 2}
@@ -59,10 +59,10 @@ def test_the_test_part_is_read_once_and_the_record_says_so(stage):
     assert record.facts["test_reads"].value == record.facts["test_looks"].value == 1
     own, sha = stage["run"].folder, stage["split"].test_sha256
     assert (
-        modeling.runs_that_looked(own.parent, own, sha) == 0
-        and modeling.runs_that_looked(own.parent, own.parent / "next", sha) == 1
+        model_evaluation.count_test_set_uses(own.parent, own, sha) == 0
+        and model_evaluation.count_test_set_uses(own.parent, own.parent / "next", sha) == 1
     )
-    assert modeling.runs_that_looked(own.parent, own.parent / "next", "0" * 64) == 0
+    assert model_evaluation.count_test_set_uses(own.parent, own.parent / "next", "0" * 64) == 0
 
 
 def test_every_candidate_has_a_report_also_the_baseline(stage):
@@ -75,16 +75,16 @@ def test_every_candidate_has_a_report_also_the_baseline(stage):
 
 def test_the_decision_is_the_one_that_the_costs_ask_for(stage):
     """A miss at three times a false alarm: the threshold is near a quarter, and saves money on the test part."""
-    assert 0.1 < stage["belief"].decision.threshold < 0.45
+    assert 0.1 < stage["fold_calibration"].decision.threshold < 0.45
     assert stage["certain"].set_index("rule").loc["always on time", "saved_low"] > 0
 
 
 def test_a_model_that_never_says_yes_is_told_of(stage):
     """All probabilities below the threshold: the reading of the table says so."""
-    study, belief, scores = stage["study"], stage["belief"], stage["scores"]
+    study, fold_calibration, scores = stage["study"], stage["fold_calibration"], stage["scores"]
     never = {**scores.predictions, "winner": np.full(len(scores.y_true), 0.01)}
-    assert "says yes to none" not in modeling.certainty_of(study, belief, scores)[1]
-    reading = modeling.certainty_of(study, belief, replace(scores, predictions=never))[1]
+    assert "says yes to none" not in model_evaluation.cost_or_coverage(study, fold_calibration, scores)[1]
+    reading = model_evaluation.cost_or_coverage(study, fold_calibration, replace(scores, predictions=never))[1]
     assert reading.endswith(f"It says yes to none of the {len(scores.y_true):,} test rows.")  # costs are stated here
 
 
@@ -111,7 +111,7 @@ def test_what_is_tried_need_not_keep_the_contract(stage, monkeypatch):
         if spec["type"] in ("string", "float")
     ]
     monkeypatch.setitem(study.__dict__, "schema", study.schema | {"columns": columns})
-    gates = modeling._behaviour(study, stage["fitted"]["winner"])
+    gates = model_tests._behavioral_gates(study, stage["fitted"]["winner"])
     assert [gate.answer for gate in gates] == ["go"] * 3
 
 
@@ -140,28 +140,34 @@ def test_numbers_get_ranges_and_a_demand_holds_whatever_the_data_say(tmp_path):
     frame = frame.assign(y=-3 * frame["wind"] + np.random.default_rng(1).normal(size=900))
     stage = run_cells(tmp_path, frame, monotone={"wind": "up"}, accuracy_low=0.5, before="explained =", **QUICK)
     assert 0.8 < stage["certain"].loc[0, "coverage"] <= 1
-    done = modeling.prove(stage["study"], stage["choice"], stage["belief"], stage["fitted"]["winner"], stage["scores"],
-                           stage["test"])  # fmt: skip
+    done = model_tests.run_model_tests(
+        stage["study"],
+        stage["choice"],
+        stage["fold_calibration"],
+        stage["fitted"]["winner"],
+        stage["scores"],
+        stage["test"],
+    )
     answers = {gate.name: gate.answer for gate in done.gates}
     assert answers["Rows that do not go up with wind"] == "go"
     assert stage["study"].candidate("linear").error.startswith("not tried: it cannot be held to go one way with wind")
-    assert modeling.accuracy_bounds(stage["study"], stage["scores"]) == (0.5, stage["scores"].estimate.high)
+    assert model_evaluation.accuracy_bounds(stage["study"], stage["scores"]) == (0.5, stage["scores"].estimate.high)
 
 
 def test_a_labelled_table_is_scored_beside_the_test_part(tmp_path):
     """From a file of its own: a third part in the comparison, a metric in the record; a column short is named."""
     flights(300, seed=5).to_csv(tmp_path / "labelled.csv", index=False)
     settings = {"positive_class": "late", "labelled_test": str(tmp_path / "labelled.csv")} | QUICK
-    stage = run_cells(tmp_path, flights(600), before="certainty_of", **settings)
+    stage = run_cells(tmp_path, flights(600), before="cost_or_coverage", **settings)
     parts = stage["parts"]
     assert list(parts["part"].unique()) == ["folds", "test part", "labelled table"]
     assert stage["run"].record.metrics["labelled_score"].value > 0.6
     flights(300, seed=5).drop(columns="gust").to_csv(tmp_path / "labelled.csv", index=False)
     with pytest.raises(DataError, match="has no column 'gust'"):
-        run_cells(tmp_path / "again", flights(600), before="certainty_of", **settings)
+        run_cells(tmp_path / "again", flights(600), before="cost_or_coverage", **settings)
     flights(300, seed=5).assign(gust="strong").to_csv(tmp_path / "labelled.csv", index=False)
     with pytest.raises(DataError, match=r"labelled.csv does not fit the model: column 'gust': .* expected a number"):
-        run_cells(tmp_path / "odd", flights(600), before="certainty_of", **settings)
+        run_cells(tmp_path / "odd", flights(600), before="cost_or_coverage", **settings)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_a_labelled_table_is_scored_beside_the_test_part(tmp_path):
 def test_settings_that_cannot_be_met_stop_with_a_reason(tmp_path, settings, error, message):
     """A constraint that all break, an unknown criterion, costs of classes that do not exist."""
     with pytest.raises(error, match=message):
-        run_cells(tmp_path, flights(400), before="open_test", positive_class="late", **settings, **QUICK)
+        run_cells(tmp_path, flights(400), before="read_test_set", positive_class="late", **settings, **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -218,14 +224,14 @@ def test_a_later_run_begins_with_what_was_best_before(tmp_path):
     run_of("flights", 1, {"num_leaves": 5}), run_of("flights", 2, {"num_leaves": 9})
     run_of("flights-old", 3, {"num_leaves": 7})
     now = run_of("flights", 4, None)
-    assert modeling.best_before(now) == [{"family": "lightgbm", "settings": {"num_leaves": 9}}] * 3
-    assert modeling.best_before(run_of("bikes", 5, None)) == []
+    assert modeling.best_earlier_settings(now) == [{"family": "lightgbm", "settings": {"num_leaves": 9}}] * 3
+    assert modeling.best_earlier_settings(run_of("bikes", 5, None)) == []
 
 
 def test_explanations_name_thirty_columns_and_count_the_others_as_one():
     """The most important first; what has no importance fills up; no feature is lost."""
     groups = {f"c{i}": [f"c{i}"] for i in range(100)}
-    few = few_groups(groups, ["c99", "c50 and 3 alike", "c7"])
+    few = limit_groups(groups, ["c99", "c50 and 3 alike", "c7"])
     assert list(few)[:3] == ["c99", "c7", "c0"] and len(few) == 31
     assert sorted(f for features in few.values() for f in features) == sorted(groups)
-    assert few_groups({"a": ["a"]}, []) == {"a": ["a"]}
+    assert limit_groups({"a": ["a"]}, []) == {"a": ["a"]}

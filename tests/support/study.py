@@ -38,7 +38,7 @@ def run_cells(folder: Path, frame: pd.DataFrame, *, before: str = "", **settings
                 exec(compile(source, stage, "exec"), namespace)
             if "parameters" in cell["metadata"].get("tags", []):
                 namespace |= {name: value for name, value in given.items() if name in namespace}
-            if stage == STAGES[1] and "settle_schema(" in source:
+            if stage == STAGES[1] and "write_schema(" in source:
                 namespace["run"].finish(Headline("Proceed", "ok", "The parts are settled."))
                 break
     return namespace
