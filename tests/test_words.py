@@ -15,7 +15,7 @@ LISTED = [
     if line and not line.startswith("#")
 ]
 SHORT_NAMES = {"X", "y", "i", "n", "k", "_", "T"}  # T: a type variable, and the transpose of a table
-QUOTED = {"labelled_test"}  # parameters that users' files hold
+QUOTED = {"labelled_test", "labelled", "licence", "told"}  # parameters and fields of charters that users' files hold
 
 
 def words_out_of(place: str) -> set[str]:

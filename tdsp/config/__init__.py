@@ -1,1 +1,1 @@
-"""What people write: parameters, charter, contract."""
+"""Files that people write: parameters, charter, contract."""

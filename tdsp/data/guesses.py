@@ -14,7 +14,7 @@ from pandas.api import types as dtypes
 
 from ..core.kinds import ColumnKind
 from .schema import find_exclusions, kind_of
-from .splits import MANY_DAYS
+from .splits import MIN_DAYS
 from .target import Guess, require_target
 from ..stats.metrics import DEFAULT_METRIC
 
@@ -36,7 +36,7 @@ def guess_settings(df: pd.DataFrame, target: str) -> dict[str, Guess]:
         "metric": Guess(DEFAULT_METRIC[found.task], f"the usual one for {found.task}"),
         "time_column": time,
         "group_column": group if kind != "time" else Guess("", "not used in a split by time"),
-        "split": Guess(kind, {"time": time.why, "group": group.why}.get(kind, "no column tells time or groups")),
+        "split": Guess(kind, {"time": time.why, "group": group.why}.get(kind, "no column of times or groups")),
         "ids": _guess_ids(df, target),
         "missing_codes": _guess_missing_codes(df),
     }
@@ -47,7 +47,7 @@ def guess_settings(df: pd.DataFrame, target: str) -> dict[str, Guess]:
 
 def _guess_time(df: pd.DataFrame, target: str) -> Guess:
     dates = [c for c in df.columns if c != target and dtypes.is_datetime64_any_dtype(df[c])]
-    usable = [c for c in dates if df[c].notna().all() and df[c].nunique() >= MANY_DAYS]
+    usable = [c for c in dates if df[c].notna().all() and df[c].nunique() >= MIN_DAYS]
     for name in sorted(usable, key=lambda c: -df[c].nunique()):
         if df[name].is_monotonic_increasing:
             return Guess(name, f"the rows are in the order of {name}")
@@ -63,7 +63,7 @@ def _guess_group(df: pd.DataFrame, target: str) -> Guess:
             continue
         if df[name].notna().all() and 20 <= n <= 0.8 * len(df):
             return Guess(name, f"{name} names {n:,} different ones in {len(df):,} rows")
-    return Guess("", "no column names somebody who comes back")
+    return Guess("", "no column names cases that come back")
 
 
 def _guess_ids(df: pd.DataFrame, target: str) -> Guess:
@@ -78,8 +78,8 @@ def _guess_missing_codes(df: pd.DataFrame) -> Guess:
     for name, low in apart.items():
         alike = [other for other in apart if apart[other] == low]
         if low in _SENTINELS or len(alike) >= 3:
-            told = f"{name} is {low:.0f} in {(df[name] == low).mean():.1%} of the rows, far from its other values"
-            return Guess([f"{low:.0f}"], told + (f"; so are {len(alike) - 1} more columns" if len(alike) > 1 else ""))
+            some = f"{name} is {low:.0f} in {(df[name] == low).mean():.1%} of the rows, far from its other values"
+            return Guess([f"{low:.0f}"], some + (f"; so are {len(alike) - 1} more columns" if len(alike) > 1 else ""))
     return Guess([], "empty, ?, NA, NaN and NULL are always read as missing")
 
 

@@ -229,7 +229,7 @@ def write_rows(rows: Rows, path: Path) -> int:
 
 
 def with_constants(rows: Rows, constants: dict[str, pa.Scalar]) -> Rows:
-    "The rows with the values of the folders that they lay in (`year=2013`)."
+    "The rows with the values of their folders (`year=2013`)."
     new = [name for name in constants if name not in rows.schema.names]
     schema = pa.schema([*rows.schema, *((name, constants[name].type) for name in new)])
 
@@ -261,7 +261,7 @@ def _no_such(where: str, kind: str) -> DataError:
 
 
 def _named(batches: Callable[[], Iterable[Any]], where: str, kind: str) -> Iterator[Any]:
-    "The batches; damage that shows only further down is told like damage at the front."
+    "The batches; damage further down raises the same error as damage at the front."
     try:
         yield from batches()
     except (pa.ArrowInvalid, OSError) as error:
@@ -340,7 +340,7 @@ def _read_json(data: bytes, where: str, reading: ReadOptions) -> Rows:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise ValueError("a name stands twice in one object")
+            raise ValueError("a name occurs twice in one object")
         return found
 
     line = 0
@@ -388,7 +388,7 @@ def _read_excel(data: bytes, where: str, sheet: str, reading: ReadOptions) -> Ro
 
 
 def _refuse_bomb(data: bytes, where: str) -> None:
-    "Unpack every member once, counting: what a zip says of its sizes may be a lie."
+    "Unpack every member once, counting: the sizes that a zip states may be wrong."
     if data[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             left = MAX_UNPACKED_BYTES // 4
@@ -440,7 +440,7 @@ def read_files(
 
 
 def _typed_keys(keys: list[Keys], reading: ReadOptions) -> list[dict[str, pa.Scalar]]:
-    "The values of the folders, each in the kind that fits all of them."
+    "The values of the folders, each in the kind that fits all files."
     names = dict.fromkeys(name for pairs in keys for name, _ in pairs)
     texts = pa.table({name: [dict(pairs).get(name, "") for pairs in keys] for name in names})
     typed = type_columns(texts, reading=reading)[0] if names else texts

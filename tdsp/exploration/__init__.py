@@ -1,1 +1,1 @@
-"""What the training rows show."""
+"""Facts and findings about the training rows."""

@@ -134,15 +134,17 @@ def _column_texts(row: pd.Series, with_target: bool) -> list[str]:
     return texts
 
 
-def _values_of(c: Profile) -> str:
+def _values_of(column: Profile) -> str:
     "The range of numbers and dates, the most frequent values of anything else with their shares."
-    if c.quantiles and c.kind == "date":
-        return value_range(c)
-    if c.quantiles:
-        return f"{format_number(c.low)} to {format_number(c.high)}, median {format_number(c.quantiles[2])}"
-    if not c.present or not c.top or c.top[0][1] == 1:
-        return examples_of(c)
-    return ", ".join(f"{short(value, 16)} {format_percent(n / c.present)}" for value, n in c.top[:3])
+    if column.quantiles and column.kind == "date":
+        return value_range(column)
+    if column.quantiles:
+        return (
+            f"{format_number(column.low)} to {format_number(column.high)}, median {format_number(column.quantiles[2])}"
+        )
+    if not column.present or not column.top or column.top[0][1] == 1:
+        return examples_of(column)
+    return ", ".join(f"{short(value, 16)} {format_percent(n / column.present)}" for value, n in column.top[:3])
 
 
 def profile(

@@ -33,7 +33,7 @@ from ..exploration.association import target_by_bin
 from ..exploration.column_checks import ask_people, check_columns
 from ..exploration.findings import NOTE, SEVERE, WATCH, CheckInput, Finding, finding
 from ..exploration.leakage import Leak
-from ..exploration.plots import plot_trend, portraits, trend_table
+from ..exploration.plots import plot_trend, trend_table, variable_table
 from ..exploration.profile import TableProfile, data_dictionary, profile_table
 from ..exploration.split_checks import RandomVsForward, TrainTestShift, compare_random_and_forward, score_shift
 from ..exploration.table_checks import check_pairs, check_table, check_target, sorted_findings
@@ -281,7 +281,7 @@ def portraits_of(
     labels = pd.Series(y).map(dict(enumerate(outcome.classes))) if outcome.classes else pd.Series(y)
     used = [c for c in facts.columns if c.name in columns]
     run.write_json("portraits", {c.name: _portrait(c, along.get(c.name), c.name in p.sensitive) for c in used})
-    return portraits(used, scores, along, event=event_of(outcome, labels), average=average, hidden=p.sensitive)
+    return variable_table(used, scores, along, event=event_of(outcome, labels), average=average, hidden=p.sensitive)
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #b2935e07
 MIN_TRAIN_TEST_AUC, MIN_SPLIT_OPTIMISM = (

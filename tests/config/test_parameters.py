@@ -148,7 +148,7 @@ def test_each_mistake_in_a_file_is_explained(root, line, fault):
     assert fault in faults_of(root, f"\n{line}\n")
 
 
-def test_all_faults_are_told_at_once_with_their_lines(root):
+def test_all_faults_are_listed_at_once_with_their_lines(root):
     """Nobody mends a file five times."""
     text = faults_of(root, "project: wine\ntresold: 1\ncv_folds: many\nsplit: never\n")
     assert re.findall(r"wine\.yaml:(\d)", text) == ["2", "3", "4"] and "(3 faults)" in text
@@ -274,7 +274,7 @@ def test_a_value_given_to_a_later_stage_that_differs_stops(root):
 
 
 def test_values_given_to_an_earlier_stage_stay(root):
-    """What was given once by hand holds for the whole run, used or not yet used."""
+    """A value given once by hand holds for the whole run, used or not yet used."""
     do(STAGES[0], injected={"project": "wine", "threshold": 0.9, "cv_folds": 3})
     do(STAGES[1], injected={"project": "wine"})
     _, p = do(STAGES[2], injected={"project": "wine"})
@@ -305,7 +305,7 @@ def test_running_an_earlier_stage_again_sets_the_later_ones_back(root):
 
 
 def test_a_fixed_run_takes_no_other_value(root, tmp_path):
-    """What `tdsp run` made can be opened with equal values only."""
+    """A run of `tdsp run` can be opened with equal values only."""
     run, _ = do(STAGES[0], injected={"project": "wine", "run_dir": str(tmp_path / "r")})
     run.update(lambda record: replace(record, fixed=True))
     do(STAGES[1], injected={"project": "wine", "run_dir": str(tmp_path / "r"), "threshold": 0.8})

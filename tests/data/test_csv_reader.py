@@ -29,7 +29,7 @@ def column(*values: str):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 def test_text_survives_every_encoding_people_save_in(encoding):
-    """The encoding is found without being told."""
+    """The encoding is detected."""
     text = "city,delay\n" + "Málaga,3\nZürich,4\n" * 20
     assert decode(text.encode(encoding), "cities.csv")[0] == text
 
@@ -74,7 +74,7 @@ def test_separator_and_header_are_found(text, expected):
 
 
 def test_a_given_layout_is_obeyed():
-    """What a person knows overrules what would be detected."""
+    """A stated option overrules detection."""
     table, _ = read("1,2\n3,4\n", layout=Layout(",", 2, 1))
     assert table.column_names == ["1", "2"]
 
@@ -94,13 +94,13 @@ def test_lines_quoted_as_a_whole_are_unwrapped():
 
 
 def test_quoted_values_keep_separators_quotes_and_newlines():
-    """What stands in quotes is one value, whatever it holds."""
+    """A quoted text is one value, whatever it holds."""
     table, _ = read('name,seats\n"Braund, Mr. ""Owen""",3\n"two\nlines",4\n')
     assert table["name"].to_pylist() == ['Braund, Mr. "Owen"', "two\nlines"]
 
 
 @pytest.mark.parametrize(
-    "name", ['he said "hi"', "two\nlines", "<script>alert(1)</script>", "🛫 gate", "a'; DROP TABLE x;--", "مرحبا"]
+    "name", ['he text "hi"', "two\nlines", "<script>alert(1)</script>", "🛫 gate", "a'; DROP TABLE x;--", "مرحبا"]
 )
 def test_strange_column_names_are_kept(name):
     """A name is data: it is neither cleaned nor run."""
@@ -236,8 +236,8 @@ def test_few_words_among_many_numbers_count_as_missing_and_are_named():
 )
 def test_dates_are_read_in_the_order_all_values_allow(values, first, remark):
     """Evidence first, then the order of the rows, then habit; the remark says which."""
-    found, said = column(*values)
-    assert found[0].as_py().isoformat().startswith(first) and remark in said
+    found, text = column(*values)
+    assert found[0].as_py().isoformat().startswith(first) and remark in text
 
 
 def test_far_years_and_noon_are_read_right():
@@ -247,7 +247,7 @@ def test_far_years_and_noon_are_read_right():
 
 
 def test_more_missing_codes_can_be_given():
-    """-999 is a number until somebody says that it is none."""
+    """-999 is a number unless it is stated as a missing code."""
     table, _ = read("temp,wind\n-999,1\n3,-999\n", reading=ReadOptions(missing_codes=("-999",)))
     assert table.to_pydict() == {"temp": [None, 3], "wind": [1, None]}
 

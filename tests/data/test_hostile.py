@@ -1,4 +1,4 @@
-"""Forty files that somebody made to break a reader: each is read as it is meant, or refused in one clear message."""
+"""Forty files made to break a reader: each is read as it is meant, or refused in one clear message."""
 
 import gzip
 import io
@@ -126,9 +126,9 @@ def test_strange_tables_are_read_as_they_are(tmp_path, name):
 def test_broken_tables_are_refused_by_name(tmp_path, name):
     """One message that names the file; nothing typed is left behind."""
     data, message = REFUSED[name]
-    with pytest.raises(DataError, match=message) as told:
+    with pytest.raises(DataError, match=message) as output:
         load(tmp_path, name, data)
-    assert "\n" not in str(told.value) and "Traceback" not in str(told.value)
+    assert "\n" not in str(output.value) and "Traceback" not in str(output.value)
     assert not list((tmp_path / "lake" / "typed").glob("*.parquet"))
 
 
@@ -216,6 +216,6 @@ def test_bombs_and_endless_cells_are_refused_in_little_memory(tmp_path, name):
             file.write(b'"\n')
     command = [sys.executable, "-c", BOUNDED, str(tmp_path), name]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    told, grown = done.stdout.splitlines()
-    assert "a row is longer than 16 MiB" in told or "unpacks to more than" in told
+    output, grown = done.stdout.splitlines()
+    assert "a row is longer than 16 MiB" in output or "unpacks to more than" in output
     assert int(grown) < 600, f"{grown} MiB more memory"

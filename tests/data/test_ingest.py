@@ -36,7 +36,7 @@ def delays(tmp_path):
 
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory):
-    """The modelling table of the flagship, made once."""
+    """The modeling table of the flagship, made once."""
     lake = tmp_path_factory.mktemp("lake")
     return load_table(FLIGHTS, ROOT / "parameters" / "flights.sql", root=ROOT, lake=lake)
 
@@ -69,7 +69,7 @@ def test_a_source_that_is_not_there_is_named(delays, uri, message):
 
 
 def test_a_source_that_may_not_be_read_is_named(delays):
-    """Permissions are said, not shown as a traceback; root may read everything."""
+    """Permissions are reported, not shown as a traceback; root may read everything."""
     import subprocess
     import sys
 
@@ -112,7 +112,7 @@ def test_built_in_tables_load_with_a_target(name, rows):
 
 
 def test_gzip_zip_and_spaces_in_names_are_read(tmp_path):
-    """Compression is told by the bytes, not by the name."""
+    """Compression is detected from the bytes, not by the name."""
     text = b"a,b\n1,x\n2,y\n"
     (tmp_path / "my table.csv").write_bytes(gzip.compress(text))
     with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
@@ -260,7 +260,7 @@ def test_rows_come_sorted_whatever_the_order_of_the_source(tmp_path):
 
 
 def test_several_sources_need_sql_and_one_column_is_no_table(delays):
-    """Both are said before anything is trained."""
+    """Both are reported before anything is trained."""
     with pytest.raises(DataError, match="2 sources and no SQL"):
         load_table({"a": "delays.csv", "b": "delays.csv"}, None, root=delays, lake=delays / "lake")
     (delays / "one.sql").write_text('SELECT delay FROM "t"')
@@ -294,7 +294,7 @@ def test_changed_sources_sql_codes_and_limits_make_a_new_table(delays):
 
 
 def test_an_altered_file_in_the_lake_is_made_anew(delays):
-    """The note holds the hash of the table: nothing altered or half written is believed."""
+    """The note holds the hash of the table: nothing altered or half written is reused."""
     first = load(delays, "delays.csv")
     pq.write_table(pa.table({"tailnum": ["X"], "delay": [0]}), first.path)
     again = load(delays, "delays.csv")
@@ -311,7 +311,7 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path):
     assert not list((tmp_path / "lake").rglob("*.parquet")) and not list((tmp_path / "lake").rglob("*.json"))
 
 
-def test_a_full_disk_is_said(delays):
+def test_a_full_disk_is_reported(delays):
     """No room for the table: one message, and no half file."""
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("mounting a tiny disk needs root")
@@ -527,6 +527,6 @@ def test_values_of_real_files_are_what_they_say(shared_data):
 def test_remarks_say_what_was_detected(shared_data):
     """The data report shows them; nothing is mended silently."""
     found = load_source("countries", "country_facts/countries of the world.csv", root=shared_data)
-    said = "\n".join(map(str, found.remarks))
-    assert "semicolon" in said and "'23,06' read as 23.06" in said and "7 rows reach into column_21" in said
+    texts = "\n".join(map(str, found.remarks))
+    assert "semicolon" in texts and "'23,06' read as 23.06" in texts and "7 rows reach into column_21" in texts
     json.dumps(found.as_input())

@@ -1,4 +1,4 @@
-"""What only grows is loaded once: no row lost, no row twice, no half file, whatever kills the load and when."""
+"""A growing source is loaded once: no row lost, no row twice, no half file, whatever kills the load and when."""
 
 import random
 import signal
@@ -96,7 +96,7 @@ def test_a_run_stays_with_the_height_it_has_begun_with(air):
         ("seen", "ALTER TABLE flights ADD COLUMN gate TEXT", "columns are others than at the last load"),
     ],
 )
-def test_a_watermark_that_cannot_work_is_told(air, column, sql, message):
+def test_a_watermark_that_cannot_work_is_refused(air, column, sql, message):
     """No such column, gaps in it, or columns that changed: nothing is appended."""
     load(air)
     with sqlite3.connect(air / "air.db") as base:

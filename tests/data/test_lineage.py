@@ -46,7 +46,7 @@ def test_rows_without_a_partner_are_counted_below_the_where():
     ],
 )
 def test_what_cannot_be_followed_is_not_traced(sql: str):
-    """Nothing is said rather than something wrong."""
+    """No lineage rather than a wrong one."""
     assert trace(TABLES, sql) == {"columns": [], "joins": []}
 
 

@@ -145,7 +145,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("uri", WRITERS)
 def test_files_of_every_kind_load_with_types_rows_and_hash(tmp_path, uri):
-    """The same 500 flights come out of each of them."""
+    """The same 500 flights come out of each source."""
     WRITERS[uri](tmp_path / ("t.db" if uri.startswith("sqlite") else uri))
     require_same(load_source("t", uri, root=tmp_path, lake=tmp_path / "lake"), tmp_path / "lake")
 
@@ -153,7 +153,7 @@ def test_files_of_every_kind_load_with_types_rows_and_hash(tmp_path, uri):
 def test_a_link_to_nothing_is_called_one(tmp_path):
     """Its own name would be the closest one, which helps nobody."""
     (tmp_path / "air.csv").symlink_to("moved/air.csv")
-    with pytest.raises(DataError, match=r"air\.csv is a link to moved/air\.csv, where nothing lies"):
+    with pytest.raises(DataError, match=r"air\.csv is a broken symbolic link to moved/air\.csv"):
         load_source("air", "air.csv", root=tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_folders_give_their_values_and_patterns_their_files(tmp_path):
 
 
 def test_a_sheet_can_be_named(tmp_path):
-    """The first one is taken otherwise, and a wrong name is told."""
+    """The first one is taken otherwise, and a wrong name is refused."""
     write_excel(tmp_path / "t.xlsx")
     assert load_source("t", "t.xlsx#Flights", root=tmp_path).table.num_rows == ROWS
     with pytest.raises(DataError, match=r"no sheet 'Flihgts'\. Did you mean 'Flights'"):
@@ -207,7 +207,7 @@ def test_detection_can_be_overruled(tmp_path):
         (ReadOptions(columns=(("b", "date"),)), "cannot be read as 'date'"),
     ],
 )
-def test_a_wrong_statement_is_told(tmp_path, reading, message):
+def test_a_wrong_option_is_refused(tmp_path, reading, message):
     """The value that does not fit is named, and nothing is bent."""
     (tmp_path / "t.csv").write_text("a,b\né,x\nf,y\n")
     with pytest.raises(DataError, match=message):
@@ -222,9 +222,9 @@ def test_secrets_stay_in_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("PGPASSWORD_T", "s3cr/t&geheim")
     monkeypatch.setattr("tdsp.data.sources.PAUSES", ())
     uri = "postgresql://ann:${PGPASSWORD_T}@127.0.0.1:1/air?table=t"
-    with pytest.raises(DataError, match="Connection refused") as told:
+    with pytest.raises(DataError, match="Connection refused") as raised:
         load_source("t", uri, root=tmp_path, lake=tmp_path / "lake")
-    assert "geheim" not in str(told.value) and told.value.__cause__ is None
+    assert "geheim" not in str(raised.value) and raised.value.__cause__ is None
     monkeypatch.setenv("AIR", "sqlite:t.db?table=my flights")
     write_sqlite(tmp_path / "t.db")
     assert load_source("t", "env:AIR", root=tmp_path, lake=tmp_path / "lake").as_input()["uri"] == "env:AIR"
@@ -234,9 +234,9 @@ def test_secrets_stay_in_the_environment(monkeypatch, tmp_path):
 
 def test_a_password_written_out_is_refused_without_being_shown():
     """It would end up in the record of the run."""
-    with pytest.raises(DataError, match=r"Write postgresql://ann:\$\{PASSWORD\}@db/air") as told:
+    with pytest.raises(DataError, match=r"Write postgresql://ann:\$\{PASSWORD\}@db/air") as raised:
         resolve_secrets("postgresql://ann:geheim@db/air")
-    assert "geheim" not in str(told.value)
+    assert "geheim" not in str(raised.value)
     with pytest.raises(DataError, match="variable NO_SUCH_ONE is not set"):
         resolve_secrets("https://host/x.csv?key=${NO_SUCH_ONE}")
 
@@ -249,7 +249,7 @@ class Site(http.server.BaseHTTPRequestHandler):
 
     files: ClassVar[dict[str, bytes]] = {}
     faults: ClassVar[list[str]] = []  # of the answers to come: a status, cut or reset
-    asked: ClassVar[list[str]] = []
+    requests_made: ClassVar[list[str]] = []
     length: ClassVar[bool] = True  # whether a body is announced with its length
 
     def log_message(self, *_):
@@ -259,7 +259,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         self.answer(with_body=False)
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.requests_made.append(self.path)
         self.answer(with_body=True)
 
     def answer(self, *, with_body):
@@ -282,7 +282,7 @@ class Site(http.server.BaseHTTPRequestHandler):
 def site(monkeypatch):
     """A web server of this machine, and its address."""
     monkeypatch.setattr("tdsp.data.sources.PAUSES", (0.01, 0.01, 0.01))
-    Site.files, Site.faults, Site.asked, Site.length = {"/t.csv": as_csv()}, [], [], True
+    Site.files, Site.faults, Site.requests_made, Site.length = {"/t.csv": as_csv()}, [], [], True
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -290,19 +290,19 @@ def site(monkeypatch):
     server.server_close()
 
 
-def test_a_web_server_is_read_and_asked_once_for_the_same_version(site, tmp_path):
+def test_a_web_server_is_read_and_requested_once_for_the_same_version(site, tmp_path):
     """The second load sees the same ETag and fetches nothing; a new file is fetched and registered."""
     lake, uri = tmp_path / "lake", f"{site}/t.csv"
     for _ in range(2):
         require_same(load_table_source(uri, tmp_path), lake)
-    assert Site.asked == ["/t.csv"]
+    assert Site.requests_made == ["/t.csv"]
     Site.files["/t.csv"] = as_csv(FLIGHTS.slice(0, 20))
     load_table_source(uri, tmp_path)
     assert [entry["rows"] for entry in arrivals(register_folder(lake, uri))] == [500, 20]
 
 
 def load_table_source(uri, root, **options):
-    """Load through the modelling table, as a run does, then read the source as it lies."""
+    """Load through the modeling table, as a run does, then read the source as it lies."""
     from tdsp.data.ingest import load_table
 
     load_table({"t": uri}, None, root=root, lake=root / "lake", **options)
@@ -314,7 +314,7 @@ def test_faults_that_pass_are_tried_again(site, tmp_path, faults):
     """Resets, bodies that end early and overloaded servers; the file is whole in the end."""
     Site.faults = list(faults)
     require_same(load_source("t", f"{site}/t.csv", root=tmp_path, lake=tmp_path / "lake"), tmp_path / "lake")
-    assert len(Site.asked) == len(faults) + 1
+    assert len(Site.requests_made) == len(faults) + 1
 
 
 @pytest.mark.parametrize("length", [True, False])
@@ -326,7 +326,7 @@ def test_a_truncated_download_is_never_used(site, tmp_path, length):
     assert not [p for p in (tmp_path / "lake").rglob("*") if p.is_file()]
 
 
-def test_what_does_not_pass_is_said_at_once(site, tmp_path):
+def test_a_permanent_error_is_reported_at_once(site, tmp_path):
     """No file, no right, another file than the one that was promised."""
     with pytest.raises(DataError, match=r"x\.csv: there is no such file there"):
         load_source("t", f"{site}/x.csv", root=tmp_path)
@@ -336,18 +336,18 @@ def test_what_does_not_pass_is_said_at_once(site, tmp_path):
     assert load_source("t", f"{site}/t.csv#sha256={sha256_bytes(as_csv())}", root=tmp_path).table.num_rows == ROWS
     with pytest.raises(DataError, match="not the stated one"):
         load_source("t", f"{site}/t.csv#sha256={'0' * 64}", root=tmp_path)
-    assert Site.asked.count("/t.csv") == 3  # each asked for once
+    assert Site.requests_made.count("/t.csv") == 3  # each requested once
 
 
 def test_a_run_stays_with_the_rows_it_has_begun_with(site, tmp_path):
-    """The server has a new file by now; the pinned one is taken from the lake and nothing is asked."""
+    """The server has a new file by now; the pinned one is taken from the lake and nothing is requested."""
     from tdsp.data.ingest import Loading, load_table
 
     first = load_table({"t": f"{site}/t.csv"}, None, root=tmp_path, lake=tmp_path / "lake")
     Site.files.clear()
     pinned = Loading({}, {}, {"t": first.inputs[0]["sha256"]})
     again = load_table({"t": f"{site}/t.csv"}, None, root=tmp_path, lake=tmp_path / "lake", loading=pinned)
-    assert again.reused and again.sha256 == first.sha256 and len(Site.asked) == 1
+    assert again.reused and again.sha256 == first.sha256 and len(Site.requests_made) == 1
 
 
 # --- object stores ----------------------------------------------------------------------------------------------------
@@ -520,7 +520,7 @@ def test_every_type_of_postgresql_becomes_one_of_five(postgres, tmp_path):
         ("", "needs \\?table=NAME"),
     ],
 )
-def test_mistakes_in_a_query_are_told_and_nothing_is_written(postgres, tmp_path, rest, message):
+def test_mistakes_in_a_query_are_reported_and_nothing_is_written(postgres, tmp_path, rest, message):
     """The database's own words, on one line; the connection reads only."""
     with pytest.raises(DataError, match=message):
         load_source("t", f"{postgres}{rest}", root=tmp_path)
@@ -571,7 +571,7 @@ def test_connection_options_survive_beside_the_table():
     assert split_query('sqlite:x.db?table=a"b')[1] == 'SELECT * FROM "a""b"'
 
 
-def test_mixed_values_of_sqlite_are_told(tmp_path):
+def test_mixed_values_of_sqlite_are_reported(tmp_path):
     """SQLite lets a column hold anything; the query can say what it is to be."""
     with sqlite3.connect(tmp_path / "t.db") as base:
         base.execute("CREATE TABLE t (a, b)")

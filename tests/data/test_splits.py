@@ -66,8 +66,8 @@ def test_file_order_is_taken_for_time():
         ({}, {"kind": "key"}, "needs split_column"),
         ({}, {"kind": "given", "split_column": "is_tset"}, "no column 'is_tset'"),
         ({"k": [None] + ["a"] * 399}, {"kind": "key", "split_column": "k"}, "'k' is empty in 1 rows"),
-        ({"k": "a"}, {"kind": "key", "split_column": "k"}, "split by key: the (training|test) part has no row"),
-        ({"k": 0}, {"kind": "given", "split_column": "k"}, "the test part has no row with a target"),
+        ({"k": "a"}, {"kind": "key", "split_column": "k"}, "split by key: the (training|test) set has no row"),
+        ({"k": 0}, {"kind": "given", "split_column": "k"}, "the test set has no row with a target"),
         ({"k": 2}, {"kind": "given", "split_column": "k"}, "holds '2'; write 1 for a row of the test part"),
     ],
 )
@@ -88,7 +88,7 @@ def test_rows_that_training_has_seen_are_counted_exactly_and_nearly():
 
 
 def test_letters_repeat_and_are_counted(shared_data):
-    """The 1,332 repeated rows of a real table put some of the test part into training."""
+    """The 1,332 repeated rows of a real table put some test rows into training."""
     from tdsp.data.ingest import load_source, to_frame
 
     df = to_frame(load_source("t", "letter_recognition/letterdata.csv", root=shared_data).table)
@@ -152,7 +152,7 @@ def test_parts_that_are_written_row_by_row_are_those_of_the_split(tmp_path, name
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
-        ({"when": ["2013-01-01"] * 400}, {"kind": "time", "time_column": "when"}, "the test part has no row"),
+        ({"when": ["2013-01-01"] * 400}, {"kind": "time", "time_column": "when"}, "the test set has no row"),
         (
             {"when": ["soon", *["2013-01-01"] * 399]},
             {"kind": "time", "time_column": "when"},
@@ -166,12 +166,12 @@ def test_parts_that_are_written_row_by_row_are_those_of_the_split(tmp_path, name
             "mixes time zones",
         ),
         ({"part": [0.7, *[0.0, 1.0] * 199, 1]}, {"kind": "given", "split_column": "part"}, "holds 0.7 in row 1"),
-        ({"y": ["a"] * 390 + ["b"] * 10}, {"kind": "order"}, "the training part has no row of class 'b'"),
-        ({"y": ["a", "b"] * 100 + ["a"] * 200}, {"kind": "order"}, "the test part has no row of class 'b'"),
+        ({"y": ["a"] * 390 + ["b"] * 10}, {"kind": "order"}, "the training set has no row of class 'b'"),
+        ({"y": ["a", "b"] * 100 + ["a"] * 200}, {"kind": "order"}, "the test set has no row of class 'b'"),
         ({}, {"kind": "order", "share": 1.0}, "a share of 1.0 cannot be held out"),
         ({"id": [None, *range(399)]}, {"kind": "key", "split_column": "id"}, "'id' holds nothing in row 1"),
         ({"part": [2, *[0, 1] * 199, 1]}, {"kind": "given", "split_column": "part"}, "'part' holds 2 in row 1"),
-        ({"part": [0] * 400}, {"kind": "given", "split_column": "part"}, "the test part has no row"),
+        ({"part": [0] * 400}, {"kind": "given", "split_column": "part"}, "the test set has no row"),
     ],
 )
 def test_parts_that_cannot_be_are_refused_before_anything_is_written(tmp_path, columns, options, message):

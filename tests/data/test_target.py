@@ -171,12 +171,12 @@ def test_whole_groups_are_held_out():
         (
             {"y": ["a"] * 50 + ["b"] * 50, "t": range(100)},
             {"time_column": "t"},
-            "the test part has no row of class 'a'",
+            "the test set has no row of class 'a'",
         ),
         (
             {"y": ["a"] * 90 + ["b"] * 10, "t": range(100)},
             {"time_column": "t"},
-            "the training part has no row of class 'b'",
+            "the training set has no row of class 'b'",
         ),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_file_and_a_frame_break_alike(tmp_path):
 
 
 def test_whole_numbers_with_gaps_are_still_whole():
-    """pandas makes floats of them; a half is a break."""
+    """pandas reads them as floats; a half is a break."""
     contract = rules_of(n={"type": "whole number"})
     assert breaches(pd.DataFrame({"n": [1.0, None, 3.0]}), contract) == {}
     assert breaches(pd.DataFrame({"n": [1.0, None, 3.5]}), contract) == {("n", "a whole number"): 1}

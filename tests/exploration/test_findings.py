@@ -12,7 +12,7 @@ from tdsp.data.target import require_target
 from tdsp.exploration.association import find_clusters, score_association, target_by_bin
 from tdsp.exploration.column_checks import ask_people
 from tdsp.exploration.findings import LIST, NOTE, SEVERE, CheckInput, finding
-from tdsp.exploration.plots import portraits
+from tdsp.exploration.plots import variable_table
 from tdsp.exploration.profile import profile_table
 from tdsp.exploration.split_checks import compare_random_and_forward, score_shift
 from tdsp.stages.data_acquisition import find_problems, findings_gate, split_findings
@@ -200,11 +200,11 @@ def test_every_code_has_a_title_a_remedy_and_a_degree():
         assert record.title and record.remedy.endswith(".") and record.severity in ("severe", "watch", "note"), code
 
 
-def test_names_that_speak_of_people_places_and_later_are_asked_about():
-    """Questions, not findings; a column that the charter describes is not asked about again."""
+def test_names_that_speak_of_people_places_and_later_raise_questions():
+    """Questions, not findings; a column that the charter describes raises none."""
     df = table(sex="f", dropoff_hour=1, latitude=40.7, fnlwgt=range(N), class_code=RNG.integers(1, 9, N), late=LATE + 1)
-    asked = [column for column, _ in ask_people(check_input(df))]
-    assert asked == ["sex", "dropoff_hour", "latitude", "fnlwgt", "class_code", "late"]
+    questions = [column for column, _ in ask_people(check_input(df))]
+    assert questions == ["sex", "dropoff_hour", "latitude", "fnlwgt", "class_code", "late"]
     assert "sex" not in [column for column, _ in ask_people(check_input(df), answered=["sex"])]
 
 
@@ -227,8 +227,8 @@ def test_a_random_split_that_flatters_is_severe_where_rows_have_a_time():
     for kind, degree in (("random", SEVERE), ("time", NOTE)):
         parts = split_table(df, target="y", task="regression", kind=kind, time_column="when")
         shift = score_shift(X[["x"]].iloc[parts.train], X[["x"]].iloc[parts.test], random_state=0)
-        told = split_findings(parts, shift, orders, True)
-        assert [(f.code, f.severity) for f in told] == [("random-flatters", degree)]
+        findings = split_findings(parts, shift, orders, True)
+        assert [(f.code, f.severity) for f in findings] == [("random-flatters", degree)]
 
 
 def test_order_that_says_nothing_is_not_flattering():
@@ -241,7 +241,7 @@ def test_order_that_says_nothing_is_not_flattering():
         assert orders.random_split_optimism.low <= 0 or orders.random_split_optimism.value < 0.03
 
 
-def test_parts_that_can_be_told_apart_are_severe_after_a_random_split_only():
+def test_sets_that_differ_are_severe_after_a_random_split_only():
     """A column that differs between the parts is named; by time it is drift."""
     df = table(machine=np.where(np.arange(N) % 5 == 0, 2.0, 1.0) + RNG.normal(0, 0.1, N))
     parts = split_table(df, target="late", task="binary")
@@ -293,7 +293,7 @@ def test_three_hundred_variables_fit_a_page():
     wide = pd.DataFrame(RNG.normal(size=(300, 320)), columns=[f"<b>x{i}</b>" for i in range(320)])
     facts, y = profile_table(wide), LATE[:300]
     scores = score_association(wide, y, task="binary", random_state=0)
-    shown = portraits(
+    shown = variable_table(
         facts.columns, scores, target_by_bin(wide, y, task="binary", random_state=0), event="late", average=y.mean()
     )
     assert len(shown.html) < 900_000 and shown.html.count("<tr>") == 302 and "<b>x" not in shown.html

@@ -29,7 +29,7 @@ def delays():
 
 
 def training_part(df, target):
-    """What stage 2 hands to the search for leaks."""
+    """Input of the search for leaks in stage 2."""
     found = require_target(df, target)
     split = split_table(df, target=target, task=found.task, time_column=guess_settings(df, target)["time_column"].value)
     train = df.iloc[split.train]
@@ -79,7 +79,7 @@ def test_leaks_are_found_one_after_another(delays):
 
 
 def test_gaps_that_give_the_target_away_are_seen(delays):
-    """A column that is filled only after the event tells by being empty."""
+    """A column that is filled only after the event gives the target away by being empty."""
     X, y = delays
     found = find_leaks(X.assign(refund=np.where(y == 1, 1.0, np.nan)), y, task="binary", random_state=0)
     assert found[0].column == "refund" and found[0].alone > 0.99
@@ -193,7 +193,7 @@ def test_the_target_is_pictured_by_shares_or_spread():
     assert numbers.get_title() == "Half of fare lies between 25 and 75"
 
 
-def test_a_suspected_leak_is_marked_by_more_than_colour(delays):
+def test_a_suspected_leak_is_marked_by_more_than_color(delays):
     """Hatching and a word; the alternative text gives the best columns."""
     X, y = delays
     scores = score_association(X, y, task="binary", random_state=0)

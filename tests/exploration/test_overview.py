@@ -33,7 +33,7 @@ def test_a_profile_counts_every_column() -> None:
 
 
 def test_a_profile_needs_no_target() -> None:
-    """Without one nothing is said about it."""
+    """Without one there is no finding about it."""
     found = profile(FLIGHTS)
     assert (found.target, found.task) == ("", "") and found.columns["association"].isna().all()
     assert "association" not in found._repr_html_()
