@@ -68,7 +68,7 @@ def test_file_order_is_taken_for_time():
         ({"k": [None] + ["a"] * 399}, {"kind": "key", "split_column": "k"}, "'k' is empty in 1 rows"),
         ({"k": "a"}, {"kind": "key", "split_column": "k"}, "split by key: the (training|test) set has no row"),
         ({"k": 0}, {"kind": "given", "split_column": "k"}, "the test set has no row with a target"),
-        ({"k": 2}, {"kind": "given", "split_column": "k"}, "holds '2'; write 1 for a row of the test part"),
+        ({"k": 2}, {"kind": "given", "split_column": "k"}, "holds '2'; write 1 for a test row"),
     ],
 )
 def test_a_split_that_cannot_be_is_refused(columns, options, message):
