@@ -67,7 +67,7 @@ def stations(run: Run, charter: Charter) -> list[Station]:
 
 
 def schedule(run: Run, charter: Charter) -> pd.DataFrame:
-    """How often what is refreshed, as stated: a row a source, then scoring and support."""
+    """Return the stated frequencies: a row a source, then scoring and support."""
     rows = [(f"source {name}", str(part.refresh or OPEN) if (part := charter.sources.get(name)) else OPEN)
             for name in _source_names(run)]  # fmt: skip
     plan = charter.architecture

@@ -32,7 +32,7 @@ class Glossary:
 
     @property
     def linked(self) -> dict[str, str]:
-        "What pages link, in small letters, and the term that it means."
+        "The spellings that pages link, in small letters, with the term of each."
         terms = {term.lower(): term for term in self.meanings if term not in self.not_linked}
         return terms | dict(self.aliases)
 

@@ -34,7 +34,7 @@ class TopLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageView:
-    "What every page shows."
+    "The contents of every page."
 
     TEMPLATE: ClassVar[str] = ""
 

@@ -87,7 +87,7 @@ class ComparePage(PageView):
 
 
 def render_comparison(folders: Iterable[str | Path], outputs: str | Path) -> tuple[Comparison, list[Path]]:
-    "Compare runs with the first of them and write a page for each pair; return both. Raises RunError for one alone."
+    "Compare runs with the first and write a page for each pair; return both. Raises RunError for one alone."
     paths = [Path(folder).resolve() for folder in folders]
     found = compare_runs(paths)
     pages = [write_comparison(pair, (paths[0], path), Path(outputs)) for pair, path in zip(found.pairs, paths[1:])]

@@ -40,11 +40,11 @@ def print_run(folder: Path) -> Path:
         options += ["--no-sandbox"] * (os.geteuid() == 0)  # as root it cannot; the pages hold no script
         command = [browser, *options, f"--print-to-pdf={printed}", whole.as_uri()]
         try:
-            said = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False).stderr
+            output = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False).stderr
         except subprocess.TimeoutExpired:
-            said = f"no answer within {SECONDS} s".encode()
+            output = f"no answer within {SECONDS} s".encode()
         if not printed.is_file():
-            last = (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            last = (output.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
             raise RunError(f"--pdf: {browser} printed nothing ({last}). Print index.html from a browser instead.")
         write_atomic(folder / "report.pdf", printed.read_bytes())
     return folder / "report.pdf"

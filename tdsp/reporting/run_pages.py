@@ -154,7 +154,7 @@ class DocumentRow:
 
     @property
     def percent(self) -> int:
-        "How much of it is filled."
+        "The share of its fields that is filled, in per cent."
         return round(100 * self.filled / self.fields) if self.fields else 100
 
 
@@ -169,7 +169,7 @@ class DocumentsView:
 
 @dataclass(frozen=True, slots=True)
 class ChangedView:
-    "What the cover shows about the last run of the project."
+    "Differences from the last run of the project, as the cover shows them."
 
     about: str
     rows: list[ChangedRow]
@@ -178,7 +178,7 @@ class ChangedView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage(PageView):
-    "What every page of a run shows."
+    "The contents of every page of a run."
 
     run_id: str
     stages: list[StageItem]

@@ -199,9 +199,9 @@ def _stage_note(stage: StageRecord, record: RunRecord) -> str:
         return f"from {stage.reused_from or 'an earlier run'}"
     if stage.headline and stage.headline.metric in record.metrics:
         return _number_note(stage.headline, record)
-    answers = [gate.answer for gate in record.gates if gate.stage == stage.name]
-    if answers:
-        return f"{passed_text(answers)} passed"
+    verdicts = [gate.answer for gate in record.gates if gate.stage == stage.name]
+    if verdicts:
+        return f"{passed_text(verdicts)} passed"
     return f"in {seconds}" if seconds else ""
 
 
@@ -214,9 +214,9 @@ def _number_note(headline: Headline, record: RunRecord) -> str:
     return f"{value}, limit {limit}" if limit else f"{metric.label}: {value}"
 
 
-def passed_text(answers: Sequence[Answer]) -> str:
-    "Return how many gates said go: `2 of 3 gates`."
-    return f"{answers.count(GO)} of {len(answers)} {gate_word(len(answers))}"
+def passed_text(verdicts: Sequence[Answer]) -> str:
+    "Return how many gates passed: `2 of 3 gates`."
+    return f"{verdicts.count(GO)} of {len(verdicts)} {gate_word(len(verdicts))}"
 
 
 def gate_word(count: int) -> str:

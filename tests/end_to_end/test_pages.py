@@ -97,7 +97,7 @@ def test_a_number_that_no_run_computed_is_noticed(run_folder: Path):
 
 @pytest.mark.parametrize("name", [*PAGES, *WRITTEN])
 def test_pages_praise_nothing_and_call_nothing_significant(run_folder: Path, name: str):
-    """A word that cannot be checked is not on a page; a difference is told with its interval instead."""
+    """A word that cannot be checked is not on a page; a difference is given with its interval instead."""
     page = re.sub(r"<style>.*?</style>|<pre>.*?</pre>", "", (run_folder / f"{name}.html").read_text(), flags=re.DOTALL)
     text = re.sub(r"<[^>]*>", " ", page)
     assert [text[max(0, m.start() - 40) : m.end() + 20] for m in EMPTY_WORDS.finditer(text) if _whole(text, m)] == []

@@ -1,4 +1,4 @@
-"""The drawing of the architecture: what is there, under names that can be typed, and open where nobody said."""
+"""The drawing of the architecture: what is there, under names that can be typed, and open where nothing is stated."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether a run is better is told from the same test rows, and never where it is not so."""
+"""A run is called better only on the same test rows, and never where it is not."""
 
 import json
 import re
@@ -81,7 +81,7 @@ def test_a_real_gain_is_found_and_its_reverse_is_a_loss(outputs: Path):
 
 
 def test_a_run_and_its_repetition_do_not_differ_at_all(tmp_path: Path):
-    """The difference and its interval are 0, and nothing differs in the making."""
+    """The difference and its interval are 0, and nothing differs between the runs."""
     pair = compare_runs(make_pair(tmp_path)).pairs[0]
     gain = pair.main.gain
     assert (pair.verdict, pair.identical, pair.changes) == (SAME, True, ())
@@ -89,7 +89,7 @@ def test_a_run_and_its_repetition_do_not_differ_at_all(tmp_path: Path):
 
 
 def test_paired_interval_is_narrower_than_those_of_the_runs(outputs: Path):
-    """What both models share cancels out."""
+    """Noise that both models share cancels out."""
     pair, metric = pair_of(outputs, OLD, NEW), read_record(outputs / "runs" / NEW)["metrics"]["test_score"]
     assert pair.main.gain.high - pair.main.gain.low < (metric["high"] - metric["low"]) / 2
 
@@ -104,8 +104,8 @@ def test_equal_models_are_called_better_no_more_often_than_promised(monkeypatch,
     for _ in range(200):
         y = (rng.random(150) < 0.4).astype(int)
         shared = 1.2 * y - 0.6 + rng.normal(0, 1, 150)
-        told = [shared + rng.normal(0, 0.3, 150) + np.repeat(rng.normal(0, 0.3 * groups, 15), 10) for _ in "ab"]
-        a, b = (kept_test(y, 1 / (1 + np.exp(-x)), metric=metric, groups=groups) for x in told)
+        printed = [shared + rng.normal(0, 0.3, 150) + np.repeat(rng.normal(0, 0.3 * groups, 15), 10) for _ in "ab"]
+        a, b = (kept_test(y, 1 / (1 + np.exp(-x)), metric=metric, groups=groups) for x in printed)
         better += gains_of(a, b)[0].word == BETTER
     assert better <= 9
 
@@ -295,9 +295,9 @@ def test_same_runs_give_the_same_page(outputs: Path):
 def test_command_prints_the_verdict_and_the_page(outputs: Path, capsys):
     """Exit code 0 also where the new run is worse: the comparison succeeded."""
     assert call(["compare", "7c1e", "41d0", "--out", str(outputs)]) == 0
-    told = capsys.readouterr().out
-    assert re.search(rf"{OLD} +worse +ROC-AUC +−0\.\d+ \(−", told)
-    assert "7c1e-41d0.html" in told
+    printed = capsys.readouterr().out
+    assert re.search(rf"{OLD} +worse +ROC-AUC +−0\.\d+ \(−", printed)
+    assert "7c1e-41d0.html" in printed
 
 
 def test_command_gives_json_of_several_runs_and_code_2_when_one_is_apart(tmp_path: Path, capsys):
@@ -307,9 +307,9 @@ def test_command_gives_json_of_several_runs_and_code_2_when_one_is_apart(tmp_pat
     rewrite(other, "goal", target="delay")
     names = [folder.name for folder in (*folders, other)]
     assert call(["compare", *names, "--json", "--out", str(tmp_path)]) == 2
-    said = capsys.readouterr()
-    assert [pair["verdict"] for pair in json.loads(said.out)["pairs"]] == [SAME, NOT_COMPARABLE]
-    assert "c0de is not comparable" in said.err and "another target" in said.err
+    printed = capsys.readouterr()
+    assert [pair["verdict"] for pair in json.loads(printed.out)["pairs"]] == [SAME, NOT_COMPARABLE]
+    assert "c0de is not comparable" in printed.err and "another target" in printed.err
 
 
 def test_command_refuses_one_run(outputs: Path, capsys):

@@ -1,4 +1,4 @@
-"""documents: thirteen of them, filled only from the run and the charter, with what is missing by name."""
+"""The thirteen documents, filled only from the run and the charter, with what is missing by name."""
 
 import json
 import re

@@ -9,11 +9,11 @@ from tdsp.reporting.glossary import glossary_markdown, link_terms, read_glossary
 
 
 def links(body: str) -> list[str]:
-    """What is linked in a body."""
+    """Return the linked texts of a body."""
     return re.findall(r'class="term" href="#word-\d+">([^<]*)</a>', link_terms(f"<main>{body}</main>"))
 
 
-def test_only_the_first_use_is_linked_and_the_meaning_stands_at_the_end():
+def test_only_the_first_use_is_linked_and_the_meaning_follows_at_the_end():
     """A reader is led once, in the order of the page; the list is sorted."""
     page = link_terms("<h1>t</h1><main><p>A gate, two Gates, ROC-AUC.</p></main><footer>gate</footer>")
     assert links("<p>A gate, two Gates, ROC-AUC.</p>") == ["gate", "ROC-AUC"]
@@ -36,7 +36,7 @@ def test_parts_of_words_and_attributes_are_no_terms(text: str):
 
 
 def test_the_longer_term_wins_and_any_blank_will_do():
-    """Balanced accuracy is not accuracy; a line break or a narrow blank stands for a blank."""
+    """Balanced accuracy is not accuracy; a line break or a narrow blank counts as a blank."""
     assert links("balanced\naccuracy, 95\u202f% interval") == ["balanced\naccuracy", "95\u202f% interval"]
 
 
@@ -61,6 +61,6 @@ def test_the_documentation_is_written_from_the_same_terms():
 
 
 def test_pages_of_earlier_runs_lead_to_the_present_term():
-    """Their notebooks say test part."""
+    """Their notebooks name the test set otherwise."""
     page = link_terms("<main>the test part, the test set</main>")
     assert page.count('class="term"') == 1 and '<dt id="word-1">test set</dt>' in page

@@ -1,4 +1,4 @@
-"""One picture of evidence: rows on one scale, and the limit through all of them."""
+"""One picture of evidence: rows on one scale, and the limit through all rows."""
 
 import math
 from dataclasses import replace

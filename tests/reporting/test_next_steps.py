@@ -26,7 +26,7 @@ def test_accepted_run_says_how_to_use_it():
 
 
 def test_the_command_to_repeat_a_run_has_its_settings():
-    """What was given by hand, quoted for a shell; what is in a file or is a default, is not repeated."""
+    """Values given by hand are quoted for a shell; those of a file and defaults are not repeated."""
     given = {"search_trials": 6, "drop": ["tail num"], "target": "late"}
     entries = {name: {"value": value, "origin": "given"} for name, value in given.items()}
     entries["cv_folds"] = {"value": 3, "origin": "parameters/wine.yaml:4"}

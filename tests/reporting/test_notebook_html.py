@@ -83,7 +83,7 @@ def test_nothing_that_could_run_or_fetch_is_left(payload):
 
 
 def test_attribute_that_looks_like_a_tag_stays_an_attribute():
-    """What the page adds to pictures and tables cannot be lured into a text."""
+    """The page's own additions to pictures and tables are never made inside a text."""
     cleaned = clean(
         '<img src="data:image/png;base64,AA==" alt="<img onerror=alert(1) <table>"><table title="</table>">'
     )
@@ -172,7 +172,7 @@ def test_notebook_becomes_text_folds_and_outputs(tmp_path: Path):
 
 
 def test_progress_lines_of_a_cell_are_one_fold(tmp_path: Path):
-    """What a search prints piece by piece does not push the result off the page."""
+    """Lines that a search prints piece by piece do not push the result off the page."""
     lines = [{"output_type": "stream", "name": "stdout", "text": f"{n} linear: 0.7\n"} for n in range(5)]
     book = {"cells": [code("search()", 1, lines)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     path = tmp_path / "x.ipynb"

@@ -129,7 +129,7 @@ def test_five_pages_and_the_cover_take_less_than_two_seconds(outputs: Path):
     assert max(path.stat().st_size for path in pages(outputs)) < 1_500_000
 
 
-def test_cover_answers_first(outputs: Path):
+def test_the_cover_shows_the_verdict_first(outputs: Path):
     """Question, verdict, number, interval and what to do stand in this order."""
     text = Page(outputs / "runs/flights-20261122T140500Z-7c1e/index.html").text
     places = [
@@ -145,7 +145,7 @@ def test_every_number_of_the_panel_and_the_gates_is_in_the_record(outputs: Path)
     panel = markup[markup.index('<section class="verdict') : markup.index('<div class="todo">')]
     shown = {float(x) for x in re.findall(r"(?<![\w.#-])\d+\.\d+\b", re.sub(r"<[^>]+>", " ", panel))}
     record = read_record(folder)
-    sources = [*record["metrics"].values(), *(rung for s in record["stages"] for rung in s["headline"]["ladder"])]
+    sources = [*record["metrics"].values(), *(row for s in record["stages"] for row in s["headline"]["ladder"])]
     known = [source[key] for source in sources for key in ("value", "low", "high") if source.get(key) is not None]
     assert shown
     assert all(any(abs(x - y) <= 0.00051 for y in known) for x in shown)
@@ -233,9 +233,9 @@ def test_pages_name_only_commands_that_exist(outputs: Path):
     from tdsp.cli.app import app
 
     verbs = set(get_command(app).commands)
-    said = {verb for path in pages(outputs) for verb in re.findall(r"<code>tdsp (\w+)", path.read_text())}
-    assert {"predict", "run", "check", "runs", "show", "report"} <= said
-    assert said <= verbs
+    named = {verb for path in pages(outputs) for verb in re.findall(r"<code>tdsp (\w+)", path.read_text())}
+    assert {"predict", "run", "check", "runs", "show", "report"} <= named
+    assert named <= verbs
 
 
 def test_documents_show_what_a_person_has_to_fill_in(tmp_path: Path):

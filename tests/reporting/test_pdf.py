@@ -54,5 +54,5 @@ def test_without_a_browser_the_message_says_what_to_install(run_folder: Path, mo
 def test_a_browser_that_prints_nothing_is_named(run_folder: Path, monkeypatch):
     """A program that ends without a file, with its last words."""
     monkeypatch.setenv("CHROMIUM", "false")
-    with pytest.raises(RunError, match=r"printed nothing \(it said nothing\)"):
+    with pytest.raises(RunError, match=r"printed nothing \(no output\)"):
         print_run(run_folder)

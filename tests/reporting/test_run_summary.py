@@ -45,7 +45,7 @@ def record(**changes):
         ("splendid", "off", "off"),
     ],
 )
-def test_every_word_has_one_colour_and_one_shape(word, state, icon):
+def test_every_word_has_one_color_and_one_shape(word, state, icon):
     """A crash looks different from a refusal, and an unknown word is never good."""
     assert (status_label(word).state, status_label(word).icon) == (state, icon)
 
@@ -115,7 +115,7 @@ def test_a_limit_has_the_digits_of_its_number_wherever_it_is_printed():
 
 
 def test_stage_line_says_number_and_limit_or_how_many_gates_passed():
-    """What a stage adds below its verdict is a fact of the record."""
+    """The note below a verdict is a fact of the record."""
     made = record(gates=[exact_gate(str(limit), 1, limit) for limit in (1, 0)])
     made = replace(made, gates=tuple(replace(gate, stage=STAGES[3]) for gate in made.gates))
     made = made.with_stage(STAGES[3], status="succeeded", headline=replace(HEAD, metric=""))

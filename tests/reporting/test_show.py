@@ -67,10 +67,10 @@ def test_missing_number_is_not_measured() -> None:
     assert {formatting.format_number(v) for v in (float("nan"), float("inf"), None, True, "0.7")} == {"not measured"}
 
 
-def test_durations_and_sizes_are_said_as_a_person_would() -> None:
+def test_durations_and_sizes_have_readable_units() -> None:
     """Units change with the size."""
-    said = " | ".join(formatting.format_seconds(s) for s in (0.0032, 0.024, 0.4, 3.21, 41.2, 192, 7500))
-    assert said.replace("\u00a0", " ") == "3.2 ms | 24 ms | 400 ms | 3.2 s | 41 s | 3 min 12 s | 2 h 5 min"
+    texts = " | ".join(formatting.format_seconds(s) for s in (0.0032, 0.024, 0.4, 3.21, 41.2, 192, 7500))
+    assert texts.replace("\u00a0", " ") == "3.2 ms | 24 ms | 400 ms | 3.2 s | 41 s | 3 min 12 s | 2 h 5 min"
     assert [formatting.format_bytes(b) for b in (812, 14_200, 1_530_000)] == ["812\u00a0B", "14\u00a0KB", "1.5\u00a0MB"]
 
 
@@ -189,7 +189,7 @@ class Split:
 
 
 def test_records_mappings_and_gates_are_tables() -> None:
-    """What crosses a module can be shown as it is."""
+    """Values that cross a module can be shown as they are."""
     assert show.as_table(Split("time", 800)).to_dict("list") == {
         "what": ["kind", "train_rows"],
         "value": ["time", "800"],

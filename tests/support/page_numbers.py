@@ -1,4 +1,4 @@
-"""Which numbers a page shows, and which of them a run does not have under any key."""
+"""The numbers that a page shows, and those that a run has under no key."""
 
 import csv
 import io
@@ -69,7 +69,7 @@ def values_of(thing: Any) -> Iterator[float]:
 
 
 def results_of(folder: Path) -> set[float]:
-    """All numbers that a run has under a key: its record but for the sentences made of it, and its artifacts."""
+    """All numbers that a run has under a key: its record without its sentences, and its artifacts."""
     record = json.loads((folder / "run.json").read_text())
     for entry in [*record["stages"], *record["gates"]]:
         (entry.get("headline") or {}).pop("sentence", None)
@@ -86,8 +86,8 @@ def results_of(folder: Path) -> set[float]:
 def estimates_of(folder: Path) -> list[tuple[float, float, float]]:
     """Value and bounds of everything in the record, of candidates and of measures, that has an interval."""
     record = json.loads((folder / "run.json").read_text())
-    rungs = [rung for stage in record["stages"] for rung in (stage.get("headline") or {}).get("ladder") or ()]
-    entries = [*record["metrics"].values(), *record["gates"], *rungs]
+    rows = [row for stage in record["stages"] for row in (stage.get("headline") or {}).get("ladder") or ()]
+    entries = [*record["metrics"].values(), *record["gates"], *rows]
     for path in (folder / "artifacts").glob("*.csv"):
         entries += list(csv.DictReader(io.StringIO(path.read_text())))
     names = ("value", "low", "high"), ("last_doubling", "last_doubling_low", "last_doubling_high")
@@ -102,7 +102,7 @@ def _close(text: str, value: float, scale: float = 1) -> bool:
 
 
 def unfounded(page: str, results: set[float], estimates: list[tuple[float, float, float]]) -> list[str]:
-    """The numbers of a page that are no result of the run, each with what it stands in."""
+    """The numbers of a page that are no result of the run, each with its surroundings."""
     absent = []
     for block in blocks_of(page):
         threes = [m for m in TRIPLE.finditer(block) if not any(_same(m, found) for found in estimates)]

@@ -19,7 +19,7 @@ from tdsp.stats import plotting
 from tdsp.stats.gates import exact_gate, verdict_of
 
 AUC = Estimate(0.6789, 0.6541, 0.7012, 74, "days")
-LADDER = (
+ROWS = (
     IntervalRow("Tossing a coin", 0.5),
     IntervalRow("Carrier and hour only", 0.6412, 0.6201, 0.6598),
     IntervalRow("Required", 0.62, kind="limit"),
@@ -181,8 +181,8 @@ def predictions(auc: float, rows: int = 740) -> pd.DataFrame:
     y = (rng.random(rows) < 0.24).astype(int)
     signal = 2**0.5 * NormalDist().inv_cdf(auc) * y + rng.normal(0, 1, rows)
     days = pd.date_range("2013-10-19", periods=rows // 10).strftime("%Y-%m-%d")
-    told = 1 / (1 + np.exp(1.6 - signal))
-    return pd.DataFrame({"row_id": np.arange(rows), "y_true": y, "unit": days.repeat(10), "winner": told})
+    probability = 1 / (1 + np.exp(1.6 - signal))
+    return pd.DataFrame({"row_id": np.arange(rows), "y_true": y, "unit": days.repeat(10), "winner": probability})
 
 
 def _model(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
@@ -218,7 +218,7 @@ def _model(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     ]
     _notebook(run, cells)
     sentence = "LightGBM clears the limit, and the whole interval lies above it."
-    run.finish(Headline("met", "ok", sentence, "test.roc_auc", LADDER[:4]))
+    run.finish(Headline("met", "ok", sentence, "test.roc_auc", ROWS[:4]))
 
 
 def _folds() -> Any:
@@ -239,21 +239,23 @@ def _deploy(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     run.add_gate(exact_gate("Time to predict one row", 24.2, 50, unit="ms"))
     run.add_gate(exact_gate("Golden predictions that differ", 0, 0))
     _notebook(run, ["# 4 Deployment", "## Does it give the same?", _code(1, "parity", plain=text("identical"))])
-    ladder = (IntervalRow("This package", 24.2, kind="this"), IntervalRow("Allowed", 50, kind="limit"))
-    run.finish(Headline("ready", "ok", "The package gives the same predictions, bit for bit.", "latency_ms", ladder))
+    rows = (IntervalRow("This package", 24.2, kind="this"), IntervalRow("Allowed", 50, kind="limit"))
+    run.finish(Headline("ready", "ok", "The package gives the same predictions, bit for bit.", "latency_ms", rows))
 
 
 def _accept(run: Run, auc: Estimate, text: Callable[[str], str]) -> None:
     gate = Gate("ROC-AUC of the packaged model", ">=", auc.value, auc.low, auc.high, 0.62)
     run.add_gate(gate)
     verdict = verdict_of([gate])
-    said = {"accepted": "better than", "rejected": "worse than"}.get(verdict, "neither surely better nor worse than")
-    sentence = f"On flights it had never seen, the model ranks late ones above punctual ones {said} you required."
+    comparison = {"accepted": "better than", "rejected": "worse than"}.get(
+        verdict, "neither surely better nor worse than"
+    )
+    sentence = f"On flights it had never seen, the model ranks late ones above punctual ones {comparison} you required."
     _notebook(run, ["# 5 Acceptance", "## Was it kept?", _code(1, "gate", show.show(run, [gate], "goals").html)])
     state = {"accepted": "ok", "rejected": "bad"}.get(verdict, "unsure")
     this = IntervalRow("This model", auc.value, auc.low, auc.high, kind="this")
-    ladder = tuple(this if rung.kind == "this" else rung for rung in LADDER)
-    run.finish(Headline(verdict, state, sentence, "test.roc_auc", ladder), verdict=verdict)
+    rows = tuple(this if row.kind == "this" else row for row in ROWS)
+    run.finish(Headline(verdict, state, sentence, "test.roc_auc", rows), verdict=verdict)
 
 
 _STAGES = dict(zip(STAGES, (_goal, _data, _model, _deploy, _accept)))

@@ -1,1 +1,1 @@
-"""What differs between runs, and whether it matters."""
+"""Differences between runs, and whether they matter."""

@@ -138,7 +138,7 @@ def effective_units(
     n_rows: int,
     max_groups: int = 200,  # more units are joined into so many groups
 ) -> float:
-    "How many units carry a difference of two scores."
+    "Return how many units carry a difference of two scores."
     codes = (np.arange(n_rows) if units.codes is None else units.codes) % max_groups
     everything = difference(np.ones(n_rows))
     effects = np.array([everything - difference((codes != group).astype(float)) for group in range(codes.max() + 1)])
@@ -151,7 +151,7 @@ def effective_units(
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #4446fa1e
 def gains_of(a: TestPredictions, b: TestPredictions) -> tuple[Gain, ...]:
-    "What `b` gains over `a` in every metric of the task, the goal's first."
+    "Return the gains of `b` over `a` in every metric of the task, the goal's first."
     names = list(dict.fromkeys((a.goal["metric"], *metrics_for(a.goal["task"]))))
     if np.array_equal(a.y_pred, b.y_pred):
         return tuple(_no_gain(METRICS[name], a) for name in names)
@@ -284,7 +284,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    "Runs against the first of them."
+    "Runs against a reference run."
 
     reference: str
     pairs: tuple[Pair, ...]
@@ -296,7 +296,7 @@ class Comparison:
 
 
 def compare_runs(folders: Iterable[str | Path]) -> Comparison:
-    "The runs against the first of them, from records and kept test predictions. Raises RunError for fewer than two."
+    "Return the runs against the first, from records and kept predictions. Raises RunError for fewer than two."
     paths = [Path(folder).resolve() for folder in folders]
     if len(paths) < 2:
         raise RunError("One run alone is no comparison: name the reference first, then another run.")

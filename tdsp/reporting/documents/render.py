@@ -44,7 +44,7 @@ Contents = Mapping[str, Mapping[str, FieldContent]]  # by section and label
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    "What the cover shows of a document."
+    "The state of a document, as the cover shows it."
 
     name: str
     title: str
@@ -151,16 +151,16 @@ def _shared(keys: Sequence[str]) -> tuple[str, str]:
 # %% ../../../notebooks/lib/reporting/documents/11_render.ipynb #75095640
 def write_documents(run: Run, charter: Charter) -> list[Row]:
     "Write the thirteen documents of a run and its datasheet as Markdown and JSON; return what the cover shows of each."
-    e = Evidence(run.record, run.folder, charter)
+    evidence = Evidence(run.record, run.folder, charter)
     about = {
-        "title": str(e.record["title"]),
-        "run_id": str(e.record["run_id"]),
-        "table": str(e.first("facts.table_sha256") or "unknown"),
-        "code": str(e.first("code.commit") or e.first("code.sha256") or "unknown"),
+        "title": str(evidence.record["title"]),
+        "run_id": str(evidence.record["run_id"]),
+        "table": str(evidence.first("facts.table_sha256") or "unknown"),
+        "code": str(evidence.first("code.commit") or evidence.first("code.sha256") or "unknown"),
     }
     catalog = read_catalog()
     for document in (*catalog.documents, catalog.datasheet):
-        contents = document.read(e)
+        contents = document.read(evidence)
         summary = asdict(completeness(document, contents))
         base = run.path("artifacts", "documents", document.name)
         sections = [{"heading": heading, "fields": [_json_field(label, content) for label, content in fields.items()]}
@@ -169,8 +169,8 @@ def write_documents(run: Run, charter: Charter) -> list[Row]:
         write_atomic(base.with_suffix(".json"), canonical_json({**about, **summary, "sections": sections}))
         for ending in (".md", ".json"):
             run.add_artifact(base.with_suffix(ending), kind="document", title=document.title)
-        e.completeness.append(summary)
-    *thirteen, datasheet = e.completeness
+        evidence.completeness.append(summary)
+    *thirteen, datasheet = evidence.completeness
     written = sorted(thirteen, key=lambda entry: str(entry["name"]))
     run.note(documents=written, datasheet=datasheet)
     return written
@@ -180,9 +180,9 @@ def _json_field(label: str, content: FieldContent) -> Row:
     return {"name": label, "status": content.status, "why": content.why, "values": dict(content.values)}
 
 # %% ../../../notebooks/lib/reporting/documents/11_render.ipynb #db4a3e74
-def card_values(e: Evidence) -> Row:
+def card_values(evidence: Evidence) -> Row:
     "Return the fields of the model card that the run or the charter can fill."
-    contents = {field.label: field.read(e) for field in read_catalog().model_card}
+    contents = {field.label: field.read(evidence) for field in read_catalog().model_card}
     values: Row = {key: _card_value(content) for key, content in contents.items() if content.status == FILLED}
     reasons: Row = {key: {"not_applicable": c.why} for key, c in contents.items() if c.status == NOT_APPLICABLE}
     return values | reasons

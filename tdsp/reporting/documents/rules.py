@@ -35,33 +35,33 @@ class Condition:
 
 CONDITIONS = {
     "split_by_time": Condition(
-        lambda e: e.first("artifacts/split.json:kind") == "time", "the split is not by time"),
+        lambda evidence: evidence.first("artifacts/split.json:kind") == "time", "the split is not by time"),
     "several_sources": Condition(
-        lambda e: len(e.find("inputs.*")) > 1, "the table is made from one source"),
+        lambda evidence: len(evidence.find("inputs.*")) > 1, "the table is made from one source"),
     "has_sensitive_columns": Condition(
-        lambda e: bool(e.first("parameters.sensitive")), "no column is named as sensitive"),
+        lambda evidence: bool(evidence.first("parameters.sensitive")), "no column is named as sensitive"),
     "has_limits": Condition(
-        lambda e: limits(e) is not None, "no limit is set"),
+        lambda evidence: limits(evidence) is not None, "no limit is set"),
     "in_service": Condition(
-        lambda e: bool(e.first("facts.in_service")), "the package is not in service yet"),
+        lambda evidence: bool(evidence.first("facts.in_service")), "the package is not in service yet"),
     "has_suspected_leaks": Condition(
-        lambda e: bool(e.first("artifacts/leaks.csv")), "no column is suspected, and nothing else is stated"),
+        lambda evidence: bool(evidence.first("artifacts/leaks.csv")), "no column is suspected, nothing is stated"),
 }  # fmt: skip
 
 
-def columns_and_target(e: Evidence) -> list[str]:
+def columns_and_target(evidence: Evidence) -> list[str]:
     "Return the names of all columns with a meaning of their own."
-    target = e.first("artifacts/target.json:name")
-    return [*e.columns, *([str(target)] if target else [])]
+    target = evidence.first("artifacts/target.json:name")
+    return [*evidence.columns, *([str(target)] if target else [])]
 
 
-def sources(e: Evidence) -> list[str]:
+def sources(evidence: Evidence) -> list[str]:
     "Return the names of the inputs that the run opened."
-    return [key.removeprefix("inputs.") for key in e.find("inputs.*")]
+    return [key.removeprefix("inputs.") for key in evidence.find("inputs.*")]
 
 
 ITEMS: dict[str, Callable[[Evidence], list[str]]] = {
-    "sources": sources, "columns": lambda e: e.columns, "columns_and_target": columns_and_target,
+    "sources": sources, "columns": lambda evidence: evidence.columns, "columns_and_target": columns_and_target,
 }  # fmt: skip
 
 # %% ../../../notebooks/lib/reporting/documents/09_rules.ipynb #76a9b657
@@ -70,74 +70,74 @@ def _named(text: str, names: Sequence[str]) -> str:
     return f"{text}: {', '.join(names[:5])}{more}" if names else ""
 
 
-def goal_is_smart(e: Evidence) -> str | None:
-    rows = e.rows("artifacts/goal_checks.csv")
+def goal_is_smart(evidence: Evidence) -> str | None:
+    rows = evidence.rows("artifacts/goal_checks.csv")
     return None if rows is None else _named("not met", [str(row["question"]) for row in rows if row["answer"] != "met"])
 
 
-def roles_are_held(e: Evidence) -> str:
-    held = {person.role for person in e.charter.people if person.team}
+def roles_are_held(evidence: Evidence) -> str:
+    held = {person.role for person in evidence.charter.people if person.team}
     return _named("nobody is named as", [role for role in ROLES if role not in held])
 
 
-def phases_in_order(e: Evidence) -> str:
-    days = [phase.until for phase in e.charter.plan if phase.until]
+def phases_in_order(evidence: Evidence) -> str:
+    days = [phase.until for phase in evidence.charter.plan if phase.until]
     return "" if days and all(a <= b for a, b in pairwise(days)) else "state phases whose dates increase"
 
 
-def files_are_registered(e: Evidence) -> str:
-    opened, registered = set(sources(e)), set(e.charter.sources)
+def files_are_registered(evidence: Evidence) -> str:
+    opened, registered = set(sources(evidence)), set(evidence.charter.sources)
     absent, idle = sorted(opened - registered), sorted(registered - opened)
     return "; ".join(filter(None, [_named("not in the charter", absent), _named("not opened by the run", idle)]))
 
 
-def hashes_are_known(e: Evidence) -> str:
-    return _named("no hash of", [str(entry["name"]) for entry in e.record["inputs"] if not entry.get("sha256")])
+def hashes_are_known(evidence: Evidence) -> str:
+    return _named("no hash of", [str(entry["name"]) for entry in evidence.record["inputs"] if not entry.get("sha256")])
 
 
-def no_password_in_addresses(e: Evidence) -> str:
-    open_ones = [str(entry["name"]) for entry in e.record["inputs"] if has_password(entry["uri"])]
+def no_password_in_addresses(evidence: Evidence) -> str:
+    open_ones = [str(entry["name"]) for entry in evidence.record["inputs"] if has_password(entry["uri"])]
     return _named("there is a password in the address of", open_ones)
 
 
-def columns_known_at_prediction(e: Evidence) -> str:
-    known = {name: column.known_at_prediction for name, column in e.charter.columns.items()}
-    late = [name for name in e.columns if known.get(name) is False]
-    unknown = [name for name in e.columns if known.get(name) is None]
+def columns_known_at_prediction(evidence: Evidence) -> str:
+    known = {name: column.known_at_prediction for name, column in evidence.charter.columns.items()}
+    late = [name for name in evidence.columns if known.get(name) is False]
+    unknown = [name for name in evidence.columns if known.get(name) is None]
     return "; ".join(filter(None, [_named("known only afterwards", late), _named("not stated for", unknown)]))
 
 
-def no_forbidden_column(e: Evidence) -> str:
-    forbidden = e.first("parameters.forbidden")
-    used = set(e.columns) & {str(name) for name in (forbidden if isinstance(forbidden, list) else [])}
+def no_forbidden_column(evidence: Evidence) -> str:
+    forbidden = evidence.first("parameters.forbidden")
+    used = set(evidence.columns) & {str(name) for name in (forbidden if isinstance(forbidden, list) else [])}
     return _named("forbidden, and used", sorted(used))
 
 
-def columns_are_described(e: Evidence) -> str | None:
-    rows = e.rows("artifacts/columns.csv")
+def columns_are_described(evidence: Evidence) -> str | None:
+    rows = evidence.rows("artifacts/columns.csv")
     described = {str(row["column"]) for row in rows or []}
-    return None if rows is None else _named("not described", sorted(set(e.columns) - described))
+    return None if rows is None else _named("not described", sorted(set(evidence.columns) - described))
 
 
-def dummy_and_simple_were_tried(e: Evidence) -> str | None:
-    rows = e.rows("artifacts/candidates.csv")
+def dummy_and_simple_were_tried(evidence: Evidence) -> str | None:
+    rows = evidence.rows("artifacts/candidates.csv")
     tried = {str(row["candidate"]) for row in rows or []}
     return None if rows is None else _named("not among the candidates", sorted({"dummy", "linear"} - tried))
 
 
-def test_set_read_once(e: Evidence) -> str | None:
-    reads = [entry["stage"] for entry in e.record["reads"]].count(STAGES[2])
+def test_set_read_once(evidence: Evidence) -> str | None:
+    reads = [entry["stage"] for entry in evidence.record["reads"]].count(STAGES[2])
     return (None, "")[reads] if reads < 2 else f"{STAGES[2]} has read it {reads} times"
 
 
-def score_has_interval(e: Evidence) -> str | None:
-    if e.first("metrics.test_score") is None:
+def score_has_interval(evidence: Evidence) -> str | None:
+    if evidence.first("metrics.test_score") is None:
         return None
-    return "" if e.first("metrics.test_score.low") is not None else "the score has no interval"
+    return "" if evidence.first("metrics.test_score.low") is not None else "the score has no interval"
 
 
-def scripts_are_kept(e: Evidence) -> str | None:
-    path = e.folder / "code.zip"
+def scripts_are_kept(evidence: Evidence) -> str | None:
+    path = evidence.folder / "code.zip"
     if not path.is_file():
         return None
     with zipfile.ZipFile(path) as archive:
@@ -145,21 +145,23 @@ def scripts_are_kept(e: Evidence) -> str | None:
     return _named("not in code.zip", [stage for stage in STAGES if f"notebooks/{stage}.ipynb" not in names])
 
 
-def package_is_complete(e: Evidence) -> str | None:
-    bundles = [e.folder / artifact["path"] for artifact in e.record["artifacts"] if artifact["kind"] == "bundle"]
+def package_is_complete(evidence: Evidence) -> str | None:
+    bundles = [
+        evidence.folder / artifact["path"] for artifact in evidence.record["artifacts"] if artifact["kind"] == "bundle"
+    ]
     if not bundles:
         return None
     return "" if (bundles[0] / "bundle.json").is_file() else "it is not in the run folder"
 
 
-def next_steps_have_owners(e: Evidence) -> str:
-    steps = e.charter.next_steps
+def next_steps_have_owners(evidence: Evidence) -> str:
+    steps = evidence.charter.next_steps
     loose = [str(step.step) for step in steps if not (step.owner and step.due)]
     return _named("no owner or date", loose) if steps else "state the next steps"
 
 
-def goal_has_verdict(e: Evidence) -> str | None:
-    return "" if e.find(f"gates.{STAGES[4]}.*") and e.record["verdict"] else None
+def goal_has_verdict(evidence: Evidence) -> str | None:
+    return "" if evidence.find(f"gates.{STAGES[4]}.*") and evidence.record["verdict"] else None
 
 
 RULES: dict[str, Callable[[Evidence], str | None]] = {
@@ -173,40 +175,42 @@ RULES: dict[str, Callable[[Evidence], str | None]] = {
 }  # fmt: skip
 
 # %% ../../../notebooks/lib/reporting/documents/09_rules.ipynb #24e60cff
-def flow(e: Evidence) -> str | None:
-    steps = [" + ".join(sources(e)), e.first("parameters.sql"), "modeling table", "training and test set",
-             e.first("facts.winner"), "package", "prediction"]  # fmt: skip
-    return " → ".join(str(step) for step in steps if step) if sources(e) else None
+def flow(evidence: Evidence) -> str | None:
+    steps = [" + ".join(sources(evidence)), evidence.first("parameters.sql"), "modeling table", "training and test set",
+             evidence.first("facts.winner"), "package", "prediction"]  # fmt: skip
+    return " → ".join(str(step) for step in steps if step) if sources(evidence) else None
 
 
-def outputs(e: Evidence) -> JsonValue:
+def outputs(evidence: Evidence) -> JsonValue:
     kinds = ("table", "data", "model", "bundle")
-    kept = [artifact for artifact in e.record["artifacts"] if artifact["kind"] in kinds]
+    kept = [artifact for artifact in evidence.record["artifacts"] if artifact["kind"] in kinds]
     return [{"written by": a["stage"], "kind": a["kind"], "path": a["path"]} for a in kept]
 
 
-def candidate_reports(e: Evidence) -> JsonValue:
-    reports = [a for a in e.record["artifacts"] if a["path"].startswith("artifacts/documents/models/")]
+def candidate_reports(evidence: Evidence) -> JsonValue:
+    reports = [a for a in evidence.record["artifacts"] if a["path"].startswith("artifacts/documents/models/")]
     return [{"candidate": a["name"], "path": a["path"]} for a in reports] or None
 
 
-def documents(e: Evidence) -> JsonValue:
-    return [{"document": d["title"], "filled": d["filled"], "fields": d["fields"]} for d in e.completeness] or None
+def documents(evidence: Evidence) -> JsonValue:
+    return [
+        {"document": d["title"], "filled": d["filled"], "fields": d["fields"]} for d in evidence.completeness
+    ] or None
 
 
-def difference_to_plan(e: Evidence) -> str:
-    status = {stage["name"]: stage["status"] for stage in e.record["stages"]}
+def difference_to_plan(evidence: Evidence) -> str:
+    status = {stage["name"]: stage["status"] for stage in evidence.record["stages"]}
     omitted = [name for name in STAGES if status.get(name) not in ("succeeded", "reused")]
     return _named("planned and not run", omitted) or "every planned stage was run"
 
 
-def limits(e: Evidence) -> JsonValue:
-    stated = {name: e.first(f"parameters.{name}") for name in ("max_latency_ms", "max_size_mb")}
+def limits(evidence: Evidence) -> JsonValue:
+    stated = {name: evidence.first(f"parameters.{name}") for name in ("max_latency_ms", "max_size_mb")}
     return {name: value for name, value in stated.items() if value} or None
 
 
-def measures(e: Evidence) -> JsonValue:
-    return [_measure_row(row) for row in e.rows("artifacts/test_metrics.csv") or []] or None
+def measures(evidence: Evidence) -> JsonValue:
+    return [_measure_row(row) for row in evidence.rows("artifacts/test_metrics.csv") or []] or None
 
 
 def _measure_row(row: Row) -> Row:
@@ -214,18 +218,18 @@ def _measure_row(row: Row) -> Row:
     return {"measure": str(row["metric"]), "value": shown, "95 % interval": interval, "better": str(row["better"])}
 
 
-def origin_of_interval(e: Evidence) -> str | None:
-    count, units = e.first("metrics.test_score.n"), e.first("metrics.test_score.resampled")
+def origin_of_interval(evidence: Evidence) -> str | None:
+    count, units = evidence.first("metrics.test_score.n"), evidence.first("metrics.test_score.resampled")
     return f"95 % interval from resampling {count:,} {units}" if isinstance(count, int | float) and count else None
 
 
-def suspected_leaks(e: Evidence) -> JsonValue:
-    rows = e.rows("artifacts/leaks.csv")
+def suspected_leaks(evidence: Evidence) -> JsonValue:
+    rows = evidence.rows("artifacts/leaks.csv")
     return None if rows is None else [f"{row['column']}: {row['why']}" for row in rows]
 
 
-def gates_not_passed(e: Evidence) -> JsonValue:
-    return [f"{gate['name']}: {gate['answer']}" for gate in e.record["gates"] if gate["answer"] != "go"]
+def gates_not_passed(evidence: Evidence) -> JsonValue:
+    return [f"{gate['name']}: {gate['answer']}" for gate in evidence.record["gates"] if gate["answer"] != "go"]
 
 
 DERIVED: dict[str, Callable[[Evidence], JsonValue]] = {
