@@ -33,7 +33,7 @@ def track(
     for tracked in [tracked for tracked in done if not tracked.error]:
         folder = find_run(tracked.run_id, outputs)
         try:
-            registry.offer(folder, outputs)
+            registry.register_challenger(folder, outputs)
         except BundleError as error:
             tracking.enqueue(folder)  # sent again, it is offered again
             warn(f"{tracked.run_id} is not registered yet: {error}")

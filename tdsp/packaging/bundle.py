@@ -444,9 +444,9 @@ def recorded_sha256(folder: Path) -> str:
         return str(json.loads(registered.read_bytes())["bundle_sha256"])
     if not (folder.parent / "run.json").exists():
         return ""
-    artifacts = read_record(folder.parent).get("artifacts", [])
-    bundles = [entry for entry in artifacts if entry["path"] == folder.name and entry["kind"] == "bundle"]
-    return str(bundles[0]["sha256"]) if bundles else ""
+    artifacts = read_record(folder.parent).artifacts
+    bundles = [artifact for artifact in artifacts if artifact.path == folder.name and artifact.kind == "bundle"]
+    return bundles[0].sha256 if bundles else ""
 
 
 class FileEntry(TypedDict):

@@ -11,7 +11,7 @@ from tdsp.cli import app
 from tdsp.core.errors import BundleError, RunError
 from tdsp.core.record import create_run, new_record
 from tdsp.registry import tracking
-from tdsp.registry.registry import find_model, load_model, offer, promote, read_board, refresh, rollback
+from tdsp.registry.registry import find_model, load_model, promote, read_board, refresh, register_challenger, rollback
 from tests.packaging.test_bundle import write
 
 
@@ -105,12 +105,12 @@ def test_rollback_goes_back_one_champion_at_a_time(outputs: Path) -> None:
 def test_an_accepted_run_is_offered_as_challenger(outputs: Path) -> None:
     """It follows on the champion by promotion alone; what was not accepted is not even registered."""
     promote(finished(outputs, 1), outputs=outputs)
-    assert offer(finished(outputs, 2), outputs).version == 2
+    assert register_challenger(finished(outputs, 2), outputs).version == 2
     assert read_board("binary", outputs).aliases == {"champion": 1, "challenger": 2}
-    assert offer(finished(outputs, 3, "rejected"), outputs) is None
+    assert register_challenger(finished(outputs, 3, "rejected"), outputs) is None
     promote("binary@challenger", outputs=outputs)
     assert read_board("binary", outputs).aliases == {"champion": 2}
-    assert offer(outputs / "runs/binary-20261101T080000Z-0001", outputs).version == 1
+    assert register_challenger(outputs / "runs/binary-20261101T080000Z-0001", outputs).version == 1
     assert read_board("binary", outputs).aliases == {"champion": 2}
 
 
