@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from ..core.errors import ParameterError, did_you_mean
+from ..core.formatting import count_of, join_names
 from tdsp.core.yaml import (
     Place,
     YamlList,
@@ -385,8 +386,7 @@ def read_charter(path: str | Path) -> Charter:
         lines = lines_of(document)
         faults += [_fault(entry, lines, path) for entry in error.errors(include_url=False)]
     if faults:
-        count = f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}"
-        raise ParameterError("\n  ".join([f"{path} cannot be used ({count}):", *faults]))
+        raise ParameterError("\n  ".join([f"{path} cannot be used ({count_of(len(faults), 'fault')}):", *faults]))
     return charter
 
 
@@ -459,8 +459,7 @@ def count_statements(charter: Charter, *, columns: Sequence[str] = (), sources: 
     rows = []
     for section, fields in found.items():
         missing = [name for name, value in fields if value is None]
-        shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-        rows.append(Statements(section, len(fields) - len(missing), len(fields), shown))
+        rows.append(Statements(section, len(fields) - len(missing), len(fields), join_names(missing, 8)))
     return rows
 
 # %% ../../notebooks/lib/config/01_charter.ipynb #29db779c

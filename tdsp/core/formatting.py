@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['NARROW', 'MINUS', 'UNKNOWN', 'decimals_of', 'format_number', 'format_estimate', 'estimate_text', 'format_int',
-           'format_percent', 'format_p', 'format_seconds', 'format_bytes', 'format_date', 'cell_text', 'Shown']
+           'format_percent', 'format_p', 'format_seconds', 'format_bytes', 'format_date', 'shorten', 'join_names',
+           'count_of', 'cell_text', 'Shown']
 
 # %% ../../notebooks/lib/core/02_formatting.ipynb #6bc86312
 import dataclasses
 import math
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -136,6 +137,24 @@ def format_date(stamp: object, *, time: bool = True) -> str:
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# %% ../../notebooks/lib/core/02_formatting.ipynb #wording1
+def shorten(text: object, length: int = 24) -> str:
+    "The text on one line, with an ellipsis where it is longer than `length` signs."
+    line = " ".join(str(text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def join_names(names: Iterable[object], most: int = 5, separator: str = ", ") -> str:
+    "The first names and the number of the others: `a, b and 3 more`."
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
+
+
+def count_of(n: int, noun: str, plural: str = "") -> str:
+    "A number with its noun: `1 row`, `2 rows`; `plural` where an s does not make it."
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 # %% ../../notebooks/lib/core/02_formatting.ipynb #188e2901
 def cell_text(value: object) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from ..config.contract import Contract, Rules, bound_of
 from ..core.errors import DataError, did_you_mean
+from ..core.formatting import count_of
 from ..core.kinds import ColumnKind
 from .sql import Scan, open_scan, sql_literal
 
@@ -215,7 +216,7 @@ def _breach(scan: Scan, rule: _CellRule, count: int) -> Breach:
         shown, examples = f"{newest} as the newest", _Examples()
     else:
         lack = "without one" if rule.code == BreachCode.NULLS else "with another value"
-        shown = f"{count:,} rows ({100 * count / scan.rows:.2g} %) {lack}"
+        shown = f"{count_of(count, 'row')} ({100 * count / scan.rows:.2g} %) {lack}"
         examples = _examples(scan, rule.column, rule.condition)
     return Breach(rule.code, rule.column, rule.expected, shown, count, count / scan.rows, examples)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from ..core.formatting import format_int, format_number, format_percent
+from ..core.formatting import count_of, format_int, format_number, format_percent
 from ..core.kinds import ColumnKind
 from ..data.remarks import RemarkCode
 from ..data.schema import LeftOut
@@ -171,7 +171,7 @@ def _rare(column: Profile, case: CheckInput) -> str:
         for level, n in column.rare
         if n <= few and 2 < column.distinct <= 50 and column.name not in case.left_out
     ]
-    return ", ".join(f"{level!r:.30} in {n} {'row' if n == 1 else 'rows'}" for level, n in rare[:3])
+    return ", ".join(f"{level!r:.30} in {count_of(n, 'row')}" for level, n in rare[:3])
 
 
 def _variants(column: Profile, case: CheckInput) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.formatting import format_number, format_percent
+from ..core.formatting import count_of, format_number, format_percent
 from ..core.kinds import ColumnKind
 from ..data.sql import Scan, open_scan
 
@@ -203,7 +203,7 @@ def value_range(column: Profile) -> str:
     if column.quantiles:
         limits = f"{format_number(column.low)} to {format_number(column.high)}"
         return f"{limits}, mean {format_number(column.mean)}, {column.distinct:,} different"
-    return f"{column.distinct:,} {'level' if column.distinct == 1 else 'levels'}" if column.present else "none"
+    return f"{count_of(column.distinct, 'level')}" if column.present else "none"
 
 
 def examples_of(column: Profile, n: int = 3) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from ..core.formatting import format_int, format_number, format_percent
+from ..core.formatting import format_int, format_number, format_percent, join_names
 from ..core.kinds import ColumnKind
 from ..data.csv_reader import HEADERS, UNUSUAL_ENCODINGS
 from ..data.remarks import DATE_ORDERS, Remark, RemarkCode
@@ -215,7 +215,7 @@ def check_table(case: CheckInput) -> Iterator[Finding]:
     for code in REMARKS:
         texts = [remark.text for remark in case.remarks if _is_worth_a_finding(remark, code)]
         if texts:
-            yield finding(code, "; ".join(texts[:2]) + (f" and {len(texts) - 2} more" if len(texts) > 2 else ""))
+            yield finding(code, join_names(texts, 2, "; "))
     if case.rows < 1000:
         yield finding("few-rows", f"{format_int(case.rows)} rows")
     if len(case.columns) > case.rows / 5:
