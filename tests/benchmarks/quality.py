@@ -120,9 +120,9 @@ def ours(X: pd.DataFrame, y: np.ndarray, X_test: pd.DataFrame, task: str, split:
     began = time.monotonic()
     for _ in range(10):
         predict(pipeline, as_features(X_test.head(1), schema), task=task, n_classes=max(len(classes), 2))
-    parts = "; ".join(f"{c.name} {w:.2f}" for c, w in best.parts) or best.name
+    parts = "; ".join(f"{c.name} {w:.2f}" for c, w in best.members) or best.name
     size = len(pickle.dumps(pipeline)) / 1e6
-    latency, cpu = (time.monotonic() - began) * 100, sum(c.fit_seconds for c in found if not c.parts)
+    latency, cpu = (time.monotonic() - began) * 100, sum(c.fit_seconds for c in found if not c.members)
     cost = f"{len(found)} candidates, {cpu:.0f} CPU s, {size:.0f} MB, {latency:.0f} ms a row"
     return y_pred, spent, f"{cost}, CV {best.mean:.5g}: {parts}"
 

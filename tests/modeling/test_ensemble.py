@@ -57,9 +57,9 @@ def test_a_single_fold_is_chosen_by_its_halves(kind):
     assert np.array_equal(np.sort(np.concatenate(halves)), score) and [len(h) for h in halves] == [n // 2, n // 2]
     assert (halves[0][-1] < halves[1][0]) == (kind == "time")
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))
-    names = [*selection.y_pred][1:]
+    names = [*selection.predictions][1:]
     (mixed,), auc = selection.mixed(names, keep=lambda w: w), METRICS["roc_auc"].function
-    best = max(auc(y[score], selection.y_pred[name][0]) for name in names)
+    best = max(auc(y[score], selection.predictions[name][0]) for name in names)
     assert best > 0.515 and auc(y[score], mixed) < 0.512 and selection.selection_optimism(names) > 0.5 * (best - 0.5)
 
 
@@ -68,7 +68,7 @@ def test_a_fold_that_cannot_be_scored_does_not_hide_selection_optimism():
     y = np.r_[np.random.default_rng(2).integers(0, 2, 450), np.zeros(150, dtype=int)]
     cv = Folds("time", tuple((np.arange(100), np.arange(a, a + 100)) for a in (100, 200, 300, 500)), 600, "four")
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))
-    names = [*selection.y_pred][1:]
+    names = [*selection.predictions][1:]
     best = np.nanmax([np.nanmean(selection.gains[name]) for name in names])
     assert np.isnan(selection.gains[names[0]][-1]) and selection.selection_optimism(names) > 0.5 * best > 0.03
     assert all(np.isfinite(one).all() for one in selection.mixed(names, keep=lambda w: w))
@@ -94,6 +94,6 @@ def test_what_is_dropped_for_want_of_time_is_not_in_the_score():
     y = np.random.default_rng(3).integers(0, 2, 300)
     cv = make_folds(y, task="binary", n_folds=3, random_state=0)
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv, n=4))
-    names = [*selection.y_pred][1:]
+    names = [*selection.predictions][1:]
     alone = selection.mixed(names, keep=lambda _: {names[2]: 1.0})
-    assert all(np.array_equal(a, b) for a, b in zip(alone, selection.y_pred[names[2]], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, selection.predictions[names[2]], strict=True))

@@ -43,7 +43,7 @@ def curved(n=1500, seed=0):
 
 def replaced(monkeypatch, name, build):
     """Let a family build something else."""
-    monkeypatch.setitem(FAMILIES, name, replace(FAMILIES[name], build=build, stops=False))
+    monkeypatch.setitem(FAMILIES, name, replace(FAMILIES[name], build=build, early_stops=False))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_average_is_allowed_the_selection_optimism_of_the_best():
     X, y = curved(200)
     found = searched(["linear", "lightgbm", "tree", ENSEMBLE], X, y, "regression", metric="rmse", n_folds=5,
                      trials=14)  # fmt: skip
-    alone, mixed = [c for c in found[1:] if not c.error and not c.parts], found[-1]
+    alone, mixed = [c for c in found[1:] if not c.error and not c.members], found[-1]
     scores = np.array([c.fold_scores for c in alone])  # three rounds of five folds: a round scores every row once
     others = [[j for j in range(15) if j // 5 == i // 5 and j != i] for i in range(15)]
     elsewhere = [scores[scores[:, other].mean(axis=1).argmin(), i] for i, other in enumerate(others)]
@@ -209,8 +209,8 @@ def test_the_ensemble_predicts_what_its_folds_promised(kind):
     options = {"metric": "rmse", "n_folds": 3, "kind": kind, "by": np.arange(1500), "trials": 6}
     found = {c.name: c for c in searched(names, X, y, "regression", **options)}
     mixed = found[ENSEMBLE]
-    kept = [len(part.fits) for part, _ in mixed.parts if part.family == "lightgbm"]
-    assert mixed.mean <= min(c.mean for c in found.values()) and sum(w for _, w in mixed.parts) == pytest.approx(1)
+    kept = [len(part.fits) for part, _ in mixed.members if part.family == "lightgbm"]
+    assert mixed.mean <= min(c.mean for c in found.values()) and sum(w for _, w in mixed.members) == pytest.approx(1)
     assert set(kept) == {3 if kind == "random" else 0}
     y_pred = predict(fit_final(mixed, X, y, task="regression", random_state=1), X_new, task="regression")
     assert METRICS["rmse"].function(y_new, y_pred) == pytest.approx(mixed.mean, rel=0.1)

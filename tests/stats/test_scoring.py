@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import log_loss, r2_score, roc_auc_score
 
 from tdsp.core.errors import ParameterError
-from tdsp.stats.gates import GO, NO_GO, UNSURE
+from tdsp.core.results import GO, NO_GO, UNSURE
 from tdsp.stats.metrics import METRICS
 from tdsp.stats.resampling import Estimate, bootstrap, make_units, paired_difference
 from tdsp.stats.scoring import compare, gate, score
