@@ -41,7 +41,7 @@ def test_every_example_of_the_page_shows_what_the_page_says(tmp_path: Path, monk
 
 
 def test_the_page_has_a_section_for_each_function_and_no_other() -> None:
-    """What is documented is what `import tdsp` gives."""
+    """The documented functions are those of `import tdsp`."""
     sections = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(name for name in sections if name != "Beside scikit-learn and skore") == tdsp.__all__
 

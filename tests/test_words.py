@@ -14,7 +14,10 @@ LISTED = [
     for line in (ROOT / "tests/support/words.txt").read_text().splitlines()
     if line and not line.startswith("#")
 ]
-SHORT_NAMES = {"X", "y", "i", "n", "k", "_", "T"}  # T: a type variable, and the transpose of a table
+SHORT_NAMES = {
+    *"XyinkTpxab",
+    "_",
+}  # T: a type variable; p: the parameters of a stage; x, y: a place in a figure; a, b: two models
 QUOTED = {"labelled_test", "labelled", "licence", "told"}  # parameters and fields of charters that users' files hold
 
 

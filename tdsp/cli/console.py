@@ -1,4 +1,4 @@
-"""What the command line prints: results on stdout, progress and errors on stderr, bars and live tables on terminals."""
+"""Output of the command line: results on stdout, progress and errors on stderr, bars and live tables on terminals."""
 
 import json
 import os

@@ -57,7 +57,7 @@ def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What `check` found in one file."""
+    """The findings of `check` for one file."""
 
     file: str
     problem: str = ""

@@ -39,7 +39,7 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Environment(AsMapping):
-    "What a run was computed with."
+    "The environment of a run."
 
     python: str = ""
     lock_sha256: str | None = None  # of requirements.txt, where there is one

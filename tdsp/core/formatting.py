@@ -179,7 +179,7 @@ def cell_text(value: object) -> str:
 # %% ../../notebooks/lib/core/02_formatting.ipynb #093062d9
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    "What a cell displays: HTML for notebooks and the report, a line of text elsewhere."
+    "A displayed value: HTML for notebooks and the report, a line of text elsewhere."
 
     html: str
     text: str

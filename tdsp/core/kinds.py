@@ -10,7 +10,7 @@ from enum import StrEnum
 
 # %% ../../notebooks/lib/core/08_kinds.ipynb #f1d0da82
 class ColumnKind(StrEnum):
-    "What a column holds; the values are the words of contract, report and data dictionary."
+    "The kind of a column; the values are the words of contract, report and data dictionary."
 
     BOOLEAN = "true/false"
     INTEGER = "whole number"

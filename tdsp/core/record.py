@@ -147,7 +147,7 @@ NEEDS_TYPE = (
 
 @dataclass(frozen=True, slots=True)
 class Failure(AsMapping):
-    "What ended a stage before its result."
+    "The error that ended a stage before its result."
 
     type: str  # name of the exception
     message: str
@@ -173,7 +173,7 @@ class Failure(AsMapping):
 
 @dataclass(frozen=True, slots=True)
 class StageRecord(AsMapping):
-    "How a stage went."
+    "One stage of a run."
 
     name: str
     status: Status = "not run"
@@ -261,7 +261,7 @@ class RunRecord(AsMapping):
         return ExitCode.DONE if self.verdict == "accepted" else ExitCode.NOT_ACCEPTED
 
     def stage(self, name: str) -> StageRecord:
-        "How a stage went."
+        "The record of this stage."
         return next(stage for stage in self.stages if stage.name == name)
 
     def artifact(self, kind: str) -> Artifact | None:

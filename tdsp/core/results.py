@@ -18,7 +18,7 @@ from .formatting import estimate_text, format_estimate, format_number
 # %% ../../notebooks/lib/core/21_results.ipynb #f16aefe9
 @dataclass(frozen=True, slots=True)
 class Goal(AsMapping):
-    "What is predicted, how success is measured and how much of it is required."
+    "The target, the metric of success and its limit."
 
     task: str  # binary, multiclass or regression
     target: str

@@ -18,7 +18,7 @@ from .results import Headline, Verdict
 
 # %% ../../notebooks/lib/core/23_summary.ipynb #b1eb21fb
 class NextStep(StrEnum):
-    "What a person does after a run."
+    "A command or an action after a run."
 
     USE_MODEL = "use-model"
     MEET_GATES = "meet-gates"
@@ -28,7 +28,7 @@ class NextStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    "What came out of a run."
+    "The outcome of a run: number, verdict, limit, next step, failure."
 
     run_id: str
     status: Status  # interrupted where the process is gone
@@ -72,7 +72,7 @@ class RunSummary:
 
     @property
     def next_step(self) -> NextStep:
-        "What a person does next."
+        "The next step for the reader of a run."
         if self.status in ("failed", "interrupted"):
             return NextStep.CORRECT_FAILURE
         if self.verdict is None:

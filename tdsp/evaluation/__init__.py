@@ -1,1 +1,1 @@
-"""How good a model is, how sure that is, and where it is wrong."""
+"""Scores with their uncertainty, calibration, importance, weak slices and fairness."""

@@ -65,7 +65,7 @@ SHOWN, CURVES = 15, 6  # columns that are listed; columns whose dependence is co
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Explanation:
-    "The columns that a model relies on, and the course of its prediction along the first of them."
+    "The columns that a model relies on, and its prediction along the most important ones."
 
     score: Score  # of the rows as they are
     importance: pd.DataFrame  # column, importance (loss of score), low, high, repeat_1, ...; the largest first

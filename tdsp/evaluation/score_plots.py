@@ -59,10 +59,10 @@ def plot_candidates(
     shown = table[table["mean"].notna()].iloc[::-1].reset_index(drop=True)
     with report_axes(ax, height=1.5 + 0.34 * len(shown)) as ax:
         for i, row in enumerate(shown.to_dict("records")):
-            colour, error = (BLUE if row["candidate"] == winner else GREY), np.nan_to_num(2 * row["standard_error"])
-            ax.errorbar(row["mean"], i, xerr=error, fmt="o", color=colour, elinewidth=2)
+            hue, error = (BLUE if row["candidate"] == winner else GREY), np.nan_to_num(2 * row["standard_error"])
+            ax.errorbar(row["mean"], i, xerr=error, fmt="o", color=hue, elinewidth=2)
             label = format_number(row["mean"], decimals_of(float(error)))
-            ax.annotate(label, (row["mean"], i), (0, 6), textcoords="offset points", ha="center", color=colour)
+            ax.annotate(label, (row["mean"], i), (0, 6), textcoords="offset points", ha="center", color=hue)
         _mark_limit(ax, limit, vertical=True)
         ax.set_yticks(range(len(shown)), [_short(name) for name in shown["candidate"]])
         ax.set_ylim(-0.6, len(shown) - 0.2)
@@ -138,8 +138,8 @@ def plot_confusion(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     with report_axes(ax, height=float(np.clip(1.4 + 0.35 * k, 2.6, 6))) as ax:
         ax.imshow(share, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         for i, j in np.ndindex(k, k) if k <= 8 else ():
-            colour = "#fefefe" if share[i, j] < 55 else "#101010"  # not the palette's: the cell is alike in dark mode
-            ax.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=colour)
+            hue = "#fefefe" if share[i, j] < 55 else "#101010"  # not the palette's: the cell is alike in dark mode
+            ax.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=hue)
         ax.set_xticks(range(k), names, rotation=0 if k <= 4 else 90)
         ax.set_yticks(range(k), names)
         ax.grid(visible=False)

@@ -274,7 +274,7 @@ def measure(
 
 
 def _slow_part(
-    c: FinalCandidate, data: MeasurementData, model: "BaseEstimator", what: str, ends: float, note: str
+    candidate: FinalCandidate, data: MeasurementData, model: "BaseEstimator", what: str, ends: float, note: str
 ) -> dict[str, Any]:
     def still() -> bool:
         return time.monotonic() < ends
@@ -283,9 +283,11 @@ def _slow_part(
         {"columns_needed": np.nan} if what == "columns" else dict.fromkeys(("last_doubling", "next_doubling"), np.nan)
     )
     try:
-        found = {} if not still() else (
-            learning_curve(c, data, model) if what == "rows" else columns_needed(c, data, model, still=still)
-        )  # fmt: skip
+        found = {}
+        if still() and what == "rows":
+            found = learning_curve(candidate, data, model)
+        elif still():
+            found = columns_needed(candidate, data, model, still=still)
     except Exception as error:  # a library may refuse few rows or columns with any exception; the note keeps it
         return {**blank, "note": f"{note} Fewer {what}: {type(error).__name__}: {error}"[:300].strip()}
     done = found and found.get("columns_needed", 0) is not None

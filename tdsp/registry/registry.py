@@ -61,7 +61,7 @@ class AliasChange:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is registered under a name."""
+    """The versions and aliases registered under a name."""
 
     name: str
     aliases: dict[str, int]
@@ -87,7 +87,7 @@ def models_folder(outputs: Path | None = None) -> Path:
 
 
 def read_board(name: str, outputs: Path | None = None) -> Board | None:
-    """What is registered under a name, as last written here; None where nothing is."""
+    """The board of a name as last written here; None where nothing is registered."""
     path = models_folder(outputs) / name / "registry.json"
     try:
         stored = json.loads(path.read_bytes())
@@ -236,7 +236,7 @@ def _place(version: Version, source: Path, outputs: Path) -> None:
 
 
 def _refresh(client: "MlflowClient", name: str, outputs: Path) -> Board:
-    """Write the board as MLflow has it; bundles come when somebody asks for them."""
+    """Write the board as MLflow has it; bundles are fetched when they are needed."""
     board = _from_mlflow(client, name)
     write_board(board, outputs)
     return board

@@ -54,7 +54,7 @@ def _finite(numbers: Mapping[str, float | None]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What MLflow shows of a run."""
+    """The entries that MLflow shows of a run."""
 
     params: dict[str, str]
     metrics: dict[str, float]
@@ -90,7 +90,7 @@ def entries_of(record: RunRecord) -> Entries:
 
 
 def _note(record: RunRecord) -> str:
-    """What MLflow shows on top: the question, and each stage in a sentence."""
+    """The note that MLflow shows on top: the question, and each stage in a sentence."""
     sentences = [stage.headline.sentence for stage in record.stages if stage.headline]
     return "\n\n".join([record.question, *sentences]).strip()
 
@@ -116,7 +116,7 @@ def _row_entries(row: Mapping[str, str]) -> Entries:
 
 
 def _datasets(record: RunRecord) -> list[Any]:
-    """The inputs, and the modelling table made of them, in MLflow's terms."""
+    """The inputs and the modeling table as MLflow datasets."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     def one(name: str, digest: str, uri: str, profile: Mapping[str, Any], context: str) -> Any:
@@ -233,7 +233,7 @@ QUEUE = "tracking.json"
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What became of a run in MLflow."""
+    """The state of a run in MLflow."""
 
     run_id: str
     state: str  # one of: waiting, sent
@@ -248,7 +248,7 @@ def enqueue(folder: Path) -> None:
 
 
 def read_tracked(folder: Path) -> Tracked | None:
-    """What is noted about a run; None where it is not to be tracked."""
+    """The tracking note of a run; None where it is not to be tracked."""
     try:
         return Tracked(**json.loads((folder / QUEUE).read_bytes()))
     except FileNotFoundError:
@@ -272,7 +272,7 @@ def _has_ended(folder: Path) -> bool:
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """What MLflow raises when a server or a database does not answer as it should."""
+    """The exceptions that MLflow raises when a server or a database fails."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -295,7 +295,7 @@ def send(folder: Path, outputs: Path) -> Tracked:
     return tracked
 
 
-def _answers(outputs: Path) -> bool:
+def _is_reachable(outputs: Path) -> bool:
     try:
         open_client(outputs).search_experiments(max_results=1)
     except faults():
@@ -309,6 +309,6 @@ def send_waiting(outputs: Path) -> list[Tracked]:
     with file_lock(outputs):
         for folder in waiting(outputs):
             done.append(send(folder, outputs))
-            if done[-1].error and not _answers(outputs):
+            if done[-1].error and not _is_reachable(outputs):
                 break
     return done

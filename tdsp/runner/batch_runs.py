@@ -48,7 +48,7 @@ class BatchRun:
 
 @dataclass(slots=True)
 class BatchRunStatus:
-    """How far a run of a batch is."""
+    """The progress of a run in a batch."""
 
     run: BatchRun
     event: PipelineEvent | None = None  # the last one
@@ -211,7 +211,7 @@ def worker_main(parent: int, share: int, count: int, job: dict[str, Any]) -> Non
 
 
 def set_cpu_affinity(share: int, count: int) -> None:
-    """Keep to some of the processors, where the system can: workers that each use all of them slow one another down."""
+    """Keep to some of the processors, where the system can: workers on the same ones slow one another down."""
     if hasattr(os, "sched_setaffinity"):
         every = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, every[share::count] or [every[share % len(every)]])

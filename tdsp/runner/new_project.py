@@ -61,7 +61,7 @@ def draft_parameters(
 # %% ../../notebooks/lib/runner/00_new_project.ipynb #68a7eaac
 @dataclass(frozen=True, slots=True)
 class Draft:
-    "What `tdsp init` wrote."
+    "The files that `tdsp init` wrote."
 
     parameters: Path
     charter: Path

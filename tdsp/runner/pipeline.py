@@ -41,7 +41,7 @@ from tdsp.runner.resume import find_reusable, take_over
 
 @dataclass(frozen=True, slots=True)
 class PipelineEvent:
-    """What a run is doing now; `stage` is empty before the first one."""
+    """An event of a run; `stage` is empty before the first one."""
 
     project: str
     stage: str
@@ -221,7 +221,7 @@ def run_stage(job: Job, stage: str) -> bool:
 
 
 def _own_account(run: Run, stage: str) -> tuple[Status, Failure | None]:
-    """Return what the notebook itself entered in the record: it succeeded when it said so."""
+    """Return the notebook's own entry in the record: it succeeded where it states so."""
     if run.record.stage(stage).status == "succeeded":
         return "succeeded", None
     message = "The notebook ended without run.finish(...): its last cell has to state the result."
@@ -363,7 +363,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Finish writing the record although somebody presses Ctrl-C again."""
+    """Finish writing the record although Ctrl-C is pressed again."""
     with _handlers(signal.SIG_IGN, ENDINGS):
         yield
 

@@ -72,7 +72,7 @@ def check_plan(plan: Plan) -> "Table | None":
         return None
     require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
     check_table(table.frame, values)
-    check_labelled(values, plan)
+    check_labeled(values, plan)
     check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
     return table
 
@@ -121,12 +121,12 @@ def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
         raise DataError("\n  ".join([f"The data do not fit the parameters ({len(faults)} faults):", *faults]))
 
 
-def check_labelled(values: Mapping[str, Any], plan: Plan) -> None:
-    """Raise DataError where the second, labelled table cannot be read or lacks the target."""
-    from tdsp.stages.model_evaluation import labelled_table
+def check_labeled(values: Mapping[str, Any], plan: Plan) -> None:
+    """Raise DataError where the second, labeled table cannot be read or lacks the target."""
+    from tdsp.stages.model_evaluation import labeled_table
 
     if values.get("labelled_test"):
-        labelled_table(values, [values["target"]], root=plan.root, lake=plan.outputs / "lake")
+        labeled_table(values, [values["target"]], root=plan.root, lake=plan.outputs / "lake")
 
 
 def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], sources: Sequence[str]) -> None:

@@ -1,1 +1,1 @@
-"""What the stage notebooks call, one module a notebook."""
+"""Functions of the stage notebooks, one module a notebook."""

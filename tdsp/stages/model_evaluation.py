@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_EXPLAINED_COLUMNS', 'FoldCalibration', 'calibrate_on_folds', 'fit_chosen', 'read_test_set', 'count_test_set_uses',
-           'accuracy_bounds', 'labelled_table', 'compare_sets', 'cost_or_coverage', 'plot_test_intervals',
+           'accuracy_bounds', 'labeled_table', 'compare_sets', 'cost_or_coverage', 'plot_test_intervals',
            'ExplainedModel', 'explain_winner', 'plot_winner_dependence', 'limit_groups', 'worst_predictions',
            'score_roles', 'add_scores']
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #9cb48e44
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldCalibration:
-    "What was learned about the winner from rows out of fold."
+    "The calibration of the winner on out-of-fold predictions."
 
     folds: ScoredRows  # its predictions there, mended like the model's
     rows: np.ndarray  # positions of these training rows
@@ -120,7 +120,7 @@ def read_test_set(study: ModelingContext) -> pd.DataFrame:
 
 
 def count_test_set_uses(runs: Path, own: Path, test_sha256: str) -> int:
-    "How many other runs in a folder of runs have scored a test part with this hash."
+    "The number of other runs in a folder that have scored the test set with this hash."
     found = 0
     for folder in [path.parent for path in sorted(runs.glob("*/run.json")) if path.parent != own]:
         split = folder / "artifacts" / "split.json"
@@ -137,7 +137,7 @@ def accuracy_bounds(study: ModelingContext, scores: Scores) -> tuple[float, floa
     return low, high
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #07d560c1
-def labelled_table(values: Mapping[str, Any], wanted: Sequence[str], *, root: Path, lake: Path) -> pd.DataFrame:
+def labeled_table(values: Mapping[str, Any], wanted: Sequence[str], *, root: Path, lake: Path) -> pd.DataFrame:
     "The table that `labelled_test` names; raises `DataError` where one of the wanted columns is not in it."
     source = {"labelled_test": values["labelled_test"]}
     table = load_table(source, None, root=root, lake=lake, missing_codes=values["missing_codes"]).frame
@@ -148,11 +148,11 @@ def labelled_table(values: Mapping[str, Any], wanted: Sequence[str], *, root: Pa
     return table
 
 
-def _score_labelled(study: ModelingContext, fitted: Mapping[str, Any]) -> Scores | None:
+def _score_labeled(study: ModelingContext, fitted: Mapping[str, Any]) -> Scores | None:
     if not study.p.labelled_test:
         return None
     root, wanted = find_root(), [*(column["name"] for column in study.schema["columns"]), study.outcome.name]
-    table = labelled_table(study.p.as_dict(), wanted, root=root, lake=lake_of(study.run, root))
+    table = labeled_table(study.p.as_dict(), wanted, root=root, lake=lake_of(study.run, root))
     table = table[table[study.outcome.name].notna()].reset_index(drop=True)
     try:
         X = as_features(table, study.schema)
@@ -175,7 +175,7 @@ def _score_labelled(study: ModelingContext, fitted: Mapping[str, Any]) -> Scores
 
 
 def compare_sets(study: ModelingContext, choice: Choice, fitted: Mapping[str, Any], scores: Scores) -> pd.DataFrame:
-    "Winner, runner-up and baseline on the folds, the test part and the labelled table: part, role, model, value, …"
+    "Winner, runner-up and baseline on the folds, the test set and the labeled table: part, role, model, value, …"
     names = {"winner": choice.winner, "runner_up": choice.runner_up or "", "baseline": choice.baseline}
     folds = [
         {
@@ -190,7 +190,7 @@ def compare_sets(study: ModelingContext, choice: Choice, fitted: Mapping[str, An
         for score in [study.fold_score(names[role])]
     ]
     tables = [pd.DataFrame(folds), comparison_table(scores, names).assign(part="test part")]
-    labelled = _score_labelled(study, fitted)
+    labelled = _score_labeled(study, fitted)
     if labelled is not None:
         tables.append(comparison_table(labelled, names).assign(part="labelled table"))
         study.run.add_metric("labelled_score", labelled.estimate, label=f"{study.metric.label} on the labelled table",
@@ -201,7 +201,7 @@ def compare_sets(study: ModelingContext, choice: Choice, fitted: Mapping[str, An
 def cost_or_coverage(
     study: ModelingContext, fold_calibration: FoldCalibration, scores: Scores
 ) -> tuple[pd.DataFrame, str]:
-    "What decisions cost on the test part, or how many truths the ranges hold; and how to read the table."
+    "Costs of decisions on the test set, or the coverage of the intervals; and how to read the table."
     y_pred = scores.predictions["winner"]
     if fold_calibration.ranges is not None:
         table = coverage_table(scores.y_true, y_pred, fold_calibration.ranges, scores.units, random_state=study.seed)
@@ -246,7 +246,7 @@ class ExplainedModel:
 
 
 def explain_winner(study: ModelingContext, choice: Choice) -> ExplainedModel:
-    "What the winner looks at, columns singly and alike ones together, and how it answers to the first of them."
+    "Importance of columns, singly and in groups of alike ones, with the dependence on the most important."
     settings: dict[str, Any] = {"task": study.outcome.task, "cv": study.folds, "classes": study.outcome.classes}
     fitted = fit_held_out(study.candidate(choice.winner), study.X, study.y, random_state=study.seed, **settings)
     rows, groups = fitted.rows, feature_groups(study.schema)
@@ -269,7 +269,7 @@ def explain_winner(study: ModelingContext, choice: Choice) -> ExplainedModel:
 
 
 def plot_winner_dependence(study: ModelingContext, explained: ExplainedModel) -> "Figure":
-    "How the prediction answers to its first features."
+    "Partial dependence on the most important features."
     return plot_dependence(explained.dependence, target=study.outcome.name, classes=study.outcome.classes)
 
 

@@ -35,31 +35,33 @@ def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
 
 
-def _model_report(study: ModelingContext, c: Candidate, measured: Mapping[str, Any], choice: Choice) -> str:
-    part = "this model" if c.name == choice.winner else "runner-up" if c.name == choice.runner_up else (
-        "baseline" if c.name == choice.baseline else "not chosen")  # fmt: skip
+def _model_report(study: ModelingContext, candidate: Candidate, measured: Mapping[str, Any], choice: Choice) -> str:
+    part = "this model" if candidate.name == choice.winner else "runner-up" if candidate.name == choice.runner_up else (
+        "baseline" if candidate.name == choice.baseline else "not chosen")  # fmt: skip
+    excluded = choice.excluded.get(candidate.name) or measured.get("excluded") or f"{choice.winner} was preferred"
     results = {
-        "Scores of the folds": ", ".join(format_number(score) for score in c.fold_scores) or "none",
-        f"Mean {study.metric.label}": f"{c.mean:.4g} ± {c.standard_error:.2g}" if not c.error else "none",
-        "Seconds to fit and to predict": f"{c.fit_seconds:.2f} and {c.predict_seconds:.2f}",
+        "Scores of the folds": ", ".join(format_number(score) for score in candidate.fold_scores) or "none",
+        f"Mean {study.metric.label}": f"{candidate.mean:.4g} ± {candidate.standard_error:.2g}"
+        if not candidate.error
+        else "none",
+        "Seconds to fit and to predict": f"{candidate.fit_seconds:.2f} and {candidate.predict_seconds:.2f}",
     }
-    if not c.error:
-        score = study.fold_score(c.name)
+    if not candidate.error:
+        score = study.fold_score(candidate.name)
         value, interval = format_estimate(score.value, score.low, score.high)
         results[f"{study.metric.label} on rows out of fold"] = value + (
             f", 95 % interval {interval}" if interval else ""
         )
     sections = {
         "Approach": {"Predicts": study.outcome.name, "Features": f"{study.X.shape[1]:,}",
-                     "Compared on": study.folds.sentence, "Family": c.family},
-        "Settings": settings_of(c) or {"Search": "no settings were searched"},
+                     "Compared on": study.folds.sentence, "Family": candidate.family},
+        "Settings": settings_of(candidate) or {"Search": "no settings were searched"},
         "Results": results,
         "Criteria": {k.replace("_", " "): _shown(v) for k, v in measured.items() if k not in ("candidate", "family")}
         or {"Measured": "no, another candidate of this family or none was better"},
-        "Conclusion": {"Part": part, "Why": choice.reason if part == "this model" else
-                       choice.excluded.get(c.name) or measured.get("excluded") or f"{choice.winner} was preferred"},
+        "Conclusion": {"Part": part, "Why": choice.reason if part == "this model" else excluded},
     }  # fmt: skip
-    lines = [f"# Model report: {markdown_text(c.name)}\n", f"Run `{study.run.record.run_id}`.\n"]
+    lines = [f"# Model report: {markdown_text(candidate.name)}\n", f"Run `{study.run.record.run_id}`.\n"]
     for heading, fields in sections.items():
         lines.append(f"## {heading}\n")
         lines += [f"- **{markdown_text(name)}**: {markdown_text(text)}" for name, text in fields.items()] + [""]

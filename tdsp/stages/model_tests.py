@@ -66,7 +66,7 @@ class ModelTestResults:
 
 
 def score_drop_gate(study: ModelingContext, fold_calibration: FoldCalibration, scores: Scores) -> Gate:
-    "The gate on the proven drop from the folds to the test part, as a share of the gain over the baseline."
+    "The gate on the proven drop from the folds to the test set, as a share of the gain over the baseline."
     test = ScoredRows(scores.y_true, scores.predictions["winner"], scores.units)
     settings: dict[str, Any] = {"n_resamples": study.p.n_resamples, "random_state": study.seed}
     drop = drop_between(study.metric, fold_calibration.folds, test, **settings)
@@ -178,6 +178,6 @@ def baseline_gate(scores: Scores) -> Gate:
 
 # %% ../../notebooks/lib/stages/08_model_tests.ipynb #c452c902
 def model_headline(gates: Sequence[Gate], scores: Scores, goal: Goal, key: str) -> Headline:
-    "What the page of the third stage says first."
+    "The headline of the third stage."
     word, state = _word(gates, ("Met", "Not met", "Undecided"))
     return Headline(word, state, score_sentence(scores) + _open_gates(gates), key, rungs(scores, goal.limit))

@@ -37,7 +37,7 @@ def exact_gate(name: str, value: float, limit: float, *, rule: str = "<=", unit:
 # %% ../../notebooks/lib/stats/02_gates.ipynb #99887e45
 def verdict_of(gates: Iterable[Gate]) -> Verdict:
     "accepted, rejected or insufficient evidence: the verdict that all gates together make."
-    answers = [g.answer for g in gates]
-    if NO_GO in answers:
+    outcomes = [g.answer for g in gates]
+    if NO_GO in outcomes:
         return "rejected"
-    return "accepted" if answers and set(answers) == {GO} else "insufficient evidence"
+    return "accepted" if outcomes and set(outcomes) == {GO} else "insufficient evidence"

@@ -269,7 +269,7 @@ def _require_probabilities(numbers: np.ndarray, labeled: Labeled, name: str) -> 
 
 # %% ../../notebooks/lib/stats/20_inputs.ipynb #inputs5
 def read_units(labeled: Labeled, groups: ArrayLike | None, time: ArrayLike | None) -> Units:
-    "What is resampled whole: rows, groups, or days (values, where time is a number). Raises ParameterError."
+    "The units to resample: rows, groups, or days (values, where time is a number). Raises ParameterError."
     n = len(labeled.y)
     if groups is not None and time is not None:
         raise ParameterError("groups and time are both given. Give what makes rows alike: one of the two.")

@@ -78,7 +78,7 @@ class Score:
 
 
 def _basis(rows: int, estimate: Estimate) -> str:
-    "What the interval rests on."
+    "The number of rows and units behind the interval."
     whole = "" if estimate.resampled == "rows" else f" in {format_int(estimate.n)} {estimate.resampled}"
     return f"{format_int(rows)} rows{whole}"
 
@@ -132,7 +132,7 @@ def _require_level(level: float) -> None:
 
 
 def _remarks_on(labeled: Labeled, units: Units, found: Estimate) -> list[str]:
-    "What limits the interval."
+    "Remarks on the limits of the interval."
     remarks = []
     if units.n < MIN_UNITS:
         remarks.append(f"Small sample: {units.n} {units.name} are too few for a reliable interval; {MIN_UNITS} needed.")

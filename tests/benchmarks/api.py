@@ -35,7 +35,7 @@ forest = RandomForestClassifier(random_state=0).fit(X_train, y_train)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How one task is done with one library; the last line of the code is what is looked at."""
+    """One task done with one library; the last line of the code is shown."""
 
     code: str
     seen: str

@@ -58,14 +58,14 @@ _ENVIRONMENT = functools.cache(describe_environment)
 class Outcome:
     """Verdict and gates of the modeling stage on one table, with the true score of its model."""
 
-    gate_answers: dict[str, str]  # gate -> answer, but for the goal's
+    gate_results: dict[str, str]  # gate -> answer, but for the goal's
     estimate: Any
     truth: float
 
     def accepted(self, limit: float, rule: str = ">") -> bool:
         """Whether every gate says go, the goal being this limit."""
         goal = gate("goal", self.estimate, limit, rule=rule).answer
-        return goal == "go" and set(self.gate_answers.values()) == {"go"}
+        return goal == "go" and set(self.gate_results.values()) == {"go"}
 
 
 def run_once(seed: int, *, n: int, distance: float) -> Outcome:
@@ -98,7 +98,7 @@ def run_once(seed: int, *, n: int, distance: float) -> Outcome:
             model_tests.baseline_gate(scores),
         ]
         fresh = noise_table(rng, max(40_000, 8 * n), distance)
-        y_pred = s.ask(fitted["winner"], loader.as_features(fresh, s.schema))
+        y_pred = s.predict(fitted["winner"], loader.as_features(fresh, s.schema))
         truth = METRICS["roc_auc"].function((fresh["y"] == "yes").to_numpy().astype(int), y_pred)
     return Outcome({one.name: one.answer for one in gates}, scores.estimate, truth)
 
@@ -123,8 +123,8 @@ def signal(tables: int, rows: int) -> dict[float, int]:
     found = {k: sum(one.accepted(one.truth - k * error, ">=") for one in good) for k in (2.0, 3.3, 4.0)}
     for k, hits in found.items():
         print(f"truth {k:3.1f} standard errors above: accepted {share_text(hits, tables)}")
-    for name in good[0].gate_answers:
-        stopped = sum(one.gate_answers.get(name, "go") != "go" for one in good)
+    for name in good[0].gate_results:
+        stopped = sum(one.gate_results.get(name, "go") != "go" for one in good)
         print(f"  stopped by {name!r}: {share_text(stopped, tables)}")
     return found
 

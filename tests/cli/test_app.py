@@ -100,7 +100,7 @@ def test_an_unforeseen_error_is_short_and_ends_with_1(tdsp, monkeypatch):
     assert tdsp("doctor") == (1, "", "error: KeyError: 'x'\nThis was not foreseen; --debug shows where.\n")
 
 
-def test_a_full_disk_is_told_plainly(tdsp, monkeypatch):
+def test_a_full_disk_gives_one_plain_message(tdsp, monkeypatch):
     """An error of the system names its cause and the file."""
 
     def fail() -> None:

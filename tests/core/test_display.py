@@ -15,7 +15,7 @@ def test_text_is_escaped_and_markup_is_not() -> None:
 
 
 def test_a_table_without_rows_is_empty() -> None:
-    """No header stands alone."""
+    """Every header has its cells."""
     assert table_html(["column"], []) == ""
 
 

@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Run:
 
 @given(JSON)
 def test_canonical_json_round_trips(value):
-    """What is written is what is read, and equal values give equal bytes."""
+    """A record that is written is read as the same, and equal values give equal bytes."""
     text = files.canonical_json(value)
     assert json.loads(text) == value
     assert files.canonical_json(json.loads(text)) == text
@@ -74,7 +74,7 @@ def test_concurrent_writers_lose_nothing(run):
 
 
 def test_a_run_whose_process_is_gone_shows_as_interrupted(run):
-    """The record still says running; the reader is told otherwise."""
+    """The record still says running; a reader sees interrupted."""
     worker = multiprocessing.get_context("fork").Process(target=int)
     worker.start()
     process = environment.describe_process(worker.pid)
@@ -171,7 +171,7 @@ def test_the_root_is_found_from_below(tmp_path):
 
 
 def test_errors_in_a_cell_show_their_line_and_no_traceback(monkeypatch):
-    """What IPython prints is the message; TDSP_DEBUG brings the traceback back."""
+    """IPython prints the message alone; TDSP_DEBUG brings the traceback back."""
     cell = compile("\n\nraise_it()", "/tmp/ipykernel_1/2.py", "exec")
     with pytest.raises(errors.DataError, match="no column") as caught:
         exec(cell, {"raise_it": _raise_data_error})

@@ -77,7 +77,7 @@ READ = {  # file: bytes, and what the columns hold
 
 REFUSED = {  # file: bytes, and what the message says
     "doubled names.csv": (b"a,b,a\n1,2,3\n", "column name 'a' occurs twice"),
-    "doubled names.json": (b'[{"a": 1, "a": 2}]', "a name stands twice"),
+    "doubled names.json": (b'[{"a": 1, "a": 2}]', "a name occurs twice"),
     "nul bytes.csv": (b"a,b\n1,\x00\n", "line 2: a NUL byte"),
     "nul flood.csv": (b"\x00" * 5000, "binary data"),
     "program.csv": (b"\x7fELF" + bytes(range(1, 32)) * 50, "binary data"),

@@ -1,4 +1,4 @@
-"""What a model relies on, for any fitted model."""
+"""Importance and dependence for any fitted model."""
 
 import numpy as np
 import pandas as pd

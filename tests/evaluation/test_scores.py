@@ -46,7 +46,7 @@ def test_each_metric_has_digits_of_its_own():
     assert short_metrics(table)["value"].tolist() == ["0.50 (0.44 to 0.58)", "1,234 (1,100 to 1,400)"]
 
 
-def told_and_true(task, n=400, seed=0):
+def predicted_and_true(task, n=400, seed=0):
     """A calibrated model, a worse one and a constant, with their truth."""
     rng = np.random.default_rng(seed)
     if task == "regression":
@@ -67,7 +67,7 @@ def told_and_true(task, n=400, seed=0):
 
 def scores_of(task, *, by=None, **changes):
     """Return the scores on such a test set."""
-    y, y_pred = told_and_true(task)
+    y, y_pred = predicted_and_true(task)
     units = make_units(len(y), kind="random" if by is None else "group", by=by)
     options = {"n_resamples": 200, "random_state": 1, "target": "arrival delay", "classes": CLASSES[task]} | changes
     return score_test(y, y_pred, task=task, metric=METRICS[MAIN[task]], units=units, **options)
@@ -76,7 +76,7 @@ def scores_of(task, *, by=None, **changes):
 @pytest.mark.parametrize("task", list(CLASSES))
 def test_the_one_pass_gives_what_single_calls_give(task):
     """Every estimate and difference equals `bootstrap` and `paired_difference` with the same seed."""
-    found, (y, y_pred) = scores_of(task), told_and_true(task)
+    found, (y, y_pred) = scores_of(task), predicted_and_true(task)
     assert list(found.estimates) == list(dict.fromkeys((MAIN[task], *metrics_for(task))))
     for name, estimate in found.estimates.items():
         assert estimate == bootstrap(METRICS[name], y, y_pred["winner"], n_resamples=200, random_state=1)
@@ -93,7 +93,7 @@ def test_units_reach_every_interval():
 
 def test_a_run_without_a_runner_up_is_complete():
     """When nothing beats the baseline there are two roles or one; nothing else is missing."""
-    y, y_pred = told_and_true("binary")
+    y, y_pred = predicted_and_true("binary")
     only = {"winner": y_pred["baseline"], "baseline": y_pred["baseline"]}
     found = score_test(y, only, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1)
     assert list(found.roles) == ["winner", "baseline"]
@@ -111,7 +111,7 @@ def test_a_run_without_a_runner_up_is_complete():
 )
 def test_predictions_that_do_not_fit_are_refused(y_pred, message):
     """No winner, or another number of rows: an error before anything is computed."""
-    y, _ = told_and_true("binary")
+    y, _ = predicted_and_true("binary")
     with pytest.raises(StageError, match=message):
         score_test(y, y_pred, task="binary", metric=METRICS["roc_auc"], units=make_units(400), random_state=1)
 
@@ -153,7 +153,7 @@ def test_a_calibrated_model_is_seen_as_one(task):
 
 def test_a_constant_prediction_has_one_bin():
     """Equal predictions share a bin; none is empty."""
-    y, y_pred = told_and_true("binary")
+    y, y_pred = predicted_and_true("binary")
     found = score_test(
         y,
         {"winner": y_pred["baseline"]},
@@ -170,7 +170,7 @@ def test_a_constant_prediction_has_one_bin():
 @settings(max_examples=20, deadline=None)
 def test_lift_ignores_the_order_of_rows(seed):
     """Ties are shared evenly, so shuffling rows changes nothing; all positives are found at the end."""
-    y, y_pred = told_and_true("binary", seed=seed)
+    y, y_pred = predicted_and_true("binary", seed=seed)
     p, order = y_pred["winner"].round(1), np.random.default_rng(seed).permutation(400)
     one, two = (
         lift_table(
@@ -203,7 +203,7 @@ def test_confusion_agrees_with_scikit_learn(task):
 
 def test_residuals_show_a_bias():
     """A model that says one too much has a median error near minus one in every bin."""
-    y, y_pred = told_and_true("regression", n=4000)
+    y, y_pred = predicted_and_true("regression", n=4000)
     found = score_test(
         y,
         {"winner": y_pred["runner_up"]},

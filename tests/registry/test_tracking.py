@@ -192,7 +192,7 @@ def test_a_run_is_sent_once(outputs: Path) -> None:
     assert len(client.search_runs([experiment])) == 3
 
 
-def test_a_failed_and_a_killed_run_are_told_as_such(outputs: Path) -> None:
+def test_a_failed_and_a_killed_run_have_their_status(outputs: Path) -> None:
     """FAILED and KILLED in MLflow's words; what still runs waits."""
     failed = write_run(outputs, run_id="flights-20261121T140500Z-0001", failed_in="3_modeling")
     killed = write_run(outputs, run_id="flights-20261122T140500Z-0002", failed_in="3_modeling")

@@ -35,7 +35,7 @@ def test_a_grid_that_cannot_be_read_is_refused(text):
         parse_grid([text])
 
 
-def test_nothing_is_asked_for_twice():
+def test_no_run_is_made_twice():
     """A name in --set and --grid, a repeated value, a repeated file: each is an error that names it."""
     with pytest.raises(ParameterError, match="a is given by --set and by --grid"):
         make_batch([Path("x.yaml")], {"a": "1"}, {"a": ["2"]})

@@ -186,7 +186,7 @@ def test_a_kernel_started_early_has_imported_what_the_notebook_asks_for(tmp_path
 
 
 def test_modules_of_a_notebook_that_cannot_be_read_are_none(tmp_path):
-    """A broken notebook or a syntax error is told by whoever executes it."""
+    """A broken notebook or a syntax error is reported when it is executed."""
     (tmp_path / "a.ipynb").write_text("{")
     assert kernels.modules_of(tmp_path / "a.ipynb") == []
     assert kernels.modules_of(write_notebook(tmp_path / "b.ipynb", "import (")) == []

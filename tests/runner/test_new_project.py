@@ -34,7 +34,7 @@ def test_init_writes_a_file_that_a_run_takes(table):
     assert len(list((table.parent / "notebooks").glob("[1-5]_*.ipynb"))) == 5
 
 
-def test_every_guess_stands_with_its_reason(table):
+def test_every_guess_has_its_reason(table):
     """Nobody has to ask why."""
     text = write_draft(str(table), "churned", root=table.parent).parameters.read_text()
     for line in text.splitlines():
@@ -43,7 +43,7 @@ def test_every_guess_stands_with_its_reason(table):
 
 
 def test_nothing_that_exists_is_overwritten(table):
-    """A second init leaves the file that somebody may have edited."""
+    """A second init leaves the file, which may have been edited."""
     write_draft(str(table), "churned", root=table.parent)
     with pytest.raises(ParameterError, match="exists and is left as it is"):
         write_draft(str(table), "churned", root=table.parent)

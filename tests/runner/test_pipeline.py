@@ -43,7 +43,7 @@ def test_a_run_leaves_a_whole_record(finished):
 
 
 def test_the_executed_notebooks_are_in_the_record_by_hash(finished):
-    """Each stage's notebook stands in the run folder as executed, and the record knows its bytes."""
+    """Each stage's executed notebook is in the run folder, and the record has its hash."""
     outcome, _ = finished
     entries = {entry.path: entry for entry in outcome.record.artifacts if entry.kind == "notebook"}
     assert sorted(entries) == [f"{stage}.ipynb" for stage in STAGES]
@@ -63,7 +63,7 @@ def test_the_injected_cell_carries_the_stages_own_values_only(finished):
 
 
 def test_code_zip_holds_notebooks_package_and_parameters(finished):
-    """What a replay needs is in code.zip, and the record has its hash."""
+    """Everything a replay needs is in code.zip, and the record has its hash."""
     outcome, _ = finished
     names = zipfile.ZipFile(outcome.folder / "code.zip").namelist()
     assert {

@@ -1,4 +1,4 @@
-"""The look before the first stage: what is wrong with parameters, data and place is said at once, with exit code 2."""
+"""Checks before the first stage: all faults of parameters, data and place at once, with exit code 2."""
 
 import shutil
 from collections import namedtuple
@@ -20,8 +20,8 @@ def test_a_sample_is_ready(project):
     assert check_plan(plan_run(project / "parameters" / "wine.yaml")).reused
 
 
-def test_everything_wrong_is_said_at_once(project):
-    """Columns, candidates and a metric that cannot be used are told in one message, with the closest name."""
+def test_all_faults_are_named_at_once(project):
+    """Columns, candidates and a metric that cannot be used are in one message, with the closest name."""
     settings = {"metric": "roc_auc", "drop": "[alcool]", "candidates": "[linaer]", "split": "time"}
     with pytest.raises(DataError) as caught:
         check_plan(plan_run(project / "parameters" / "wine.yaml", settings=settings))
@@ -57,7 +57,7 @@ def test_too_little_disk_is_found_before_the_run(project, monkeypatch):
 
 
 def test_a_parameter_file_outside_any_project_uses_the_working_folders(project, tmp_path, monkeypatch):
-    """A YAML file that lies alone is run with the notebooks of the project one stands in."""
+    """A YAML file without a project is run with the notebooks of the working folder's project."""
     alone = tmp_path / "elsewhere" / "wine.yaml"
     alone.parent.mkdir()
     shutil.copy(project / "parameters" / "wine.yaml", alone)
@@ -69,7 +69,7 @@ def test_a_parameter_file_outside_any_project_uses_the_working_folders(project, 
 
 
 def test_an_error_of_the_system_before_the_first_stage_is_bad_input(project, monkeypatch):
-    """A file that may not be read, or a disk that is full, is told with its place and exit code 2."""
+    """A file that may not be read, or a full disk, is named with its place and exit code 2."""
 
     def refuse(*_, **__) -> None:
         raise PermissionError(13, "Permission denied", "/secret.yaml")

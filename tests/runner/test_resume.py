@@ -28,7 +28,7 @@ def test_a_stage_is_named_by_number_or_name(text):
 
 
 def test_a_stage_that_does_not_exist_is_refused():
-    """The closest name and all names are told."""
+    """The message has the closest name and all names."""
     with pytest.raises(ParameterError, match=r"'modelling' is no stage\. Did you mean 'modeling'"):
         resume.find_stage("modelling")
 

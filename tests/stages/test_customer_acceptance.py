@@ -50,8 +50,8 @@ def test_every_row_comes_back_over_http_as_the_package_predicts_it(bundle: tuple
     assert 0 < result.one_row_ms < 5000
 
 
-def test_a_service_that_answers_otherwise_is_no_go(bundle: tuple[Path, pd.DataFrame]) -> None:
-    """The rows of another model, or too few of them."""
+def test_a_service_that_predicts_otherwise_is_no_go(bundle: tuple[Path, pd.DataFrame]) -> None:
+    """The rows of another model, or too few rows."""
     folder, frame = bundle
     model = load_model(folder)
     result = call_service(folder, frame.head(50), model.schema)
@@ -69,7 +69,7 @@ def test_rows_that_the_service_refuses_end_the_stage(bundle: tuple[Path, pd.Data
 
 
 def test_a_service_that_cannot_start_says_why(bundle: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
-    """A changed bundle is refused at the door too."""
+    """A changed bundle is refused by the service too."""
     folder = Path(shutil.copytree(bundle[0], tmp_path / "model"))
     (folder / "golden.parquet").write_bytes(b"changed")
     with pytest.raises(BundleError, match=r"did not start: error: .*golden\.parquet was changed"):
@@ -86,7 +86,7 @@ def test_slices_come_back_from_the_record_as_they_were(tmp_path: Path) -> None:
 
 
 def test_stated_limits_are_judged_by_what_the_service_answered(tmp_path: Path) -> None:
-    """One group is told the opposite of the truth, and a row takes longer than allowed; unstated, neither is judged."""
+    """One group gets the opposite of the truth, and a row takes longer than allowed; unstated, neither is judged."""
     run = Run(create_run(tmp_path / "run", new_record("a-1", "a", fixed=True)).folder, "5_customer_acceptance")
     run.note(decision_threshold=0.5)
     rng = np.random.default_rng(0)
@@ -121,7 +121,7 @@ def test_nobody_is_named_who_was_not_stated(tmp_path: Path) -> None:
 
 
 def test_numbers_and_gaps_travel_without_loss() -> None:
-    """What JSON writes, it reads again bit for bit."""
+    """Numbers survive JSON bit for bit."""
     import json
 
     values = np.random.default_rng(0).normal(size=100) * 1e-7

@@ -58,7 +58,7 @@ def test_the_contract_travels_with_the_schema():
 
 
 def test_a_broken_contract_names_its_file(project):
-    """What a run says when a delivery is another thing."""
+    """Messages of a run whose delivery has changed."""
     values = values_of(project)
     table = modeling_table(values, root=project, folder=project / "parameters", lake=project / "lake")
     (project / "parameters" / "p.contract.yaml").write_text("columns: {age: {type: number, max: 99}}", encoding="utf-8")

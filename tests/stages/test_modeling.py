@@ -44,8 +44,8 @@ def gates(stage):
     return {gate.name: gate for gate in stage["run"].record.gates if gate.stage == "3_modeling"}
 
 
-def test_the_choice_is_weighed_and_told_in_one_sentence(stage):
-    """Each family has a row of criteria; the sentence stands in the record, with what the winner costs."""
+def test_the_choice_follows_the_criteria_and_has_one_sentence(stage):
+    """Each family has a row of criteria; the sentence is in the record, with what the winner costs."""
     table, record = stage["ranking"].table, stage["run"].record
     assert set(table["candidate"]) == {"linear", "lightgbm"} and stage["choice"].winner in set(table["candidate"])
     told = record.facts["choice"].value
@@ -74,12 +74,12 @@ def test_every_candidate_has_a_report_also_the_baseline(stage):
 
 
 def test_the_decision_is_the_one_that_the_costs_ask_for(stage):
-    """A miss at three times a false alarm: the threshold is near a quarter, and saves money on the test part."""
+    """A miss at three times a false alarm: the threshold is near a quarter, and saves money on the test set."""
     assert 0.1 < stage["fold_calibration"].decision.threshold < 0.45
     assert stage["certain"].set_index("rule").loc["always on time", "saved_low"] > 0
 
 
-def test_a_model_that_never_says_yes_is_told_of(stage):
+def test_a_model_that_never_says_yes_has_a_remark(stage):
     """All probabilities below the threshold: the reading of the table says so."""
     study, fold_calibration, scores = stage["study"], stage["fold_calibration"], stage["scores"]
     never = {**scores.predictions, "winner": np.full(len(scores.y_true), 0.01)}
@@ -89,7 +89,7 @@ def test_a_model_that_never_says_yes_is_told_of(stage):
 
 
 def test_the_baseline_ranks_nothing_over_the_folds(stage):
-    """Its constant differs a little by fold; told as one constant its ROC-AUC is a half."""
+    """Its constant differs a little by fold; taken as one constant its ROC-AUC is a half."""
     table = stage["parts"].set_index(["part", "role"])
     assert table.loc[("folds", "baseline"), "value"] == 0.5
 
@@ -121,7 +121,7 @@ def test_a_weak_slice_is_found_in_words_without_being_condemned(stage):
     assert (stage["tests"].slices["answer"] == "not proven").all()
 
 
-def test_alike_columns_are_shuffled_together_and_mistakes_are_told(stage):
+def test_alike_columns_are_shuffled_together_and_mistakes_are_named(stage):
     """Wind and gust have a row of their own with its members; five rows have a sentence each."""
     together = stage["explained"].importance.set_index("column").loc["wind and 1 alike"]
     assert together["members"] == "wind, gust" and together["importance"] > 0
@@ -148,13 +148,13 @@ def test_numbers_get_ranges_and_a_demand_holds_whatever_the_data_say(tmp_path):
         stage["scores"],
         stage["test"],
     )
-    answers = {gate.name: gate.answer for gate in done.gates}
-    assert answers["Rows that do not go up with wind"] == "go"
+    by_gate = {gate.name: gate.answer for gate in done.gates}
+    assert by_gate["Rows that do not go up with wind"] == "go"
     assert stage["study"].candidate("linear").error.startswith("not tried: it cannot be held to go one way with wind")
     assert model_evaluation.accuracy_bounds(stage["study"], stage["scores"]) == (0.5, stage["scores"].estimate.high)
 
 
-def test_a_labelled_table_is_scored_beside_the_test_part(tmp_path):
+def test_a_labeled_table_is_scored_beside_the_test_set(tmp_path):
     """From a file of its own: a third part in the comparison, a metric in the record; a column short is named."""
     flights(300, seed=5).to_csv(tmp_path / "labelled.csv", index=False)
     settings = {"positive_class": "late", "labelled_test": str(tmp_path / "labelled.csv")} | QUICK

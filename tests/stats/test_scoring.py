@@ -80,7 +80,7 @@ def test_models_that_do_not_differ_are_called_so() -> None:
     assert "do not differ beyond noise" in repr(found)
 
 
-def test_a_gate_has_three_answers() -> None:
+def test_a_gate_is_go_no_go_or_undecided() -> None:
     """The whole interval, none of it, or a part of it satisfies the limit."""
     found = score(Y, P)
     limits = (found.low - 0.01, found.value, found.high + 0.01)
@@ -106,7 +106,7 @@ def test_a_small_sample_passes_no_gate() -> None:
     ],
 )
 def test_a_gate_needs_one_limit_on_the_better_side(limits: dict, words: str) -> None:
-    """No limit, two of them, or a ceiling for a metric where higher is better."""
+    """No limit, two limits, or a ceiling for a metric where higher is better."""
     with pytest.raises(ParameterError, match=words):
         gate(score(Y, P, n_resamples=20), **limits)
     with pytest.raises(ParameterError, match="not float"):

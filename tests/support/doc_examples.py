@@ -31,7 +31,7 @@ def examples_of(page: str) -> Iterator[Example]:
 
 
 def run_example(example: Example, namespace: dict[str, object]) -> str:
-    """What the block prints, and the repr of its last expression, as a prompt would show them."""
+    """The output of the block and the repr of its last expression, as a prompt would show them."""
     tree = ast.parse("\n" * (example.line - 1) + example.code)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     out = io.StringIO()
