@@ -101,7 +101,7 @@ TASKS: dict[str, dict[str, Way]] = {
             parts = dict(X_train=a.drop(columns="target"), y_train=a["target"], X_test=b.drop(columns="target"))
             EstimatorReport(model, **parts, y_test=b["target"]).checks.summarize()
             """,
-            "“golden features” among 16 checks of a fitted model; needs a model",
+            "“golden features” named with the column, among 16 checks of a fitted model; needs a model",
         ),
     },
     "score with interval": {
