@@ -21,10 +21,10 @@ run: $(READY)  ## the five notebooks on the flights of 2013: verdict, pages, pac
 	$(BIN)/tdsp run parameters/flights.yaml
 
 test: $(READY)  ## the tests, but for kills, load and browsers at length
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-all: test  ## all tests
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m slow
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow
 
 lint: $(READY)  ## ruff, mypy, and no outputs in notebooks
 	$(BIN)/ruff check $(CODE)

@@ -10,6 +10,7 @@ from tests.benchmarks.honesty import coverage, groups_of, held_share, regression
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
 
+@pytest.mark.slow
 def test_tables_without_signal_are_not_accepted():
     """Eight tables of chance: more than two accepted would be a false alarm rate far above 5 %."""
     found = [run_once(seed, n=600, distance=0.0) for seed in range(8)]
@@ -17,6 +18,7 @@ def test_tables_without_signal_are_not_accepted():
     assert np.mean([one.truth for one in found]) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 def test_models_well_above_the_limit_are_accepted():
     """Four standard errors above it, every gate included: five of six at least, and at ten below none."""
     found = [run_once(100 + seed, n=1500, distance=1.0) for seed in range(6)]

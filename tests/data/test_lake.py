@@ -150,6 +150,7 @@ def start_load(folder):
     return child
 
 
+@pytest.mark.slow
 def test_kill_9_at_twenty_moments_loses_and_doubles_nothing(air):
     """Each time rows are added, a load begins and is killed somewhere; one load in the end has every row once."""
     began = time.perf_counter()

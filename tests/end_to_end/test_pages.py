@@ -17,7 +17,7 @@ from tests.support.page_numbers import blocks_of, estimates_of, results_of, unfo
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
 ROOT = Path(__file__).parents[2]
-FAST = {"cv_folds": "2", "n_resamples": "100", "importance_repeats": "1"}
+FAST = {"search_trials": "4", "cv_folds": "2", "n_resamples": "100", "importance_repeats": "1"}
 PAGES = [*STAGES, "index"]
 WRITTEN = [f"artifacts/documents/{document.name}" for document in (*read_catalog().documents, read_catalog().datasheet)]
 EMPTY_WORDS = re.compile(  # praise that nobody can check, and the word that needs a test

@@ -53,6 +53,7 @@ def flights(project: Path) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_flights_are_split_by_time_and_resampled_by_day(project):
     """The last fifth of the year is the test; its days are what is independent."""
     record = run(project, "flights", **SHORT_FLIGHTS).record
@@ -62,6 +63,7 @@ def test_flights_are_split_by_time_and_resampled_by_day(project):
     assert not [gate for gate in record.gates if gate.name.startswith("Columns") and gate.answer != "go"]
 
 
+@pytest.mark.slow
 def test_a_column_known_only_afterwards_is_named_and_stops_the_verdict(flights):
     """With `dep_delay` in the table the score is splendid, and worthless: the run ends with exit code 3."""
     outcome = run(flights, "flights", **SHORT_FLIGHTS)

@@ -12,7 +12,7 @@ from tdsp.core.project import STAGES
 from tdsp.core.record import read_record
 from tdsp.runner import pipeline
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900), pytest.mark.xdist_group("ways_to_run")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 SHORT = "search_trials: 3\nn_resamples: 200\nimportance_repeats: 1\n"  # three models instead of sixteen
 
 
@@ -41,6 +41,7 @@ def manifest(run: Path) -> bytes:
     return (run / "model" / "bundle.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_five_papermill_calls_give_the_same_bundle(by_command, short_project, tmp_path):
     """A scheduler that knows papermill alone needs nothing of ours but the notebooks."""
     run = tmp_path / "run"
@@ -55,6 +56,7 @@ def test_five_papermill_calls_give_the_same_bundle(by_command, short_project, tm
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_five_run_alls_in_jupyterlab_give_the_same_bundle(by_command, short_project, lab, monkeypatch):
     """Open, Run All, save: five times, in order, in a real browser."""
     monkeypatch.setenv("TDSP_PROJECT", "breast_cancer")

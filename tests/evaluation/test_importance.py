@@ -231,6 +231,7 @@ def test_contributions_of_lightgbm_are_its_own_and_add_up():
     assert against.values.to_numpy() == pytest.approx(-added.values.to_numpy())
 
 
+@pytest.mark.slow
 def test_sampled_contributions_have_errors_that_cover_the_exact_ones():
     """300 orders of an additive model: nearly all values lie within two of their errors."""
     X, _ = trips()

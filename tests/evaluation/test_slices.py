@@ -143,6 +143,7 @@ def test_groups_without_rows_leave_the_question_open():
     assert gate.answer == "insufficient evidence" and "enough rows" in gate.note
 
 
+@pytest.mark.slow
 def test_differences_between_groups_that_are_none_are_seldom_proven():
     """36 comparisons of 12 groups in each of 40 tables of chance: about one table in twenty, and not one in three."""
     wrong = 0

@@ -288,6 +288,7 @@ def test_each_pair_of_types_has_its_usual_measure():
     assert numbers["wind"].startswith("Spearman ρ") and numbers["dest"].startswith("correlation ratio")
 
 
+@pytest.mark.slow
 def test_three_hundred_variables_fit_a_page():
     """Each has its picture and its sentences, the tail is folded, and the page stays small."""
     wide = pd.DataFrame(RNG.normal(size=(300, 320)), columns=[f"<b>x{i}</b>" for i in range(320)])

@@ -114,6 +114,7 @@ def test_more_rows_help_a_hungry_model_and_not_one_that_is_full():
     assert abs(full["last_doubling"]) < 0.02
 
 
+@pytest.mark.slow
 def test_the_fewest_columns_are_those_that_matter():
     """Two of three columns carry the target; the scored rows have no say in their order."""
     g = data()

@@ -243,6 +243,7 @@ for c in searched([*LEARNERS, "ensemble"], X, y, trials=26):
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is one core only")
+@pytest.mark.slow
 def test_a_search_gives_the_same_bytes_wherever_it_runs():
     """One core and two, another hash seed, time zone and language: every model has the same bytes."""
     started = []

@@ -131,6 +131,7 @@ def test_mlflows_own_client_reads_everything_back(server: str, outputs: Path, tm
     assert (held.run_id, held.tags["tdsp.run_id"]) == (run.info.run_id, folder.name)
 
 
+@pytest.mark.slow
 def test_another_machine_finds_the_champion_through_the_server(
     postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +148,7 @@ def test_another_machine_finds_the_champion_through_the_server(
     assert find_model("flights@champion", here) == here / f"models/flights/{back.version}/model"
 
 
+@pytest.mark.slow
 def test_mlflow_loads_the_champion_by_its_own_name(outputs: Path) -> None:
     """`models:/flights@champion`, as any of its users would write it."""
     promote(finished(outputs), outputs=outputs)

@@ -67,6 +67,7 @@ def test_a_member_that_fails_does_not_stop_the_others(tmp_path):
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_ctrl_c_ends_the_running_batch_and_starts_no_more(tmp_path):
     """Exit code 130, the running member is interrupted, the waiting one was not started, no process is left."""
     process, kernel = start_batch(write_project(tmp_path, {"1_business_understanding": [SLEEP]}))
@@ -82,6 +83,7 @@ def test_ctrl_c_ends_the_running_batch_and_starts_no_more(tmp_path):
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_workers_and_kernels_end_with_a_batch_that_was_killed(tmp_path):
     """After kill -9 of the batch its worker ends the run as interrupted, and the kernel is gone."""
     process, kernel = start_batch(write_project(tmp_path, {"1_business_understanding": [SLEEP]}))
@@ -104,6 +106,7 @@ def start_batch(file: Path) -> tuple[subprocess.Popen, int]:
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_own_member_only(tmp_path):
     """When the system kills a worker, its member has failed with the signal's name, and a new worker goes on."""
     file = write_project(tmp_path)

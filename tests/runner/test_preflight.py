@@ -6,7 +6,6 @@ from collections import namedtuple
 import pandas as pd
 import pytest
 
-from tdsp.config import parameters
 from tdsp.core.errors import DataError, ParameterError, RunError
 from tdsp.runner import preflight
 from tdsp.runner.preflight import check_plan, check_table, plan_run
@@ -74,7 +73,7 @@ def test_an_error_of_the_system_before_the_first_stage_is_bad_input(project, mon
     def refuse(*_, **__) -> None:
         raise PermissionError(13, "Permission denied", "/secret.yaml")
 
-    monkeypatch.setattr(parameters, "load_parameters", refuse)
+    monkeypatch.setattr(preflight, "load_parameters", refuse)
     with pytest.raises(ParameterError, match=r"/secret\.yaml cannot be read: Permission denied"):
         plan_run(project / "parameters" / "wine.yaml")
 

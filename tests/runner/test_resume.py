@@ -106,6 +106,7 @@ def test_files_are_copied_where_links_cannot_be_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_a_run_killed_with_9_is_continued(tmp_path):
     """After kill -9 in stage 2 the same file goes on from there."""
     sleep = "import time\nrun.path('started').write_text('x')\ntime.sleep(120)"
