@@ -18,7 +18,6 @@ from tdsp.packaging.wheel import build_wheel, open_wheel, package_name
 from tdsp.registry.registry import find_model
 from tests.packaging.test_bundle import write
 
-pytestmark = pytest.mark.xdist_group("wheel")
 SCRIPT = """
 from tdsp_model_binary import FOLDER, predict
 import pandas

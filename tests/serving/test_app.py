@@ -33,7 +33,6 @@ from tests.packaging.test_onnx import table
 from tests.support.load_serve import run_load
 from tests.support.serving import Running, free_port, logged_predictions, register, running, write_model
 
-pytestmark = pytest.mark.xdist_group("service")
 ROOT = Path(__file__).parents[2]
 TDSP = str(Path(sys.executable).parent / "tdsp")
 
