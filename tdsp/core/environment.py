@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .files import AsMapping, atomic_replace, sha256_file
+from .files import atomic_replace, sha256_file
 from .project import PACKAGE, find_notebooks
 
 # %% ../../notebooks/lib/core/05_environment.ipynb #a8be44be
@@ -38,7 +38,7 @@ PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Environment(AsMapping):
+class Environment:
     "The environment of a run."
 
     python: str = ""
@@ -50,7 +50,7 @@ class Environment(AsMapping):
 
 
 @dataclass(frozen=True, slots=True)
-class CodeVersion(AsMapping):
+class CodeVersion:
     "Which code a run executed."
 
     sha256: str = ""  # of code.zip
@@ -96,7 +96,7 @@ def write_code(root: Path, target: Path, parameter_files: Iterable[Path]) -> Cod
 
 # %% ../../notebooks/lib/core/05_environment.ipynb #159157c0
 @dataclass(frozen=True, slots=True)
-class ProcessInfo(AsMapping):
+class ProcessInfo:
     "A process that no other can be mistaken for."
 
     pid: int

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .environment import CodeVersion, Environment, ProcessInfo, describe_process, is_alive
 from .errors import ExitCode, RunError, did_you_mean
-from .files import AsMapping, atomic_replace, canonical_json, file_lock, from_json, sha256_file, write_atomic
+from .files import atomic_replace, canonical_json, file_lock, from_json, sha256_file, write_atomic
 from .project import STAGES
 from .results import Estimate, Gate, Headline, Verdict
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterEntry(AsMapping):
+class ParameterEntry:
     "The value of a parameter, where it comes from, and the stage that it belongs to."
 
     value: Any
@@ -49,7 +49,7 @@ class ParameterEntry(AsMapping):
 
 
 @dataclass(frozen=True, slots=True)
-class Fact(AsMapping):
+class Fact:
     "A result that is no metric."
 
     value: Any
@@ -57,7 +57,7 @@ class Fact(AsMapping):
 
 
 @dataclass(frozen=True, slots=True)
-class InputEntry(AsMapping):
+class InputEntry:
     "A source as it was read."
 
     name: str
@@ -69,7 +69,7 @@ class InputEntry(AsMapping):
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact(AsMapping):
+class Artifact:
     "A file or folder of the run."
 
     name: str
@@ -96,7 +96,7 @@ class MetricEntry(Estimate):
 
 
 @dataclass(frozen=True, slots=True)
-class TableRead(AsMapping):
+class TableRead:
     "One reading of the test set."
 
     table: str
@@ -146,7 +146,7 @@ NEEDS_TYPE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Failure(AsMapping):
+class Failure:
     "The error that ended a stage before its result."
 
     type: str  # name of the exception
@@ -172,7 +172,7 @@ class Failure(AsMapping):
 
 
 @dataclass(frozen=True, slots=True)
-class StageRecord(AsMapping):
+class StageRecord:
     "One stage of a run."
 
     name: str
@@ -200,7 +200,7 @@ def new_run_id(project: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class RunRecord(AsMapping):
+class RunRecord:
     "Everything that is known of a run; `run.json` is this, as JSON."
 
     run_id: str = ""

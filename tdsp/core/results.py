@@ -12,12 +12,11 @@ from typing import ClassVar, Literal
 
 from .display import card_html, interval_cell, scale_of
 from .errors import ParameterError
-from .files import AsMapping
 from .formatting import estimate_text, format_estimate, format_number
 
 # %% ../../notebooks/lib/core/21_results.ipynb #f16aefe9
 @dataclass(frozen=True, slots=True)
-class Goal(AsMapping):
+class Goal:
     "The target, the metric of success and its limit."
 
     task: str  # binary, multiclass or regression
@@ -39,7 +38,7 @@ class Goal(AsMapping):
 
 # %% ../../notebooks/lib/core/21_results.ipynb #5f9bb8eb
 @dataclass(frozen=True, slots=True)
-class Estimate(AsMapping):
+class Estimate:
     "A measured value with the interval that covers the truth in `level` of all repetitions."
 
     value: float
@@ -63,7 +62,7 @@ UNSURE: Answer = "insufficient evidence"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Gate(AsMapping):
+class Gate:
     "A rule written before the run, what was measured against it, and the one answer that follows."
 
     name: str
@@ -116,7 +115,7 @@ class Gate(AsMapping):
 
 # %% ../../notebooks/lib/core/21_results.ipynb #5895f64f
 @dataclass(frozen=True, slots=True)
-class IntervalRow(AsMapping):
+class IntervalRow:
     "One row of the picture beside a verdict."
 
     label: str
@@ -132,7 +131,7 @@ class IntervalRow(AsMapping):
 
 
 @dataclass(frozen=True, slots=True)
-class Headline(AsMapping):
+class Headline:
     "The first screen of a stage page."
 
     verdict: str  # a word or two

@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Run:
 def test_each_station_names_what_the_run_has(run: Run) -> None:
     """Sources and table from the record, commands with the project's name, owners from the charter."""
     found = {box.station: box for box in stations(run, read_charter(CHARTER))}
-    assert found["Sources"].what == ", ".join(entry["name"] for entry in run.record["inputs"])
+    assert found["Sources"].what == ", ".join(entry.name for entry in run.record.inputs)
     assert found["Model"].what == "ROC-AUC: 0.679"
     assert found["Service"].where == "tdsp serve flights@champion"
     assert found["Monitoring"].owner == "Project lead and the duty managers"

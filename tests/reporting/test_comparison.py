@@ -90,8 +90,8 @@ def test_a_run_and_its_repetition_do_not_differ_at_all(tmp_path: Path):
 
 def test_paired_interval_is_narrower_than_those_of_the_runs(outputs: Path):
     """Noise that both models share cancels out."""
-    pair, metric = pair_of(outputs, OLD, NEW), read_record(outputs / "runs" / NEW)["metrics"]["test_score"]
-    assert pair.main.gain.high - pair.main.gain.low < (metric["high"] - metric["low"]) / 2
+    pair, metric = pair_of(outputs, OLD, NEW), read_record(outputs / "runs" / NEW).metrics["test_score"]
+    assert pair.main.gain.high - pair.main.gain.low < (metric.high - metric.low) / 2
 
 
 @pytest.mark.parametrize("groups", [False, True])

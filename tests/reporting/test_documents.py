@@ -24,6 +24,7 @@ from tdsp.reporting.documents.fields import (
 )
 from tdsp.reporting.documents.render import write_documents
 from tdsp.reporting.run_pages import documents_of
+from tests.support.records import with_changes
 
 CHARTER = """
 business: {client: The winery, problem: "<what goes wrong>"}
@@ -53,11 +54,8 @@ def run(tmp_path: Path) -> Run:
         run.begin()
         if stage == STAGES[1]:
             run.note(table_sha256="ab" * 32, table_rows=178, train_rows=142)
-            run.update(
-                lambda r: r.update(
-                    inputs=[{"name": "samples", "uri": "sklearn:wine", "sha256": "cd" * 32, "rows": 178}]
-                )
-            )
+            samples = {"name": "samples", "uri": "sklearn:wine", "sha256": "cd" * 32, "rows": 178}
+            run.update(lambda r, entry=samples: with_changes(r, inputs=[entry]))
             run.write_json(
                 "schema", {"columns": [{"name": "ash", "type": "float"}, {"name": "<b>|x", "type": "float"}]}
             )
@@ -191,7 +189,7 @@ def test_a_decision_against_the_recommendation_needs_a_reason(run, tmp_path):
 def test_evidence_is_the_same_in_a_repeated_run(run):
     """Neither the time nor the id of a run is part of what was signed; the verdict of a gate is."""
     before = evidence_hash(evidence(run), STAGES[:3])
-    run.update(lambda record: record.update(run_id="wine-2", started_at="2027-01-01T00:00:00Z"))
+    run.update(lambda record: replace(record, run_id="wine-2", started_at="2027-01-01T00:00:00Z"))
     assert evidence_hash(evidence(run), STAGES[:3]) == before
     run.update(
         lambda record: replace(
@@ -212,7 +210,7 @@ def test_thirteen_documents_are_written_with_their_completeness(run, charter):
     rows = [*view.complete, *view.open]
     assert sorted(Path(row.path).name[:2] for row in rows) == [f"{n:02d}" for n in range(1, 14)]
     assert all((run.folder / row.path).with_suffix(".md").is_file() for row in rows)
-    kinds = [a["kind"] for a in run.record["artifacts"]]
+    kinds = [a.kind for a in run.record.artifacts]
     assert kinds.count("document") == 28  # and the datasheet
     assert all("charter" not in row.path for row in view.complete)
 
@@ -220,7 +218,7 @@ def test_thirteen_documents_are_written_with_their_completeness(run, charter):
 def test_the_datasheet_holds_statements_of_people_and_computes_the_rest(run, charter):
     """Seven sections beside the thirteen documents; the cover leads to it and says how much is filled."""
     write_documents(run, charter)
-    fields, about = read(run, "datasheet"), run.record["facts"]["datasheet"]["value"]
+    fields, about = read(run, "datasheet"), run.record.facts["datasheet"].value
     assert (fields["Rows and columns"]["status"], fields["One row"]["status"]) == ("filled", "missing")
     assert len(json.loads((run.folder / "artifacts/documents/datasheet.json").read_text())["sections"]) == 7
     beside = documents_of(run.record).beside

@@ -7,9 +7,10 @@ import pytest
 
 from tdsp.core.files import from_json
 from tdsp.core.project import STAGES
-from tdsp.core.record import Failure, new_record
+from tdsp.core.record import Failure
 from tdsp.core.results import Estimate
 from tdsp.reporting.next_steps import CAUSES, failure_view, more_needed, next_steps
+from tests.support.records import made_record, with_changes
 
 AUC = {"value": 0.44, "low": 0.29, "high": 0.57, "n": 89, "resampled": "rows", "label": "R²"}
 GATE = AUC | {"name": "R²", "rule": ">=", "limit": 0.4, "answer": "insufficient evidence", "stage": STAGES[2]}
@@ -17,7 +18,7 @@ GATE = AUC | {"name": "R²", "rule": ">=", "limit": 0.4, "answer": "insufficient
 
 def record(**changes):
     """A finished record."""
-    return new_record("wine-1", "wine", fixed=True) | {"status": "succeeded"} | changes
+    return made_record("wine-1", "wine", **({"status": "succeeded"} | changes))
 
 
 def test_accepted_run_says_how_to_use_it():
@@ -119,5 +120,5 @@ def test_interrupted_run_without_a_message_says_so():
 
 def test_a_failed_draft_is_run_again_in_its_notebook():
     """Whoever works in JupyterLab needs no command."""
-    view = failure_view(failed(type="DataError", message="bad") | {"fixed": False})
+    view = failure_view(with_changes(failed(type="DataError", message="bad"), fixed=False))
     assert view.steps[-1].text == "Run `notebooks/2_data_acquisition.ipynb` again."

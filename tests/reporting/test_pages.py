@@ -1,5 +1,6 @@
 """The pages of a run and the list of all runs, from their records alone, and in a real browser."""
 
+import math
 import re
 import time
 from html.parser import HTMLParser
@@ -9,11 +10,12 @@ import pytest
 
 from tdsp.core.files import canonical_json
 from tdsp.core.project import STAGES
-from tdsp.core.record import Run, new_record, read_record
+from tdsp.core.record import Run, read_record
 from tdsp.core.results import Estimate
 from tdsp.reporting.page_html import message, ticks
 from tdsp.reporting.pages import render_index, render_run
 from tests.reporting.test_notebook_html import PAYLOADS
+from tests.support.records import made_record
 from tests.support.sample_run import ERROR, write_run
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -145,8 +147,9 @@ def test_every_number_of_the_panel_and_the_gates_is_in_the_record(outputs: Path)
     panel = markup[markup.index('<section class="verdict') : markup.index('<div class="todo">')]
     shown = {float(x) for x in re.findall(r"(?<![\w.#-])\d+\.\d+\b", re.sub(r"<[^>]+>", " ", panel))}
     record = read_record(folder)
-    sources = [*record["metrics"].values(), *(row for s in record["stages"] for row in s["headline"]["ladder"])]
-    known = [source[key] for source in sources for key in ("value", "low", "high") if source.get(key) is not None]
+    sources = [*record.metrics.values(), *(row for s in record.stages for row in s.headline.interval_rows)]
+    ends = [getattr(source, name) for source in sources for name in ("value", "low", "high")]
+    known = [end for end in ends if end is not None and not math.isnan(end)]
     assert shown
     assert all(any(abs(x - y) <= 0.00051 for y in known) for x in shown)
 
@@ -171,7 +174,7 @@ def test_failure_page_marks_the_line_and_shows_the_fix(outputs: Path):
 def write_record(folder: Path, **changes) -> Path:
     """A run folder that holds a record and nothing else."""
     folder.mkdir(parents=True)
-    (folder / "run.json").write_bytes(canonical_json(new_record(folder.name, "wine", fixed=True) | changes))
+    (folder / "run.json").write_bytes(canonical_json(made_record(folder.name, "wine", **changes)))
     return folder
 
 

@@ -4,18 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from tdsp.core.project import STAGES
-from tdsp.core.record import Failure, MetricEntry, new_record
+from tdsp.core.record import Failure, MetricEntry
 from tdsp.core.results import Headline, IntervalRow
 from tdsp.reporting.runs_index import difference, project_view
+from tests.support.records import made_record, with_changes
 
 HEAD = Headline("met", "ok", "It is met.", "auc", (IntervalRow("Required", 0.62, kind="limit"),))
 
 
 def record(run_id="flights-20261122T140500Z-7c1e", value=0.679, **changes):
     """A finished run with a number."""
-    made = new_record(run_id, "flights", fixed=True) | {"status": "succeeded", "verdict": "accepted"}
+    made = made_record(run_id, "flights", status="succeeded", verdict="accepted")
     made = replace(made, metrics={"auc": MetricEntry(value, value - 0.02, value + 0.02, label="ROC-AUC")})
-    return made.with_stage(STAGES[4], status="succeeded", headline=HEAD) | changes
+    return with_changes(made.with_stage(STAGES[4], status="succeeded", headline=HEAD), **changes)
 
 
 def view(tmp_path: Path, *records):

@@ -114,10 +114,10 @@ def test_figure_is_saved_with_its_data_and_alt_text(run: Run) -> None:
         _line(), alt='It rises from "0" to 1 <b>', data=pd.DataFrame({"x": ["a", "b"], "y": [0, 1]})
     )
     shown = show.show(run, ax, "rise", caption="Two points.", cover=True)
-    entries = {a["path"]: a for a in run.record["artifacts"]}
-    assert entries["artifacts/rise.svg"]["alt"] == 'It rises from "0" to 1 <b>'
-    assert entries["artifacts/rise.svg"]["cover"]
-    assert entries["artifacts/rise.svg"]["title"] == "The score rises"
+    entries = {a.path: a for a in run.record.artifacts}
+    assert entries["artifacts/rise.svg"].alt == 'It rises from "0" to 1 <b>'
+    assert entries["artifacts/rise.svg"].cover
+    assert entries["artifacts/rise.svg"].title == "The score rises"
     assert (run.folder / "artifacts/rise.csv").read_text() == "x,y\na,0\nb,1\n"
     payload = re.search(r'base64,([^"]+)"', shown._repr_html_())[1]  # type: ignore[index]
     assert base64.b64decode(payload) == (run.folder / "artifacts/rise.svg").read_bytes()

@@ -12,11 +12,12 @@ import pandas as pd
 
 from tdsp.core.files import canonical_json, from_json
 from tdsp.core.project import STAGES
-from tdsp.core.record import Failure, Run, RunRecord, new_record
+from tdsp.core.record import Failure, Run, RunRecord
 from tdsp.core.results import Estimate, Gate, Headline, IntervalRow
 from tdsp.reporting import show
 from tdsp.stats import plotting
 from tdsp.stats.gates import exact_gate, verdict_of
+from tests.support.records import made_record
 
 AUC = Estimate(0.6789, 0.6541, 0.7012, 74, "days")
 ROWS = (
@@ -42,7 +43,7 @@ def write_run(
     """Write outputs/runs/RUN_ID with record, executed notebooks, figures and tables; return the folder."""
     folder = outputs / "runs" / run_id
     folder.mkdir(parents=True)
-    made = new_record(run_id, "flights", fixed=True) | _facts(text) | record
+    made = made_record(run_id, "flights", **(_facts(text) | record))
     (folder / "run.json").write_bytes(canonical_json(made))
     stopped = False
     for name in STAGES:
