@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Status', 'DONE', 'STOPPED', 'T', 'CODE_OF_EXCEPTION', 'NEEDS_TYPE', 'SCHEMA_VERSION', 'ParameterEntry', 'Fact',
            'InputEntry', 'Artifact', 'MetricEntry', 'TableRead', 'FailureCode', 'Failure', 'StageRecord', 'utc_now',
-           'new_run_id', 'RunRecord', 'new_record', 'status_of', 'read_record', 'Run', 'seconds_since', 'forget',
-           'keep_results', 'create_run', 'list_runs', 'find_run']
+           'new_run_id', 'RunRecord', 'new_record', 'read_record', 'Run', 'seconds_since', 'forget', 'keep_results',
+           'create_run', 'list_runs', 'find_run']
 
 # %% ../../notebooks/lib/core/22_record.ipynb #7d6db504
 import json
@@ -286,11 +286,6 @@ def new_record(run_id: str, project: str, *, fixed: bool) -> RunRecord:
     "An empty record of a run that starts now; `fixed` when its parameters can no longer change."
     started = {"started_at": utc_now(), "process": describe_process()}
     return RunRecord(run_id, project, title=project, fixed=fixed, **started)  # type: ignore[arg-type]
-
-
-def status_of(record: RunRecord) -> Status:
-    "The status to show."
-    return record.current_status
 
 
 def read_record(folder: str | Path) -> RunRecord:
