@@ -134,8 +134,8 @@ def test_a_failure_is_described_from_the_executed_notebook(tmp_path):
     told = {"error": {"type": "ZeroDivisionError", "message": "by zero"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"papermill": told}), path)
     error = pipeline.describe_failure(path, RuntimeError("outer"))
-    assert (error["type"], error["cell"], error["line"], error["source"]) == ("ZeroDivisionError", 2, 2, "a = 1\nf(0)")
-    assert "\x1b" not in error["traceback"]
+    assert (error.type, error.cell, error.line, error.source) == ("ZeroDivisionError", 2, 2, "a = 1\nf(0)")
+    assert "\x1b" not in error.traceback
     assert error.sentence("3_modeling") == "3_modeling, cell 2, line 2: ZeroDivisionError: by zero"
 
 
