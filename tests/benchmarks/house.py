@@ -58,9 +58,14 @@ def code_lines(source: str, tree: ast.AST) -> set[int]:
     return written - docstring_lines(tree)
 
 
+def _name(node: ast.Name | ast.Attribute) -> str:
+    """Return the last part of a dotted name."""
+    return node.id if isinstance(node, ast.Name) else node.attr
+
+
 def count(folder: Path) -> Counts:
     """Return the counts of the package in a checkout."""
-    counts, used, private = Counts(), Counter[str](), dict[str, str]()
+    counts, used, called, private = Counts(), Counter[str](), Counter[str](), dict[str, str]()
     for path in sorted((folder / "tdsp").rglob("*.py")):
         if path.name == "_modidx.py":
             continue
@@ -77,11 +82,12 @@ def count(folder: Path) -> Counts:
                 counts.functions.append(size)
                 if node in tree.body and node.name.startswith("_") and not node.name.startswith("__") and size <= 3:
                     private[node.name] = f"{'/'.join(parts)}:{node.name}"
-            elif isinstance(node, ast.Name):
-                used[node.id] += 1
-            elif isinstance(node, ast.Attribute):
-                used[node.attr] += 1
-    counts.short_helpers = sorted(where for name, where in private.items() if used[name] == 1)
+            elif isinstance(node, ast.Name | ast.Attribute):
+                used[_name(node)] += 1
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                called[_name(node.func)] += 1
+    # One that is passed as a value has to be a function.
+    counts.short_helpers = sorted(where for name, where in private.items() if used[name] == called[name] == 1)
     return counts
 
 
