@@ -294,6 +294,7 @@ def test_library_notebooks_open_with_name_and_purpose(path: Path):
     assert re.match(r"# .+\n\n?> .+\n\n?\S", read(path).cells[0].source)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nbdev_prepare_runs_every_example_and_leaves_the_tree_clean(tmp_path: Path):
     """`nbdev-prepare` as nbdev documents it: exports, runs each cell of notebooks/lib, cleans, and changes no file."""

@@ -12,7 +12,7 @@ from tdsp.reporting.pages import render_index
 from tdsp.runner import pipeline
 from tests.reporting.test_notebook_html import PAYLOADS
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 ATTACKS = PAYLOADS[:50]

@@ -36,6 +36,7 @@ def test_a_page_that_misbehaves_is_caught(visit, tmp_path: Path, body: str, find
     assert getattr(visit(page, width=390), finding)
 
 
+@pytest.mark.slow
 def test_jupyterlab_runs_a_notebook(lab, tmp_path: Path):
     """Run All in a real JupyterLab brings back each cell's output."""
     folder = tmp_path / "folder"
@@ -48,6 +49,7 @@ def test_jupyterlab_runs_a_notebook(lab, tmp_path: Path):
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_the_first_notebook_runs_as_it_is(lab, project: Path):
     """With nothing set, Run All in notebook 1 takes the built-in sample."""
     cells = lab(project).run_all("notebooks/1_business_understanding.ipynb")

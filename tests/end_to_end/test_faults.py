@@ -123,7 +123,7 @@ def test_an_error_after_the_verdict_takes_it_back(tmp_path):
     assert (outcome.record.verdict, outcome.record.exit_code) == (None, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number):
     """Ctrl-C and SIGTERM: exit code 130, status interrupted, the kernel gone, one line on stderr, no traceback."""
     process, folder, kernel = start_tiny(tmp_path)

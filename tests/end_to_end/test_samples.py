@@ -30,7 +30,6 @@ EXPECTED = {
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("wine", SHORT),
         ("diabetes", SHORT),
         *(pytest.param(name, {}, marks=pytest.mark.slow, id=f"{name}-whole search") for name in EXPECTED),
     ],

@@ -126,6 +126,7 @@ def test_under_a_clock_cheap_families_come_first():
     assert [name for name, _ in _by_cost(plan, failed)[0]] == ["linear", "mlp"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_comparison():
     """Scores and predictions agree to the last bit, proposals included."""
     X, y = load_wine(return_X_y=True, as_frame=True)
@@ -216,6 +217,7 @@ def test_the_ensemble_predicts_what_its_folds_promised(kind):
     assert METRICS["rmse"].function(y_new, y_pred) == pytest.approx(mixed.mean, rel=0.1)
 
 
+@pytest.mark.slow
 def test_seconds_are_kept():
     """Search and final fit end within a tenth of the budget, whatever is left to try."""
     X = mixed_table(6000)

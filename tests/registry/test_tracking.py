@@ -94,7 +94,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(data)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def server(request: pytest.FixtureRequest, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where MLflow keeps what is sent: a file beside the runs, or a server with PostgreSQL."""
     if request.param == "sqlite":

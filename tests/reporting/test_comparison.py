@@ -323,6 +323,7 @@ PAGES = ["compare/41d0-7c1e.html", "compare/hostile-1-hostile-2.html", f"runs/{N
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_page_is_accessible_fits_a_phone_and_fetches_nothing(visit, axe, outputs: Path, page: str):
     """Light and dark, wide and narrow, folds open; hostile names run nothing."""

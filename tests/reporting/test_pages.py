@@ -277,6 +277,7 @@ KINDS = {
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_page_has_no_accessibility_violation_with_all_folds_open(visit, axe, outputs: Path, kind: str):
     """axe-core, light and dark, wide and narrow."""
