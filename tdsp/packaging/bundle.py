@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LIBRARIES', 'MAX_PROFILE_BYTES', 'NEEDS_TDSP', 'require_libraries', 'pickled', 'normal_name', 'closure',
            'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'ColumnProfile', 'Reference',
-           'reference_profile', 'mlmodel_text', 'Bundle', 'atomic_replace_folder', 'describe_pipeline', 'write_bundle',
-           'find_bundle', 'recorded_sha256', 'FileEntry', 'Manifest', 'RowNotes', 'GoldenReplay', 'LoadedModel',
-           'check', 'load_model']
+           'reference_profile', 'mlmodel_text', 'Bundle', 'atomic_replace_folder', 'PipelineDescription',
+           'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256', 'FileEntry', 'Manifest', 'RowNotes',
+           'GoldenReplay', 'BundledModel', 'LoadedModel', 'check', 'load_model']
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #2d83e2f5
 import importlib.metadata
@@ -20,26 +20,27 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, Required, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import BundleError, DataError
-from ..core.files import canonical_json, sha256_bytes
+from ..core.files import Json, canonical_json, sha256_bytes
 from ..core.project import find_root
 from ..core.record import find_run, read_record
-from ..core.schema import ColumnSpec, Schema
+from ..core.schema import Schema
 from . import loader
 from .onnx.export import OnnxForm, OnnxRecord
 from ..stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from sklearn.pipeline import Pipeline
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #ab23bb1a
@@ -53,9 +54,10 @@ class _Recorder(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self.found: set[str] = set()
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> Callable[..., object]:
         self.found.add(f"{module}.{name}")
-        return super().find_class(module, name)
+        found: Callable[..., object] = super().find_class(module, name)
+        return found
 
 
 def require_libraries(pipeline: "Pipeline") -> set[str]:
@@ -87,9 +89,9 @@ class _Pickler(pickle.Pickler):
         return make, arguments, state | {"nodes": nodes}
 
 
-def _dumped(thing: Any) -> bytes:
+def _dumped(pipeline: "Pipeline") -> bytes:
     out = io.BytesIO()
-    _Pickler(out, protocol=5).dump(thing)
+    _Pickler(out, protocol=5).dump(pipeline)
     return out.getvalue()
 
 
@@ -141,7 +143,7 @@ def choose_golden(frame: pd.DataFrame, schema: Schema, rows: int = 1000) -> pd.D
     return frame.iloc[sorted(list(positions)[:rows])].reset_index(drop=True)
 
 
-def _arrow_column(values: pd.Series, kind: str) -> Any:
+def _arrow_column(values: pd.Series, kind: str) -> "pa.Array":
     """A column in the one Arrow type of its schema type."""
     import pyarrow as pa
 
@@ -154,7 +156,7 @@ def _arrow_column(values: pd.Series, kind: str) -> Any:
     return pa.array(values.astype(object).where(values.notna(), None), pa.string())
 
 
-def _parquet(columns: Mapping[str, Any]) -> bytes:
+def _parquet(columns: Mapping[str, "pa.Array | np.ndarray"]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -253,14 +255,13 @@ def reference_profile(frame: pd.DataFrame, schema: Schema, predictions: pd.DataF
 _MLFLOW_TYPES = {"string": "string", "float": "double", "timestamp": "datetime", "boolean": "boolean"}
 
 
-def _mlflow_type(spec: ColumnSpec) -> str:
-    """MLflow's name of a schema type; its boolean takes no gap, so that one is left to our own check."""
-    return "any" if spec["type"] == "boolean" and spec.get("nullable", True) else _MLFLOW_TYPES[spec["type"]]
-
-
 def mlmodel_text(schema: Schema) -> str:
     """The MLmodel file of the python_function flavour. Source: MLflow's model format."""
-    inputs = [{"type": _mlflow_type(spec), "name": spec["name"], "required": True} for spec in schema["columns"]]
+    inputs: list[dict[str, str | bool]] = []
+    for spec in schema["columns"]:
+        has_gaps = spec["type"] == "boolean" and spec.get("nullable", True)
+        kind = "any" if has_gaps else _MLFLOW_TYPES[spec["type"]]  # MLflow's boolean takes none: our own check does
+        inputs.append({"type": kind, "name": spec["name"], "required": True})
     outputs = [{"type": "double", "name": name, "required": True} for name in loader.prediction_columns(schema)]
     signature = {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)}
     quoted = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in signature.items())
@@ -323,7 +324,14 @@ def _describe_inputs(schema: Schema) -> list[dict[str, str]]:
     return rows
 
 
-def describe_pipeline(pipeline: "Pipeline") -> dict[str, Any]:
+class PipelineDescription(TypedDict):
+    """The classes of a pipeline's steps, and the settings of the last one."""
+
+    algorithm: str
+    settings: dict[str, str]
+
+
+def describe_pipeline(pipeline: "Pipeline") -> PipelineDescription:
     """The classes of a pipeline's steps, and the settings of the last one."""
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     if type(steps[-1]).__name__ == "CalibratedClassifierCV":  # around the pipeline that was chosen
@@ -334,11 +342,13 @@ def describe_pipeline(pipeline: "Pipeline") -> dict[str, Any]:
     return {"algorithm": " → ".join(type(step).__name__ for step in steps), "settings": dict(sorted(plain.items()))}
 
 
-def _describe_model(pipeline: "Pipeline", schema: Schema, model: bytes, needs: Mapping[str, str]) -> dict[str, Any]:
+def _describe_model(pipeline: "Pipeline", schema: Schema, model: bytes, needs: Mapping[str, str]) -> dict[str, Json]:
     """The fields of the card that are computed."""
     made_with = [f"{name} {needs[name]}" for name in ("scikit-learn", "lightgbm", "numpy", "pandas") if name in needs]
+    about = describe_pipeline(pipeline)
     return {
-        **describe_pipeline(pipeline),
+        "algorithm": about["algorithm"],
+        "settings": about["settings"],
         "pipeline_sha256": sha256_bytes(model),
         "environment": ", ".join([f"Python {platform.python_version()}", *made_with]),
         "inputs": _describe_inputs(schema),
@@ -350,9 +360,9 @@ def _files(
     pipeline: "Pipeline",
     schema: Schema,
     golden: pd.DataFrame,
-    reference: Any,
+    reference: Reference,
     name: str,
-    card: Mapping[str, Any],
+    card: Mapping[str, Json],
     onnx: OnnxForm,
 ) -> dict[str, bytes]:
     """Every file but bundle.json."""
@@ -383,8 +393,8 @@ def write_bundle(
     pipeline: "Pipeline",
     schema: Schema,
     golden_frame: pd.DataFrame,
-    reference: Mapping[str, Any],
-    card: Mapping[str, Any] | None = None,
+    reference: Reference,
+    card: Mapping[str, Json] | None = None,
     onnx: OnnxForm | None = None,
 ) -> Bundle:
     """Write the bundle in one piece; `card` holds fields of `model_card.FIELDS`. An older bundle there is replaced.
@@ -485,11 +495,42 @@ class GoldenReplay(TypedDict):
     identical: bool  # every bit
 
 
+class BundledModel(Protocol):
+    """A model as the loader of its own bundle opens it."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def pipeline(self) -> "Pipeline": ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def card(self) -> str: ...
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame: ...
+
+    def notes(self, frame: pd.DataFrame) -> RowNotes: ...
+
+    def replay_golden(self) -> GoldenReplay: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A bundle that was checked and opened; predicts with the bundle's own code."""
 
-    inner: Any  # the bundle's own Model
+    inner: BundledModel
 
     @property
     def folder(self) -> Path:
@@ -499,14 +540,12 @@ class LoadedModel:
     @property
     def schema(self) -> Schema:
         """The columns that it takes, and the task."""
-        found: Schema = self.inner.schema
-        return found
+        return self.inner.schema
 
     @property
     def manifest(self) -> Manifest:
         """bundle.json."""
-        found: Manifest = self.inner.manifest
-        return found
+        return self.inner.manifest
 
     @property
     def version(self) -> str:
@@ -530,13 +569,11 @@ class LoadedModel:
 
     def notes(self, frame: pd.DataFrame) -> RowNotes:
         """Extra columns, unknown levels, values out of the training range."""
-        found: RowNotes = self.inner.notes(frame)
-        return found
+        return self.inner.notes(frame)
 
     def replay_golden(self) -> GoldenReplay:
         """The golden rows predicted here and now, compared with the recorded predictions."""
-        found: GoldenReplay = self.inner.replay_golden()
-        return found
+        return self.inner.replay_golden()
 
 
 def check(folder: Path) -> Manifest:

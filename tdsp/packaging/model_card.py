@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
 
 from ..config.charter import is_placeholder
 from ..core.errors import BundleError, did_you_mean
+from ..core.files import Json
 from ..core.project import PACKAGE
 
 # %% ../../notebooks/lib/packaging/01_model_card.ipynb #347c0532
@@ -84,7 +84,7 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
 FIELDS = {field.key: field for fields in SECTIONS.values() for field in fields}
 
 # %% ../../notebooks/lib/packaging/01_model_card.ipynb #a1617a24
-def is_missing(value: Any) -> bool:
+def is_missing(value: Json) -> bool:
     """Nothing, a placeholder, or a field declared not applicable without a reason."""
     if isinstance(value, Mapping) and set(value) == {"not_applicable"}:
         return is_missing(value["not_applicable"])
@@ -93,12 +93,12 @@ def is_missing(value: Any) -> bool:
     return value is None or (not isinstance(value, Real) and not value)
 
 
-def missing_fields(values: Mapping[str, Any]) -> list[str]:
+def missing_fields(values: Mapping[str, Json]) -> list[str]:
     """Keys of the stated fields that are not filled, in the order of the page."""
     return [key for key, field in FIELDS.items() if field.question and is_missing(values.get(key))]
 
 
-def require_known(values: Mapping[str, Any]) -> None:
+def require_known(values: Mapping[str, Json]) -> None:
     """Raise BundleError for a field the card does not have, with the closest one."""
     for key in values.keys() - FIELDS.keys():
         raise BundleError(f"The model card has no field {key!r}.{did_you_mean(key, FIELDS)}")
@@ -114,7 +114,7 @@ class Line:
     rows: Sequence[Sequence[str]] = ()
 
 
-def _text(value: Any) -> str:
+def _text(value: Json) -> str:
     """One line of text: whole numbers whole, others to four digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -127,16 +127,16 @@ def _text(value: Any) -> str:
     return "" if value is None else re.sub(r"\s+", " ", str(value)).strip()
 
 
-def _line(field: Field, value: Any) -> Line:
+def _line(field: Field, value: Json) -> Line:
     """A field of the card with its value, or the reason why there is none."""
     if isinstance(value, Sequence) and not isinstance(value, str) and value and isinstance(value[0], Mapping):
         header = list(value[0])
-        cells = [[_text(row.get(key)) for key in header] for row in value]
+        cells = [[_text(row.get(key)) for key in header] for row in value if isinstance(row, Mapping)]
         return Line(field.label, header=[_text(key) for key in header], rows=cells)
     return Line(field.label, _field_text(field, value))
 
 
-def _field_text(field: Field, value: Any) -> str:
+def _field_text(field: Field, value: Json) -> str:
     if not field.question and isinstance(value, Sequence) and len(value) == 0:
         return "none"  # looked for and not found, which is a result
     if is_missing(value):
@@ -151,7 +151,7 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 # %% ../../notebooks/lib/packaging/01_model_card.ipynb #b92a0576
-def _completeness(values: Mapping[str, Any]) -> str:
+def _completeness(values: Mapping[str, Json]) -> str:
     """One sentence: how many of the statements that people have to make are there."""
     all_stated = sum(bool(field.question) for field in FIELDS.values())
     absent = [FIELDS[key].label for key in missing_fields(values)]
@@ -159,7 +159,7 @@ def _completeness(values: Mapping[str, Any]) -> str:
     return f"{all_stated - len(absent)} of {all_stated} statements that only people can make are filled.{named}"
 
 
-def _render(template: str, name: str, values: Mapping[str, Any]) -> str:
+def _render(template: str, name: str, values: Mapping[str, Json]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     require_known(values)
@@ -177,11 +177,11 @@ def _render(template: str, name: str, values: Mapping[str, Any]) -> str:
     return pages.get_template(template).render(name=name, completeness=_completeness(values), sections=sections)
 
 
-def card_markdown(name: str, values: Mapping[str, Any]) -> str:
+def card_markdown(name: str, values: Mapping[str, Json]) -> str:
     """The card as Markdown. Source: Mitchell et al., Model Cards for Model Reporting (2019)."""
     return _render("model_card.md.j2", name, values)
 
 
-def card_html(name: str, values: Mapping[str, Any]) -> str:
+def card_html(name: str, values: Mapping[str, Json]) -> str:
     """The card as one page: no script, no request, everything escaped."""
     return _render("model_card.html.j2", name, values)

@@ -72,11 +72,6 @@ def _metadata(manifest: Manifest, package: str, card: str, needs: Mapping[str, s
     return "\n".join(lines) + f"\n\n{card}"
 
 
-def _record_line(name: str, data: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-    return f"{name},sha256={digest},{len(data)}\n"
-
-
 def _contents(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     """Every file of the wheel but RECORD."""
     package = package_name(manifest["name"])
@@ -101,7 +96,10 @@ def build_wheel(folder: Path, target: Path) -> Path:
     manifest = check(folder)
     files = _contents(folder, manifest)
     record = f"{package_name(manifest['name'])}-{_version(manifest)}.dist-info/RECORD"
-    listed = "".join(_record_line(name, data) for name, data in sorted(files.items()))
+    listed = ""
+    for name, data in sorted(files.items()):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        listed += f"{name},sha256={digest},{len(data)}\n"
     wheel = target / f"{record.split('.dist-info')[0]}-py3-none-any.whl"
     with atomic_replace(wheel) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, data in [*sorted(files.items()), (record, f"{listed}{record},,\n".encode())]:

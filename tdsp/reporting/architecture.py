@@ -19,7 +19,6 @@ from ..stats.plotting import report_axes, with_alt_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.patches import FancyBboxPatch
 
 # %% ../../notebooks/lib/reporting/07_architecture.ipynb #9880cd1f
 OPEN = "open: not stated in the charter"
@@ -86,10 +85,13 @@ def _lines(text: str, width: int, max_lines: int) -> str:
 
 def plot_architecture(found: list[Station], ax: "Axes | None" = None) -> "Axes":
     """The stations as boxes in two rows, the flow as arrows, and the way back from monitoring to the lake."""
+    from matplotlib.patches import FancyBboxPatch
+
     places = [(0, 1), (1, 1), (2, 1), (2, 0), (1, 0), (0, 0)]
     with report_axes(ax, height=4.2) as ax:
         for box, (x, y) in zip(found, places, strict=True):
-            ax.add_patch(_box(x, y))
+            frame = "round,pad=0,rounding_size=0.05"
+            ax.add_patch(FancyBboxPatch((x - 0.42, y - 0.36), 0.84, 0.8, boxstyle=frame, fill=False))
             ax.text(x, y + 0.3, box.station, ha="center", va="center", weight="bold")
             shown = f"{_lines(box.what, 19, 2)}\n{_lines(box.where, 19, 2)}"
             ax.text(x, y - 0.07, shown, ha="center", va="center", size=7, parse_math=False)
@@ -104,12 +106,6 @@ def plot_architecture(found: list[Station], ax: "Axes | None" = None) -> "Axes":
 
 def _row(box: Station) -> dict[str, str]:
     return {"station": box.station, "what": box.what, "where": box.where, "owner": box.owner}
-
-
-def _box(x: float, y: float) -> "FancyBboxPatch":
-    from matplotlib.patches import FancyBboxPatch
-
-    return FancyBboxPatch((x - 0.42, y - 0.36), 0.84, 0.8, boxstyle="round,pad=0,rounding_size=0.05", fill=False)
 
 
 def _edge(x: float, y: float, to_x: float, to_y: float) -> tuple[float, float]:

@@ -194,9 +194,12 @@ def failure_view(record: RunRecord) -> FailureView:
 
 def failure_panel(stage: StageRecord | None, status: str) -> VerdictPanel:
     "Return the first screen of a stage that stopped: the message and its place."
-    message = stage.error.message if stage and stage.error else ""
-    place = place_of(stage)
-    return VerdictPanel(status_label(status), message=message or _no_message(stage), notes=(place,) if place else ())
+    place, message = place_of(stage), stage.error.message if stage and stage.error else ""
+    if not message:
+        when = "still to come" if stage and stage.status == "not run" else "running"
+        during = f" while {NAMES[stage.name]} was {when}" if stage else ""
+        message = f"The process of this run ended{during}, and left no message."
+    return VerdictPanel(status_label(status), message=message, notes=(place,) if place else ())
 
 
 def place_of(stage: StageRecord | None) -> str:
@@ -206,12 +209,6 @@ def place_of(stage: StageRecord | None) -> str:
     numbers = {"cell": stage.error.cell, "line": stage.error.line} if stage.error else {}
     where = ", ".join(f"{word} {number}" for word, number in numbers.items() if number)
     return f"{where[:1].upper()}{where[1:]} of {stage.name}.ipynb." if where else f"{stage.name}.ipynb."
-
-
-def _no_message(stage: StageRecord | None) -> str:
-    when = "still to come" if stage and stage.status == "not run" else "running"
-    during = f" while {NAMES[stage.name]} was {when}" if stage else ""
-    return f"The process of this run ended{during}, and left no message."
 
 
 def what_to_do(record: RunRecord, stage: StageRecord | None) -> list[Step]:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TAGS', 'ATTRIBUTES', 'CLASSES', 'REMOVED_WITH_CONTENT', 'ANSI', 'IMAGE_ADDRESS', 'MAX_ROWS_UNFOLDED', 'MAX_COLUMNS',
-           'MAX_COLUMNS_WRAPPED', 'TABLE', 'ESCAPED_LT', 'ESCAPED_GT', 'TEMPLATES', 'clean', 'plain_text', 'exporter',
-           'render_stream', 'image_figure', 'markdown_html', 'fold_cells', 'NotebookBody', 'opening_question',
-           'notebook_body']
+           'MAX_COLUMNS_WRAPPED', 'TABLE', 'ESCAPED_LT', 'ESCAPED_GT', 'TEMPLATES', 'Text', 'clean', 'plain_text',
+           'Output', 'Cell', 'exporter', 'render_stream', 'image_figure', 'markdown_html', 'fold_cells', 'NotebookBody',
+           'opening_question', 'notebook_body']
 
 # %% ../../notebooks/lib/reporting/05_notebook_html.ipynb #64e942fc
 import base64
@@ -15,12 +15,17 @@ import html
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Required, TypedDict
 
+from ..core.files import Json
+from ..core.formatting import count_of
 from ..core.project import PACKAGE, STAGES
+
+if TYPE_CHECKING:
+    from nbconvert import HTMLExporter
 
 # %% ../../notebooks/lib/reporting/05_notebook_html.ipynb #02e9c777
 TAGS = frozenset([
@@ -114,10 +119,33 @@ def plain_text(text: str) -> str:
 
 # %% ../../notebooks/lib/reporting/05_notebook_html.ipynb #a6f34aad
 TEMPLATES = PACKAGE / "reporting/templates"
+Text = str | list[str]  # whole, or in lines as the file of a notebook has it
+
+
+class Output(TypedDict, total=False):
+    "One output of a cell, in nbformat's form."
+
+    output_type: Required[str]
+    name: str  # of a stream
+    text: Text
+    data: dict[str, Text]  # by media type
+    metadata: dict[str, dict[str, str]]  # by media type
+
+
+class Cell(TypedDict, total=False):
+    "One cell of a notebook, in nbformat's form; `counts` are those of the cells that were folded into it."
+
+    cell_type: Required[str]
+    source: Required[Text]
+    id: str
+    metadata: dict[str, Json]
+    outputs: list[Output]
+    execution_count: int | None
+    counts: list[int | None]
 
 
 @functools.cache
-def exporter() -> Any:
+def exporter() -> "HTMLExporter":
     "Return the nbconvert exporter with our template and filters."
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from nbconvert import HTMLExporter
@@ -140,7 +168,7 @@ def render_stream(text: str, label: str = "Output") -> str:
     if not lines:
         return ""
     if len(lines) > 3 or label != "Output":
-        fold = f"{label} ({len(lines)} line{'s' * (len(lines) != 1)})"
+        fold = f"{label} ({count_of(len(lines), 'line')})"
         return f'<details class="cell"><summary>{fold}</summary><pre>{html.escape(text)}</pre></details>'
     prose = all(line[0].isalnum() and "  " not in line and " " in line for line in lines)
     if prose:
@@ -148,9 +176,9 @@ def render_stream(text: str, label: str = "Output") -> str:
     return f'<pre class="out">{html.escape(text)}</pre>'
 
 
-def image_figure(output: Mapping[str, Any], kind: str, cell: Mapping[str, Any]) -> str:
+def image_figure(output: Output, kind: str, cell: Cell) -> str:
     "Return an image output as a figure; the alt text comes from the output's metadata, else the cell's."
-    data, about = output["data"][kind], output.get("metadata", {})
+    data, about = _joined(output["data"][kind]), output.get("metadata", {})
     alt = about.get(kind, {}).get("alt") or cell.get("metadata", {}).get("alt") or "Picture without a description"
     payload = (
         base64.b64encode(data.encode()).decode() if kind == "image/svg+xml" else re.sub(r"[^A-Za-z0-9+/=]", "", data)
@@ -165,36 +193,41 @@ def markdown_html(text: str) -> str:
     return clean(re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text)))
 
 
-def fold_cells(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def fold_cells(cells: Iterable[Cell]) -> list[Cell]:
     "Return the cells with a label for each fold; neighbours that show nothing become one fold."
-    folded: list[dict[str, Any]] = []
-    for cell in (dict(cell) for cell in cells):
-        cell["source"] = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-        if cell["cell_type"] == "code" and not cell["source"].strip() and not cell.get("outputs"):
+    folded: list[Cell] = []
+    for raw in cells:
+        source = _joined(raw["source"])
+        cell: Cell = {**raw, "source": source}
+        if cell["cell_type"] == "code" and not source.strip() and not cell.get("outputs"):
             continue
         before = folded[-1] if folded else None
         silent = cell["cell_type"] == "code" and before and before["cell_type"] == "code" and not before["outputs"]
         if silent and before:
             cell["counts"] = [*before["counts"], cell.get("execution_count")]
-            cell["source"] = f"{before['source']}\n\n{cell['source']}"
+            cell["source"] = f"{before['source']}\n\n{source}"
             folded.pop()
         elif cell["cell_type"] == "code":
             cell["counts"] = [cell.get("execution_count")]
         folded.append(cell)
     for cell in folded:
-        cell["metadata"] = dict(cell.get("metadata", {})) | {"tdsp_label": _fold_label(cell)}
+        cell["metadata"] = {**cell.get("metadata", {}), "tdsp_label": _fold_label(cell)}
     return folded
 
 
-def _fold_label(cell: Mapping[str, Any]) -> str:
+def _joined(text: Text) -> str:
+    return "".join(text) if isinstance(text, list) else text  # an output of JSON stays what it is
+
+
+def _fold_label(cell: Cell) -> str:
     if cell["cell_type"] != "code":
         return ""
-    lines = sum(bool(line.strip()) for line in cell["source"].splitlines())
+    lines = sum(bool(line.strip()) for line in _joined(cell["source"]).splitlines())
     ran = [count for count in cell["counts"] if count]
     which = (
         "a cell that was not run" if not ran else f"cell {ran[0]}" if len(ran) == 1 else f"cells {ran[0]} to {ran[-1]}"
     )
-    return f"Code of {which} ({lines} line{'s' if lines != 1 else ''})"
+    return f"Code of {which} ({count_of(lines, 'line')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +253,13 @@ def notebook_body(notebook: Path) -> NotebookBody:
 
     raw = json.loads(notebook.read_text(encoding="utf-8"))
     ran = sum(cell["cell_type"] == "code" and bool(cell.get("execution_count")) for cell in raw["cells"])
-    cells = [{**cell, "outputs": _joined_outputs(cell.get("outputs", ()))} for cell in fold_cells(raw["cells"])]
+    cells: list[Cell] = [
+        {**cell, "outputs": _joined_outputs(cell.get("outputs", ()))} for cell in fold_cells(raw["cells"])
+    ]
     question = ""
     if cells and cells[0]["cell_type"] == "markdown":
-        question, cells[0]["source"] = opening_question(cells[0]["source"])
-    cells = [cell | {"id": f"cell-{number}"} for number, cell in enumerate(cells)]
+        question, cells[0]["source"] = opening_question(_joined(cells[0]["source"]))
+    cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
     body, _ = exporter().from_notebook_node(from_dict({**raw, "cells": cells, "nbformat_minor": 5}))
     body = clean(body)  # once more as a whole: the exporter parses and writes it anew
     contents: list[tuple[str, str]] = []
@@ -237,16 +272,17 @@ def notebook_body(notebook: Path) -> NotebookBody:
     return NotebookBody(body, question, tuple(contents), ran)
 
 
-def _joined_outputs(outputs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _joined_outputs(outputs: Iterable[Output]) -> list[Output]:
     "Return outputs with their lines joined, as nbformat would; what a cell printed piece by piece is one output."
-    joined: list[dict[str, Any]] = []
-    for output in map(dict, outputs):
+    joined: list[Output] = []
+    for raw in outputs:
+        output: Output = {**raw}
         if "text" in output:
-            output["text"] = "".join(output["text"])
+            output["text"] = _joined(output["text"])
         if "data" in output:
-            output["data"] = {k: "".join(v) if isinstance(v, list) else v for k, v in output["data"].items()}
+            output["data"] = {kind: _joined(value) for kind, value in output["data"].items()}
         if joined and output["output_type"] == "stream" and joined[-1].get("name") == output["name"]:
-            joined[-1]["text"] += output["text"]
+            joined[-1]["text"] = f"{joined[-1]['text']}{output['text']}"
         else:
             joined.append(output)
     return joined

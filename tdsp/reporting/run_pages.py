@@ -5,15 +5,14 @@
 # %% auto #0
 __all__ = ['MAX_SOURCES', 'MAX_FIGURES', 'FileRow', 'SettingRow', 'origin', 'fingerprints', 'settings', 'FigureView',
            'DocumentRow', 'DocumentsView', 'ChangedView', 'RunPage', 'CoverPage', 'top_line', 'project_title',
-           'cover_page', 'cover_figures', 'documents_of', 'DocumentPage', 'document_pages', 'FailurePage',
-           'failure_page', 'StagePage', 'stage_page', 'method_of']
+           'cover_page', 'cover_figures', 'documents_of', 'DocumentEntry', 'DocumentPage', 'document_pages',
+           'FailurePage', 'failure_page', 'StagePage', 'stage_page', 'method_of']
 
 # %% ../../notebooks/lib/reporting/15_run_pages.ipynb #fd188609
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from ..core.formatting import format_bytes, format_date, format_int, format_seconds
 from ..core.project import STAGES
@@ -260,7 +259,17 @@ def documents_of(record: RunRecord) -> DocumentsView | None:
     return DocumentsView(complete, [row for row in rows if row.filled < row.fields], beside)
 
 
-def _document_row(entry: Mapping[str, Any]) -> DocumentRow:
+class DocumentEntry(TypedDict):
+    "An entry of the record about a document."
+
+    title: str
+    path: str
+    fields: int  # that apply
+    filled: int
+    missing: list[str]  # labels of the others
+
+
+def _document_row(entry: DocumentEntry) -> DocumentRow:
     path = re.sub(r"\.md$", ".html", entry["path"])
     return DocumentRow(entry["title"], path, entry["filled"], entry["fields"], "; ".join(entry["missing"]))
 

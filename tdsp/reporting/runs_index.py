@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..core.formatting import cell_text, estimate_text, format_date, format_estimate, format_number
-from ..core.record import MetricEntry, RunRecord
+from ..core.files import Json
+from ..core.formatting import cell_text, count_of, estimate_text, format_date, format_estimate, format_number
+from ..core.record import RunRecord
 from ..core.summary import limit_of, metric_decimals, stopped_stage
 from .interval_chart import Mark, Scale
 from .run_summary import NAMES, STOPPED, StatusLabel, run_label, short_id
@@ -57,7 +57,9 @@ def project_view(runs: Sequence[tuple[Path, RunRecord]], outputs: Path, in_servi
     key = next((record.headline.metric for record in ordered if record.headline), "")
     found = [record.metrics[key] for record in ordered if key in record.metrics]
     limit = next((x for record in ordered if math.isfinite(x := limit_of(record, key))), math.nan)
-    scale = _zoomed(found, limit)
+    points = [*(x for metric in found for x in (metric.value, metric.low, metric.high)), limit]
+    finite = [x for x in points if math.isfinite(x)]
+    scale = Scale(min(finite), max(finite), bars=False, margin=20.0) if finite else None
     limit_text = format_number(limit, metric_decimals(found[0])) if found and math.isfinite(limit) else ""
     measure = found[0].label if found else "Result"
     older = [*records[1:], None]
@@ -77,12 +79,6 @@ def _tile_note(shown: RunRecord, newest: RunRecord, key: str, limit_text: str) -
     notes += [f"limit {limit_text}"] if limit_text and metric else []
     notes += [f"newest run: {run_label(newest).word}"] if newest is not shown else []
     return ", ".join(notes)
-
-
-def _zoomed(metrics: Sequence[MetricEntry], limit: float) -> Scale | None:
-    points = [*(x for metric in metrics for x in (metric.value, metric.low, metric.high)), limit]
-    finite = [x for x in points if math.isfinite(x)]
-    return Scale(min(finite), max(finite), bars=False, margin=20.0) if finite else None
 
 
 def _run_row(
@@ -122,16 +118,16 @@ def difference(record: RunRecord, older: RunRecord | None) -> str:
     }
     texts = [*changed[:2], *(text for text, differs in other.items() if differs)]
     rest = len(changed) - 2
-    more = f" and {rest} more parameter{'s' * (rest > 1)}" if rest > 0 else ""
+    more = f" and {count_of(rest, 'more parameter')}" if rest > 0 else ""
     return "; ".join(texts) + more if texts else "nothing: a repetition"
 
 
-def values_of(record: RunRecord) -> dict[str, Any]:
+def values_of(record: RunRecord) -> dict[str, Json]:
     "Return the values of the parameters that shape a run, by name."
     return {name: entry.value for name, entry in record.parameters.items() if name not in ("project", "run_dir")}
 
 
-def setting_text(value: Any) -> str:
+def setting_text(value: Json) -> str:
     "Return a parameter's value as it would be typed."
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {cell_text(item)}" for key, item in value.items()) or "none"

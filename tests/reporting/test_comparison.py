@@ -14,13 +14,14 @@ from tdsp.core.environment import CodeVersion
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
 from tdsp.core.record import ParameterEntry, Run, RunRecord, read_record
-from tdsp.core.results import Estimate
+from tdsp.core.results import Estimate, Goal
 from tdsp.reporting.comparison.differences import code_changes
 from tdsp.reporting.comparison.statistics import (
     BETTER,
     NOT_COMPARABLE,
     SAME,
     WORSE,
+    KeptSplit,
     compare_runs,
     gains_of,
     previous_run,
@@ -66,9 +67,9 @@ def make_pair(tmp_path: Path, **changes):
 def kept_test(y: np.ndarray, y_pred: np.ndarray, *, metric: str = "accuracy", groups: bool = False) -> Kept:
     """A test of a classifier, in groups of ten rows where wanted."""
     rows = np.arange(len(y))
-    goal = {"target": "y", "task": "binary", "metric": metric, "classes": ["no", "yes"], "positive_class": "yes"}
+    goal = Goal("binary", "y", metric, classes=("no", "yes"), positive_class="yes")
     unit, name = (rows // 10, "groups") if groups else (rows, "rows")
-    return Kept(goal, {"kind": "random"}, rows, y, y_pred, unit, name, 200, 1)
+    return Kept(goal, KeptSplit("random"), rows, y, y_pred, unit, name, 200, 1)
 
 
 # the verdict --------------------------------------------------------------------------------------------------------

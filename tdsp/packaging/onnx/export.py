@@ -20,10 +20,11 @@ from .models import onnx_bytes
 from ...stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
     from sklearn.pipeline import Pipeline
 
 # %% ../../../notebooks/lib/packaging/onnx/05_export.ipynb #0b0c4e73
-def open_session(model: bytes) -> Any:
+def open_session(model: bytes) -> "InferenceSession":
     """An ONNX Runtime session on one thread, without its warnings."""
     import onnxruntime
 
@@ -35,11 +36,11 @@ def open_session(model: bytes) -> Any:
 
 def tensors_of(features: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
     """The inputs of the graph from the features of some rows."""
-    types: dict[str, Any] = {"numbers": "float64", "texts": object}
+    types = {"numbers": np.dtype("float64"), "texts": np.dtype(object)}
     return {kind: features[names].to_numpy(dtype=types[kind]) for kind, names in input_names(schema).items()}
 
 
-def predict_onnx(session: Any, frame: pd.DataFrame, schema: Schema) -> np.ndarray:
+def predict_onnx(session: "InferenceSession", frame: pd.DataFrame, schema: Schema) -> np.ndarray:
     """Shape (n, number of prediction columns). Raises SchemaError where the table does not fit the schema."""
     return np.asarray(session.run(None, tensors_of(as_features(frame, schema), schema))[0])
 

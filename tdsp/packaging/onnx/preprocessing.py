@@ -15,6 +15,7 @@ import numpy as np
 from .graph import Graph, NotConvertible, Table, Tree, ensemble, matrix
 
 if TYPE_CHECKING:
+    from scipy.interpolate import BSpline
     from sklearn.base import BaseEstimator
 
 # %% ../../../notebooks/lib/packaging/onnx/03_preprocessing.ipynb #3b442d44
@@ -79,7 +80,7 @@ def one_hot(graph: Graph, table: Table, step: "BaseEstimator") -> str:
     return graph.add("Concat", *blocks, axis=1)
 
 # %% ../../../notebooks/lib/packaging/onnx/03_preprocessing.ipynb #b5cb7265
-def _spline_table(spline: Any, rows: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _spline_table(spline: "BSpline", rows: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Inner knots, and by power (highest first) the coefficients of each interval; padded to `rows` intervals."""
     low, high = spline.t[spline.k], spline.t[-spline.k - 1]
     knots = np.unique(spline.t[(spline.t >= low) & (spline.t <= high)])
@@ -166,7 +167,7 @@ def _neighbors(marks: np.ndarray, heights: np.ndarray, at: int) -> list[np.ndarr
 
 def _polynomial(graph: Graph, values: str, coefficients: Sequence[float]) -> str:
     """Horner's rule, the highest power first."""
-    total: Any = np.array(coefficients[0])
+    total: str | np.ndarray = np.array(coefficients[0])
     for one in coefficients[1:]:
         total = graph.add("Add", graph.add("Mul", total, values), np.array(one))
     return str(total)

@@ -13,8 +13,8 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ...core.files import Json
 from ...core.formatting import format_int
 from ...core.project import STAGES
 from ...core.record import InputEntry, RunRecord
@@ -58,7 +58,7 @@ def parameter_changes(before: RunRecord, now: RunRecord, *, same_rows: bool) -> 
     return found + [Change(n, "seed", _text(before.seeds, n), _text(now.seeds, n)) for n in seeds]
 
 
-def _text(values: Mapping[str, Any], name: str) -> str:
+def _text(values: Mapping[str, Json], name: str) -> str:
     return setting_text(values[name]) if name in values else "not there"
 
 
@@ -194,7 +194,8 @@ LEARNED_FROM = ("data/train.parquet", "data/test.parquet", "artifacts/schema.jso
 
 def changes_of(before: RunRecord, now: RunRecord, folders: tuple[Path, Path]) -> list[Change]:
     "Return everything that differs between two runs, what can reach a prediction first."
-    same_rows = _same_rows(before, now)
+    old, kept = ({a.path: a.sha256 for a in record.artifacts} for record in (before, now))
+    same_rows = all(name in old and old[name] == kept.get(name) for name in LEARNED_FROM)
     found = [
         *parameter_changes(before, now, same_rows=same_rows),
         *input_changes(before, now, same_rows=same_rows),
@@ -203,11 +204,6 @@ def changes_of(before: RunRecord, now: RunRecord, folders: tuple[Path, Path]) ->
         *consequences(before, now, folders),
     ]
     return sorted(found, key=lambda change: (bool(change.harmless), change.kind == "consequence"))
-
-
-def _same_rows(before: RunRecord, now: RunRecord) -> bool:
-    old, new = ({a.path: a.sha256 for a in record.artifacts} for record in (before, now))
-    return all(name in old and old[name] == new.get(name) for name in LEARNED_FROM)
 
 
 def equal_things(before: RunRecord, now: RunRecord, changes: Iterable[Change]) -> dict[str, list[str]]:

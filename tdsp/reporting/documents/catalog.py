@@ -170,13 +170,13 @@ def read_catalog() -> Catalog:
 
 
 def _document(name: str, title: str, sections: Mapping[str, Mapping[str, Spec]]) -> Document:
-    return Document(name, title, {heading: _section(fields) for heading, fields in sections.items()})
-
-
-def _section(fields: Mapping[str, Spec]) -> tuple[Field, ...] | SignedDecision:
-    if "decision" in fields:
-        return SignedDecision(str(fields["decision"]), str(fields["after"]))
-    return tuple(Field(label, _sources(spec)) for label, spec in fields.items())
+    parts: dict[str, tuple[Field, ...] | SignedDecision] = {}
+    for heading, fields in sections.items():
+        if "decision" in fields:
+            parts[heading] = SignedDecision(str(fields["decision"]), str(fields["after"]))
+        else:
+            parts[heading] = tuple(Field(label, _sources(spec)) for label, spec in fields.items())
+    return Document(name, title, parts)
 
 
 def _sources(spec: Spec | Sequence[Spec]) -> tuple[Source, ...]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
@@ -40,7 +39,7 @@ class FieldContent:
     why: str = ""
 
 
-def filled(values: Mapping[str, object]) -> FieldContent:
+def filled(values: Mapping[str, JsonValue]) -> FieldContent:
     "Return the content of a field that has these values."
     return FieldContent(FILLED, to_json(dict(values)))
 
@@ -59,15 +58,14 @@ class Evidence:
     "The record of a run, its artifacts and its charter, read by address."
 
     def __init__(self, record: RunRecord, folder: str | Path, charter: Charter):
-        self.record: dict[str, Any] = to_json(record)
-        self.folder, self.charter = Path(folder), charter
+        self.record, self.folder, self.charter = record, Path(folder), charter
         self.completeness: list[Row] = []  # of the documents that were written before
 
     @cached_property
     def tree(self) -> dict[str, JsonValue]:
         "The record with its lists turned into mappings by name."
-        record = self.record
-        gates: dict[str, Any] = {}
+        record = to_json(self.record)
+        gates: dict[str, dict[str, JsonValue]] = {}
         for gate in record["gates"]:
             gates.setdefault(gate["stage"], {})[gate["name"]] = gate
         valued = {part: {k: entry["value"] for k, entry in record[part].items()} for part in ("facts", "parameters")}
@@ -92,12 +90,16 @@ class Evidence:
 
     def _files(self, address: str) -> Iterator[tuple[str, JsonValue]]:
         path, _, name = address.partition(":")
-        kept = {artifact["path"] for artifact in self.record["artifacts"] if artifact["kind"] != "document"}
+        kept = {artifact.path for artifact in self.record.artifacts if artifact.kind != "document"}
         file = self.folder / path
         if path in kept and file.is_file() and file.suffix in (".csv", ".json"):
             text = file.read_text(encoding="utf-8")
-            value: Any = _table_rows(text) if file.suffix == ".csv" else json.loads(text)
-            yield (address, value.get(name)) if name else (path, value)
+            if file.suffix == ".csv":
+                rows = csv.DictReader(io.StringIO(text))
+                yield path, [{key: _cell_value(cell) for key, cell in row.items()} for row in rows]
+            else:
+                value = json.loads(text)
+                yield (address, value.get(name)) if name else (path, value)
 
     @property
     def columns(self) -> list[str]:
@@ -112,10 +114,6 @@ def _walk(tree: JsonValue, parts: Sequence[str], place: str = "") -> Iterator[tu
         for key, value in tree.items():
             if fnmatchcase(str(key), parts[0]):
                 yield from _walk(value, parts[1:], f"{place}.{key}".lstrip("."))
-
-
-def _table_rows(text: str) -> list[Row]:
-    return [{key: _cell_value(value) for key, value in row.items()} for row in csv.DictReader(io.StringIO(text))]
 
 
 def _cell_value(text: str | None) -> str | int | float | None:
@@ -168,20 +166,19 @@ def _statement(values: Mapping[str, Statement]) -> FieldContent:
 
 
 def _plain_statements(values: Mapping[str, Statement]) -> dict[str, JsonValue]:
-    dumped = {key: _dumped(value) for key, value in values.items()}
-    return dict(to_json(dumped))
+    return {key: _dumped(value) for key, value in values.items()}
 
 
-def _dumped(value: Statement) -> object:
+def _dumped(value: Statement) -> JsonValue:
     if isinstance(value, tuple):
         return [_dumped(item) for item in value]
-    return value.model_dump(mode="python") if isinstance(value, BaseModel) else value
+    return to_json(value.model_dump(mode="python")) if isinstance(value, BaseModel) else value
 
 # %% ../../../notebooks/lib/reporting/documents/08_fields.ipynb #989c9e89
 def evidence_hash(evidence: Evidence, stages: Sequence[str]) -> str:
     "Return twelve characters that name what a decider was shown after these stages."
-    judged = [gate for gate in evidence.record["gates"] if gate["stage"] in stages]
-    gates = [[gate["name"], gate["rule"], f"{gate['limit']:.3g}", gate["answer"]] for gate in judged]
+    judged = [gate for gate in evidence.record.gates if gate.stage in stages]
+    gates = [[gate.name, gate.rule, f"{gate.limit:.3g}", gate.answer] for gate in judged]
     shown = {
         "table": evidence.first("facts.table_sha256"),
         "limit": evidence.first("metrics.limit.value"),

@@ -153,8 +153,8 @@ def write_documents(run: Run, charter: Charter) -> list[Row]:
     "Write the thirteen documents of a run and its datasheet as Markdown and JSON; return what the cover shows of each."
     evidence = Evidence(run.record, run.folder, charter)
     about = {
-        "title": str(evidence.record["title"]),
-        "run_id": str(evidence.record["run_id"]),
+        "title": evidence.record.title,
+        "run_id": evidence.record.run_id,
         "table": str(evidence.first("facts.table_sha256") or "unknown"),
         "code": str(evidence.first("code.commit") or evidence.first("code.sha256") or "unknown"),
     }
@@ -163,8 +163,16 @@ def write_documents(run: Run, charter: Charter) -> list[Row]:
         contents = document.read(evidence)
         summary = asdict(completeness(document, contents))
         base = run.path("artifacts", "documents", document.name)
-        sections = [{"heading": heading, "fields": [_json_field(label, content) for label, content in fields.items()]}
-                    for heading, fields in contents.items()]  # fmt: skip
+        sections = [
+            {
+                "heading": heading,
+                "fields": [
+                    {"name": label, "status": content.status, "why": content.why, "values": {**content.values}}
+                    for label, content in fields.items()
+                ],
+            }
+            for heading, fields in contents.items()
+        ]
         write_atomic(base.with_suffix(".md"), document_markdown(document, contents, about))
         write_atomic(base.with_suffix(".json"), canonical_json({**about, **summary, "sections": sections}))
         for ending in (".md", ".json"):
@@ -174,10 +182,6 @@ def write_documents(run: Run, charter: Charter) -> list[Row]:
     written = sorted(thirteen, key=lambda entry: str(entry["name"]))
     run.note(documents=written, datasheet=datasheet)
     return written
-
-
-def _json_field(label: str, content: FieldContent) -> Row:
-    return {"name": label, "status": content.status, "why": content.why, "values": dict(content.values)}
 
 # %% ../../../notebooks/lib/reporting/documents/11_render.ipynb #db4a3e74
 def card_values(evidence: Evidence) -> Row:

@@ -22,7 +22,7 @@ from ...config.charter import ROLES
 from ...core.formatting import format_estimate
 from ...core.project import STAGES
 from ...core.secrets import has_password
-from .fields import Evidence, Row
+from .fields import Evidence
 
 # %% ../../../notebooks/lib/reporting/documents/09_rules.ipynb #37eb9d60
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ def files_are_registered(evidence: Evidence) -> str:
 
 
 def hashes_are_known(evidence: Evidence) -> str:
-    return _named("no hash of", [str(entry["name"]) for entry in evidence.record["inputs"] if not entry.get("sha256")])
+    return _named("no hash of", [entry.name for entry in evidence.record.inputs if not entry.sha256])
 
 
 def no_password_in_addresses(evidence: Evidence) -> str:
-    open_ones = [str(entry["name"]) for entry in evidence.record["inputs"] if has_password(entry["uri"])]
+    open_ones = [entry.name for entry in evidence.record.inputs if has_password(entry.uri)]
     return _named("there is a password in the address of", open_ones)
 
 
@@ -126,7 +126,7 @@ def dummy_and_simple_were_tried(evidence: Evidence) -> str | None:
 
 
 def test_set_read_once(evidence: Evidence) -> str | None:
-    reads = [entry["stage"] for entry in evidence.record["reads"]].count(STAGES[2])
+    reads = [entry.stage for entry in evidence.record.reads].count(STAGES[2])
     return (None, "")[reads] if reads < 2 else f"{STAGES[2]} has read it {reads} times"
 
 
@@ -146,9 +146,7 @@ def scripts_are_kept(evidence: Evidence) -> str | None:
 
 
 def package_is_complete(evidence: Evidence) -> str | None:
-    bundles = [
-        evidence.folder / artifact["path"] for artifact in evidence.record["artifacts"] if artifact["kind"] == "bundle"
-    ]
+    bundles = [evidence.folder / artifact.path for artifact in evidence.record.artifacts if artifact.kind == "bundle"]
     if not bundles:
         return None
     return "" if (bundles[0] / "bundle.json").is_file() else "it is not in the run folder"
@@ -161,7 +159,7 @@ def next_steps_have_owners(evidence: Evidence) -> str:
 
 
 def goal_has_verdict(evidence: Evidence) -> str | None:
-    return "" if evidence.find(f"gates.{STAGES[4]}.*") and evidence.record["verdict"] else None
+    return "" if evidence.find(f"gates.{STAGES[4]}.*") and evidence.record.verdict else None
 
 
 RULES: dict[str, Callable[[Evidence], str | None]] = {
@@ -183,13 +181,13 @@ def flow(evidence: Evidence) -> str | None:
 
 def outputs(evidence: Evidence) -> JsonValue:
     kinds = ("table", "data", "model", "bundle")
-    kept = [artifact for artifact in evidence.record["artifacts"] if artifact["kind"] in kinds]
-    return [{"written by": a["stage"], "kind": a["kind"], "path": a["path"]} for a in kept]
+    kept = [artifact for artifact in evidence.record.artifacts if artifact.kind in kinds]
+    return [{"written by": a.stage, "kind": a.kind, "path": a.path} for a in kept]
 
 
 def candidate_reports(evidence: Evidence) -> JsonValue:
-    reports = [a for a in evidence.record["artifacts"] if a["path"].startswith("artifacts/documents/models/")]
-    return [{"candidate": a["name"], "path": a["path"]} for a in reports] or None
+    reports = [a for a in evidence.record.artifacts if a.path.startswith("artifacts/documents/models/")]
+    return [{"candidate": a.name, "path": a.path} for a in reports] or None
 
 
 def documents(evidence: Evidence) -> JsonValue:
@@ -199,7 +197,7 @@ def documents(evidence: Evidence) -> JsonValue:
 
 
 def difference_to_plan(evidence: Evidence) -> str:
-    status = {stage["name"]: stage["status"] for stage in evidence.record["stages"]}
+    status = {stage.name: stage.status for stage in evidence.record.stages}
     omitted = [name for name in STAGES if status.get(name) not in ("succeeded", "reused")]
     return _named("planned and not run", omitted) or "every planned stage was run"
 
@@ -210,12 +208,12 @@ def limits(evidence: Evidence) -> JsonValue:
 
 
 def measures(evidence: Evidence) -> JsonValue:
-    return [_measure_row(row) for row in evidence.rows("artifacts/test_metrics.csv") or []] or None
-
-
-def _measure_row(row: Row) -> Row:
-    shown, interval = format_estimate(row["value"], row["low"], row["high"])
-    return {"measure": str(row["metric"]), "value": shown, "95 % interval": interval, "better": str(row["better"])}
+    found: list[JsonValue] = []
+    for row in evidence.rows("artifacts/test_metrics.csv") or []:
+        shown, interval = format_estimate(row["value"], row["low"], row["high"])
+        metric, better = str(row["metric"]), str(row["better"])
+        found.append({"measure": metric, "value": shown, "95 % interval": interval, "better": better})
+    return found or None
 
 
 def origin_of_interval(evidence: Evidence) -> str | None:
@@ -229,7 +227,7 @@ def suspected_leaks(evidence: Evidence) -> JsonValue:
 
 
 def gates_not_passed(evidence: Evidence) -> JsonValue:
-    return [f"{gate['name']}: {gate['answer']}" for gate in evidence.record["gates"] if gate["answer"] != "go"]
+    return [f"{gate.name}: {gate.answer}" for gate in evidence.record.gates if gate.answer != "go"]
 
 
 DERIVED: dict[str, Callable[[Evidence], JsonValue]] = {
