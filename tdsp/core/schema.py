@@ -8,6 +8,8 @@ __all__ = ['ColumnSpec', 'Schema']
 # %% ../../notebooks/lib/core/09_schema.ipynb #5c7c36ef
 from typing import Required, TypedDict
 
+from .cells import CellReading
+
 # %% ../../notebooks/lib/core/09_schema.ipynb #aba90c2f
 class ColumnSpec(TypedDict, total=False):
     """One column of the model's input."""
@@ -21,6 +23,7 @@ class ColumnSpec(TypedDict, total=False):
     closed: bool  # whether the contract allows these levels only
     minimum: float | str  # that the contract allows
     maximum: float | str
+    reading: CellReading  # of a cell of text; absent where training found none
 
 
 class Schema(TypedDict, total=False):

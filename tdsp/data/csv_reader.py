@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from ..core.errors import DataError
-from .cell_types import AUTO, MISSING, ReadOptions, is_number, type_columns
+from ..core.cells import MISSING_TEXTS
+from .cell_types import AUTO, ReadOptions, is_number, type_columns
 from .remarks import Remark, RemarkCode
 
 # %% ../../notebooks/lib/data/00_csv_reader.ipynb #0619d0f7
@@ -179,7 +180,7 @@ def _is_count(cells: list[str]) -> bool:
 
 def _is_value(cell: str) -> bool:
     is_year = re.fullmatch(r"(19|20)\d\d", cell)
-    return bool(cell) and (cell in MISSING or (is_number(cell) and not is_year))
+    return bool(cell) and (cell in MISSING_TEXTS or (is_number(cell) and not is_year))
 
 
 def _has_gaps(first: list[str], body: list[list[str]], columns: int) -> bool:
@@ -207,6 +208,7 @@ class Cells:
     table: pa.Table
     unnamed: tuple[str, ...]  # columns whose name had to be made up
     remarks: tuple[Remark, ...]
+    separator: str = ""
 
 
 def read_cells(data: bytes, where: str, *, reading: ReadOptions = AUTO, layout: Layout | None = None) -> Cells:
@@ -220,12 +222,13 @@ def read_cells(data: bytes, where: str, *, reading: ReadOptions = AUTO, layout: 
     top, body = _cut_header(text, layout)
     cells = _cut_columns(body, layout, top, where)
     names, unnamed = _column_names(top, cells, where)
-    return Cells(cells.rename_columns(names), tuple(unnamed), tuple(remarks))
+    return Cells(cells.rename_columns(names), tuple(unnamed), tuple(remarks), layout.separator)
 
 
 def type_cells(parts: list[Cells], where: str, *, reading: ReadOptions = AUTO) -> tuple[pa.Table, list[Remark]]:
     "One typed table from the cells of one file or of several with the same names, and remarks. Raises DataError."
-    table, found = type_columns(pa.concat_tables([part.table for part in parts]), reading=reading)
+    cells = pa.concat_tables([part.table for part in parts])
+    table, found = type_columns(cells, reading=reading, separator=parts[0].separator)
     unnamed = parts[0].unnamed
     table, dropped = _without_empty(table, list(unnamed))
     remarks = list(dict.fromkeys(remark for part in parts for remark in part.remarks))

@@ -33,6 +33,14 @@ class RemarkCode(StrEnum):
     DATES_STORED_AS_TEXT = "dates-stored-as-text"
     MARKED_NUMBERS = "marked-numbers"
     MISSING_WORDS = "missing-words"
+    DAMAGED_CELLS = "damaged-cells"
+    SEVERAL_UNITS = "several-units"
+    DATES_LIKE_OTHERS = "dates-like-others"
+    SHORT_YEARS = "short-years"
+    CLOCK = "clock"
+    LOOKS_LIKE_DATES = "looks-like-dates"
+    LOOKS_LIKE_NUMBERS = "looks-like-numbers"
+    NA_IS_ANSWER = "na-is-answer"
     INFINITE = "infinite"
     SHEET = "sheet"
     NOTE = "note"
@@ -57,12 +65,21 @@ _TEXTS = {
     RemarkCode.DATES_STORED_AS_TEXT: "moments stored as text",
     RemarkCode.MARKED_NUMBERS: "{0} read as {1}",
     RemarkCode.MISSING_WORDS: "{0} words count as missing: {1}",
+    RemarkCode.DAMAGED_CELLS: "{0} damaged cells count as missing: {1}",
+    RemarkCode.SEVERAL_UNITS: "numbers in several units, kept as text: {0}; bring them to one by SQL",
+    RemarkCode.DATES_LIKE_OTHERS: "dates read {0}, as the file's other dates are",
+    RemarkCode.SHORT_YEARS: "two-digit years read as {0} to {1}",
+    RemarkCode.CLOCK: "{0} read as {1} seconds",
+    RemarkCode.LOOKS_LIKE_DATES: "looks like dates, such as {0}, kept as text; state the pattern by read_as",
+    RemarkCode.LOOKS_LIKE_NUMBERS: "looks like numbers, such as {0}, kept as text; state read_as: number",
+    RemarkCode.NA_IS_ANSWER: "{0} is a value here, as the others are codes of its kind; missing_codes makes it a gap",
     RemarkCode.INFINITE: "infinite values count as missing",
     RemarkCode.SHEET: "sheet {0}{1}",
     RemarkCode.NOTE: "{0}",
 }
 DATE_ORDERS = frozenset({  # the order of day, month and year was found out from all values of the column
     RemarkCode.DATES, RemarkCode.DATES_COMPACT, RemarkCode.DATES_BY_ORDER, RemarkCode.DATES_BY_HABIT,
+    RemarkCode.DATES_LIKE_OTHERS,
 })  # fmt: skip
 
 

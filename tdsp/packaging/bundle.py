@@ -6,8 +6,8 @@
 __all__ = ['LIBRARIES', 'MAX_PROFILE_BYTES', 'NEEDS_TDSP', 'require_libraries', 'pickled', 'normal_name', 'closure',
            'requirements_of', 'read_requirements', 'choose_golden', 'golden_bytes', 'ColumnProfile', 'Reference',
            'reference_profile', 'mlmodel_text', 'Bundle', 'atomic_replace_folder', 'PipelineDescription',
-           'describe_pipeline', 'write_bundle', 'find_bundle', 'recorded_sha256', 'FileEntry', 'Manifest', 'RowNotes',
-           'GoldenReplay', 'BundledModel', 'LoadedModel', 'check', 'load_model']
+           'describe_pipeline', 'loader_source', 'write_bundle', 'find_bundle', 'recorded_sha256', 'FileEntry',
+           'Manifest', 'RowNotes', 'GoldenReplay', 'BundledModel', 'LoadedModel', 'check', 'load_model']
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #2d83e2f5
 import importlib.metadata
@@ -35,6 +35,7 @@ from ..core.files import Json, canonical_json, sha256_bytes
 from ..core.project import find_root
 from ..core.record import find_run, read_record
 from ..core.schema import Schema
+from ..core import cells
 from . import loader
 from .onnx.export import OnnxForm, OnnxRecord
 from ..stats.resampling import evenly_spaced
@@ -356,6 +357,21 @@ def _describe_model(pipeline: "Pipeline", schema: Schema, model: bytes, needs: M
     }
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #c47ed6cd
+def loader_source() -> bytes:
+    """The code of a bundle: the loader in one file, with `core.cells` written into it where it is imported."""
+    own = Path(cells.__file__).read_text(encoding="utf-8").partition("# %% auto #0\n")[2]
+    body = re.sub(r"\A__all__ = \[.*?\]\n", "", own, flags=re.DOTALL)
+    source, found = re.subn(
+        r"^from \.\.core\.cells import .*\n",
+        lambda _: body,
+        Path(loader.__file__).read_text("utf-8"),
+        flags=re.MULTILINE,
+    )
+    if found != 1:
+        raise BundleError("the loader does not import core.cells in one line; a bundle cannot be written.")
+    return source.encode()
+
+
 def _files(
     pipeline: "Pipeline",
     schema: Schema,
@@ -369,7 +385,7 @@ def _files(
     from tdsp.packaging.model_card import card_html, card_markdown  # here: prediction alone does not need it
 
     needs = requirements_of(pipeline)
-    model, source = pickled(pipeline), Path(loader.__file__).read_bytes()
+    model, source = pickled(pipeline), loader_source()
     values = _describe_model(pipeline, schema, model, needs) | {"onnx": onnx.sentence} | dict(card)
     stored_schema = json.loads(canonical_json(schema))
     return {

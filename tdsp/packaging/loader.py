@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Json', 'MISSING', 'TIME_FEATURES', 'Rule', 'MIN_ROWS_FOR_THREADS', 'BUNDLE_VERSION', 'Problem', 'SchemaError',
-           'fits_type', 'type_words', 'known_levels', 'training_range', 'contract_limits', 'broken_rules',
-           'without_limits', 'feature_names', 'as_features', 'frame_notes', 'prediction_columns', 'predict_frame',
-           'predict_features', 'BundleCheckError', 'canonical', 'sealed', 'read_manifest', 'verified_bytes',
-           'check_bundle', 'Model', 'load_bundle']
+           'fits_type', 'type_words', 'cell_reading', 'number_codes', 'read_column', 'known_levels', 'training_range',
+           'contract_limits', 'broken_rules', 'without_limits', 'feature_names', 'as_features', 'frame_notes',
+           'prediction_columns', 'predict_frame', 'predict_features', 'BundleCheckError', 'canonical', 'sealed',
+           'read_manifest', 'verified_bytes', 'check_bundle', 'Model', 'load_bundle']
 
 # %% ../../notebooks/lib/packaging/00_loader.ipynb #24686e09
 import contextlib
@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+
+from ..core.cells import CellReading, parse_cells
 
 Json = Mapping[str, Any]  # schema.json, bundle.json, or a part, as they were read
 
@@ -94,21 +96,24 @@ def _times(values: pd.Series) -> dict[str, np.ndarray]:
 @dataclass(frozen=True, slots=True)
 class _Type:
     words: str  # for a person
+    cells: str  # the kind of a reading
     kinds: frozenset[str]  # results of pandas.api.types.infer_dtype that are taken
     convert: Callable[[pd.Series], dict[str, np.ndarray]]
     suffixes: tuple[str, ...] = ("",)
 
 
 _TYPES = {
-    "string": _Type("text", frozenset({"string", "empty"}), _texts),
+    "string": _Type("text", "text", frozenset({"string", "empty"}), _texts),
     "float": _Type(
         "a number",
+        "number",
         frozenset({"integer", "floating", "mixed-integer-float", "integer-na", "decimal", "empty"}),
         _numbers,
     ),
-    "boolean": _Type("true or false", frozenset({"boolean", "empty"}), _truths),
+    "boolean": _Type("true or false", "boolean", frozenset({"boolean", "empty"}), _truths),
     "timestamp": _Type(
         "a date or time",
+        "date",
         frozenset({"datetime64", "datetime", "date", "empty"}),
         _times,
         TIME_FEATURES,
@@ -132,7 +137,58 @@ def fits_type(values: pd.Series, spec: Json) -> bool:
 
 def type_words(spec: Json) -> str:
     """The schema type of a column in words, as messages name it."""
-    return _TYPES[spec["type"]].words
+    order = spec.get("reading", {}).get("order", "")
+    return _TYPES[spec["type"]].words + (f", {order}" if order.endswith("first") else "")
+
+
+def cell_reading(spec: Json, schema: Json) -> CellReading:
+    """The reading of a column's cells; of an older schema that has none, what is stated for all columns."""
+    if "reading" in spec:
+        return spec["reading"]  # type: ignore[no-any-return]
+    stated = schema.get("reading", {})
+    reading = CellReading(kind=_TYPES[spec["type"]].cells, missing=list(stated.get("missing_codes", ())))
+    if stated.get("decimal") or stated.get("thousands") == ".":
+        reading["decimal"] = stated.get("decimal") or ","
+    if "%" in (pattern := dict(stated.get("columns", ())).get(spec["name"], "")):
+        reading["pattern"] = pattern
+    return reading
+
+
+def number_codes(reading: CellReading) -> list[float]:
+    """The numbers that mean no value."""
+    return pd.to_numeric(pd.Series(reading.get("missing", ()), dtype=object), errors="coerce").dropna().tolist()  # type: ignore[no-any-return]
+
+
+def read_column(values: pd.Series, spec: Json, schema: Json) -> tuple[pd.Series, np.ndarray]:
+    """The column in its type, and a mask of cells that are none of it: each text is read by the column's reading alone.
+
+    What is no text stays as it is, but for the codes that mean no value.
+    """
+    reading, none = cell_reading(spec, schema), np.zeros(len(values), dtype=bool)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.dtype.categories.dtype)
+    if values.dtype.kind in "fiu":
+        codes = number_codes(reading)
+        return (values.mask(values.isin(codes)) if codes else values), none
+    if values.dtype.kind in "bM":
+        return values, none
+    is_text = values.map(lambda cell: isinstance(cell, str)).to_numpy(dtype=bool)
+    if not is_text.any():
+        return values, none
+    parsed, odd = parse_cells(values[is_text], reading)
+    none[is_text] = odd
+    if is_text.all() or values[~is_text].isna().all():
+        column = parsed.reindex(range(len(values))) if is_text.all() else _placed(parsed, is_text)
+        return column.set_axis(values.index), none
+    mixed = values.astype(object).to_numpy(copy=True)
+    mixed[is_text] = parsed.astype(object).where(parsed.notna(), None)
+    return pd.Series(mixed, values.index, dtype=object), none
+
+
+def _placed(parsed: pd.Series, at: np.ndarray) -> pd.Series:
+    """Values at their places, gaps elsewhere."""
+    places = np.where(at, np.cumsum(at) - 1, -1)
+    return parsed.reindex(places).reset_index(drop=True)
 
 # %% ../../notebooks/lib/packaging/00_loader.ipynb #7425b5f7
 def _first(mask: np.ndarray) -> int | None:
@@ -230,8 +286,13 @@ def _value_problem(values: pd.Series, spec: Json) -> Problem | None:
     return None
 
 
-def _convert(values: pd.Series, spec: Json) -> dict[str, np.ndarray] | Problem:
+def _convert(values: pd.Series, spec: Json, schema: Json) -> dict[str, np.ndarray] | Problem:
     """The features of one column, or why there are none."""
+    before = values
+    values, odd = read_column(values, spec, schema)
+    if (row := _first(odd)) is not None:
+        many = f" in {int(odd.sum()):,} rows, the first" if odd.sum() > 1 else ""
+        return Problem(spec["name"], f"{str(before.iloc[row])[:40]!r}{many}", type_words(spec), row=row)
     if problem := _type_problem(values, spec):
         return problem
     try:
@@ -273,7 +334,7 @@ def as_features(frame: pd.DataFrame, schema: Json) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     problems = []
     for spec in schema["columns"]:
-        parts = _convert(frame[spec["name"]], spec)
+        parts = _convert(frame[spec["name"]], spec, schema)
         if isinstance(parts, Problem):
             problems.append(parts)
         elif taken := columns.keys() & parts.keys():
@@ -290,8 +351,9 @@ def frame_notes(frame: pd.DataFrame, schema: Json) -> dict[str, Any]:
     wanted = {spec["name"] for spec in schema["columns"]}
     counts = {"unknown_levels": _unknown_levels, "out_of_range": _out_of_range}
     notes: dict[str, Any] = {"extra": [str(name) for name in frame.columns if name not in wanted]}
+    typed = {spec["name"]: read_column(frame[spec["name"]], spec, schema)[0] for spec in schema["columns"]}
     for key, count in counts.items():
-        found = {spec["name"]: count(frame[spec["name"]], spec) for spec in schema["columns"]}
+        found = {spec["name"]: count(typed[spec["name"]], spec) for spec in schema["columns"]}
         notes[key] = {name: rows for name, rows in found.items() if rows}
     return notes
 

@@ -6,13 +6,14 @@
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from tdsp.core.cells import CellReading, known_text, parse_date
 from tdsp.core.errors import DataError
 from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging.loader import (
@@ -21,9 +22,12 @@ from tdsp.packaging.loader import (
     Problem,
     SchemaError,
     as_features,
+    cell_reading,
     contract_limits,
     frame_notes,
     known_levels,
+    number_codes,
+    read_column,
     training_range,
 )
 from tdsp.packaging.onnx.export import tensors_of
@@ -163,15 +167,18 @@ _PLAIN: dict[str, frozenset[type]] = {
 }
 
 
-def parse_timestamp(cell: Json) -> Json:
-    """A time in UTC without its zone, from ISO 8601; a gap as None; anything else as it is."""
-    if cell == "NaT":
-        return None
-    try:
-        found = datetime.fromisoformat(cell)
-        return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
-    except (TypeError, ValueError, OverflowError):
-        return cell
+def parse_timestamp(cell: Json, reading: CellReading) -> Json:
+    """A time in UTC without its zone; a gap as None; anything that is no such time as it is."""
+    text = known_text(cell, reading) if isinstance(cell, str) else cell
+    if not isinstance(text, str):
+        return text
+    found = parse_date(text, reading)
+    return cell if found is None else found
+
+
+def _text_cell(cell: Json, reading: CellReading) -> Json:
+    """A text as training read it; a gap as None; anything that is no text as it is."""
+    return known_text(cell, reading) if isinstance(cell, str) else cell
 
 
 def _time_parts(cell: datetime | None) -> tuple[float, ...]:
@@ -189,13 +196,15 @@ class Reader:
         self.schema, self.key = schema, key
         self.names = [spec["name"] for spec in specs]
         self._known = frozenset(self.names) | {key}
-        self._codes = frozenset(map(str, schema.get("reading", {}).get("missing_codes", ())))
+        self._readings = {spec["name"]: cell_reading(spec, schema) for spec in specs}
         self._of = {kind: [s["name"] for s in specs if s["type"] == kind] for kind in _PLAIN}
         self._present = [kind for kind, names in self._of.items() if names]
         self._strict = any(not spec.get("nullable", True) for spec in specs)
         self._levels = {spec["name"]: levels for spec in specs if (levels := known_levels(spec))}
         self._closed = {spec["name"] for spec in specs if spec.get("closed")}
         floats = [spec for spec in specs if spec["type"] == "float"]
+        codes = [number_codes(self._readings[spec["name"]]) for spec in floats]
+        self._codes = [(i, found) for i, found in enumerate(codes) if found]
         self._training_range = [_column_of(ends) for ends in zip(*map(training_range, floats), strict=True)]
         self._limits = [_column_of(ends) for ends in zip(*map(_number_limits, floats), strict=True)]
         times = [spec for spec in specs if spec["type"] == "timestamp"]
@@ -212,34 +221,30 @@ class Reader:
     def read_csv(self, body: bytes) -> RequestRows:
         """The rows of a CSV body, typed as training typed them. Raises BadRequest."""
         from tdsp.data import csv_reader
-        from tdsp.serving.batch import read_options, type_cells
+        from tdsp.serving.batch import read_options, text_frame
 
         try:
             cells = csv_reader.read_cells(body, "the body", reading=read_options(self.schema)).table
         except DataError as error:
             raise BadRequest(str(error)) from None
-        frame = type_cells(cells, self.schema)
+        frame = text_frame(cells, self.schema)
         others = {name: cells[name].to_pylist() for name in cells.column_names if name not in frame}
-        return self._checked(pd.concat([frame, pd.DataFrame(others, dtype=object)], axis=1), others.get(self.key))
+        keys = cells[self.key].to_pylist() if self.key in cells.column_names else None
+        return self._checked(pd.concat([frame, pd.DataFrame(others, dtype=object)], axis=1), keys)
 
     def read(self, columns: Columns) -> RequestRows:
         """The rows of cells by column. Raises BadRequest."""
         texts = [name for name in self._of["string"] if name in columns]
         _require_unicode(columns, texts)
-        columns |= {
-            name: list(map(parse_timestamp, columns[name])) for name in self._of["timestamp"] if name in columns
-        }
-        if self._codes:
-            own = [name for name in self.names if name in columns]
-            columns |= {name: [None if self._is_code(cell) else cell for cell in columns[name]] for name in own}
+        for kind, read_cell in (("timestamp", parse_timestamp), ("string", _text_cell)):
+            own = [name for name in self._of[kind] if name in columns]
+            columns = columns | {
+                name: [read_cell(cell, self._readings[name]) for cell in columns[name]] for name in own
+            }
         if rows := self._plain(columns):
             return rows
         frame = pd.DataFrame({name: pd.Series(list(cells), dtype=object) for name, cells in columns.items()})
         return self._checked(frame, columns.get(self.key))
-
-    def _is_code(self, cell: Json) -> bool:
-        """Whether a cell is one of the codes that training read as a gap, as text or as a number."""
-        return (f"{cell:g}" if isinstance(cell, float) else str(cell)) in self._codes
 
     def _plain(self, columns: Columns) -> RequestRows | None:
         """The rows where each cell is of its column's type; None where the loader has to look."""
@@ -254,6 +259,10 @@ class Reader:
             floats = np.array(blocks.get("float", ()), dtype="float64").reshape(-1, count)
         except (OverflowError, ValueError):
             return None
+        for position, found in self._codes:
+            floats[position][np.isin(floats[position], found)] = np.nan
+            if self._strict and np.isnan(floats).any():
+                return None
         beyond = _outside(floats, self._training_range)
         if not count or np.isinf(floats).any() or self._break_limits(floats, blocks.get("timestamp", ())):
             return None
@@ -307,9 +316,9 @@ class Reader:
         except SchemaError as error:
             raise BadRequest(f"The rows do not fit the model: {error}.", list(map(_field, error.problems))) from None
         notes = frame_notes(frame, self.schema)
-        raw_columns: Columns = {
-            name: _raw_cells(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
-        }
+        others = [(spec, spec["type"]) for spec in self.schema["columns"] if spec["type"] != "float"]
+        typed = {spec["name"]: (read_column(frame[spec["name"]], spec, self.schema)[0], kind) for spec, kind in others}
+        raw_columns: Columns = {name: _raw_cells(values, kind) for name, (values, kind) in typed.items()}
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
         warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
         return RequestRows(len(frame), tensors_of(features, self.schema), floats, raw_columns, warnings, _keys(keys))

@@ -195,7 +195,8 @@ def test_broken_headers_end_in_a_table_or_a_message(data):
         (["$25,000 - $49,999", "$0 - $24,999", "?"], ["$25,000 - $49,999", "$0 - $24,999", None]),
         (["None", "Brick", "Stone"], ["None", "Brick", "Stone"]),
         (["3", "none", "4"], [3, None, 4]),
-        (["18:00:00", "19:00:00", "06:30:00"], ["18:00:00", "19:00:00", "06:30:00"]),
+        (["18:00:00", "19:00:00", "06:30"], [64800, 68400, 23400]),
+        (["8:42:24", "0:05", "100:00:00"], [31344, 300, 360000]),
         (["1.2.3", "1.10.0", "2.0.1"], ["1.2.3", "1.10.0", "2.0.1"]),
     ],
 )
@@ -213,11 +214,13 @@ def test_decimal_comma_is_a_habit_of_the_whole_file():
 
 
 def test_few_words_among_many_numbers_count_as_missing_and_are_named():
-    """A shifted row does not turn a column into text; a code with digits does."""
+    """A shifted row or one damaged cell does not turn a column into text; codes with digits do."""
     numbers = [str(i) for i in range(100)]
     found, remark = column(*numbers, "ASIA")
     assert found.null_count == 1 and "'ASIA'" in remark
-    assert column(*numbers, "20007-3413")[0].null_count == 0
+    found, remark = column(*numbers, "12.3.4")
+    assert found.null_count == 1 and "1 damaged cells count as missing: '12.3.4'" in remark
+    assert column(*numbers, "20007-3413", "20007-3414")[0].null_count == 0
 
 
 @pytest.mark.parametrize(

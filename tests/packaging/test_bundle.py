@@ -30,6 +30,7 @@ from tdsp.packaging.bundle import (
     choose_golden,
     find_bundle,
     load_model,
+    loader_source,
     pickled,
     reference_profile,
     require_libraries,
@@ -123,7 +124,7 @@ def test_a_pipeline_read_back_gives_the_bytes_of_the_fitted_one(linear: Path) ->
 
 def test_the_loader_travels_byte_for_byte(linear: Path) -> None:
     """Serving runs the file that training ran."""
-    assert (linear / "code/tdsp_bundle/__init__.py").read_bytes() == Path(loader.__file__).read_bytes()
+    assert (linear / "code/tdsp_bundle/__init__.py").read_bytes() == loader_source()
 
 
 def test_requirements_are_pinned_and_no_more_than_needed(linear: Path, tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def canary(copy: Path, tmp_path: Path) -> Path:
     ran = tmp_path / "ran"
     ran.mkdir()
     marker = f"open({str(ran / 'code')!r}, 'w').close()\n"
-    (copy / "code/tdsp_bundle/__init__.py").write_text(marker + Path(loader.__file__).read_text())
+    (copy / "code/tdsp_bundle/__init__.py").write_text(marker + loader_source().decode())
 
     class Payload:
         def __reduce__(self) -> Any:

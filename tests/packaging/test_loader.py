@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tdsp.packaging import loader
+from tdsp.packaging.bundle import loader_source
 from tdsp.packaging.loader import (
     BundleCheckError,
     SchemaError,
@@ -53,7 +54,7 @@ def features_of(values: Any, type_: str, **rest: Any) -> list[list[Any]]:
 
 def test_it_imports_nothing_that_a_bundle_lacks() -> None:
     """Standard library, numpy and pandas; what scikit-learn itself needs inside a function; never tdsp."""
-    tree = ast.parse(Path(loader.__file__).read_text())
+    tree = ast.parse(loader_source())
     found = {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
     found |= {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     assert found - sys.stdlib_module_names == {"numpy", "pandas", "joblib", "threadpoolctl"}
@@ -100,12 +101,12 @@ def test_lossless_forms_of_a_type_are_taken(values: Any, type_: str) -> None:
 @pytest.mark.parametrize(
     ("values", "type_", "message"),
     [
-        (["3,5"], "float", "string such as '3,5', expected a number"),
+        (["3,5"], "float", "'3,5' in row 1, expected a number"),
         ([True], "float", "boolean such as 'True', expected a number"),
         ([7], "string", "integer such as '7', expected text"),
         (["a", 1], "string", "such as '1' in row 2, expected text"),
         ([0, 1], "boolean", "expected true or false"),
-        (["2013-01-01"], "timestamp", "expected a date or time"),
+        (["2013-01-01", "1/2/2013"], "timestamp", "'1/2/2013' in row 2, expected a date or time"),
         ([1.0, np.inf], "float", "infinity in row 2"),
         (pd.Series([10**400], dtype=object), "float", "out of range"),
     ],

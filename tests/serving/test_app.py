@@ -205,7 +205,7 @@ BODIES: dict[str, bytes] = {
     "beyond": with_cell("dose", "1e999"),
     "huge": with_cell("dose", "9" * 400),
     "huger": with_cell("dose", "9" * 5000),
-    "text for number": with_cell("dose", '"1"'),
+    "text for number": with_cell("dose", '"one"'),
     "truth for number": with_cell("dose", "true"),
     "object": with_cell("dose", "{}"),
     "list cell": with_cell("dose", "[1]"),

@@ -22,7 +22,7 @@ from tdsp.modeling.fitting import fit_final
 from tdsp.packaging.bundle import load_model, write_bundle
 from tdsp.packaging.loader import as_features
 from tdsp.serving import batch
-from tdsp.serving.batch import predict_file, type_cells
+from tdsp.serving.batch import predict_file, text_frame
 
 ROWS = 400
 SCHEMA: dict[str, Any] = {
@@ -54,15 +54,43 @@ def flights() -> pd.DataFrame:
     )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LightGBM bundle."""
+READINGS = {  # of a training table that was written the German way
+    "distance": {"kind": "number", "decimal": ","},
+    "scheduled": {"kind": "date", "order": "day first", "latest_year": 2030},
+}
+
+
+def flights_model(folder: Path, readings: dict[str, dict[str, Any]]) -> Path:
+    """A LightGBM bundle whose schema holds these readings."""
     frame = flights()
     y = (frame["distance"] > 2000).to_numpy().astype(int)
     pipeline = fit_final("lightgbm", as_features(frame, SCHEMA), y, task="binary", random_state=0)
-    folder = tmp_path_factory.mktemp("late") / "model"
-    write_bundle(folder, name="late", pipeline=pipeline, schema=SCHEMA, golden_frame=frame.head(20), reference={})
+    columns = [
+        spec | ({"reading": readings[spec["name"]]} if spec["name"] in readings else {}) for spec in SCHEMA["columns"]
+    ]
+    schema = SCHEMA | {"columns": columns}
+    write_bundle(folder, name="late", pipeline=pipeline, schema=schema, golden_frame=frame.head(20), reference={})
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose training table had plain numbers and dates in ISO 8601."""
+    return flights_model(tmp_path_factory.mktemp("late") / "model", {})
+
+
+@pytest.fixture(scope="module")
+def german_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with `READINGS`."""
+    return flights_model(tmp_path_factory.mktemp("german") / "model", READINGS)
+
+
+def german_flights() -> pd.DataFrame:
+    """The flights with decimal commas, groups of thousands and the day first."""
+    frame = flights().drop(columns="remark")
+    frame["distance"] = [f"{value:,.1f}".translate(str.maketrans(",.", ".,")) for value in frame["distance"]]
+    frame["scheduled"] = frame["scheduled"].dt.strftime("%d.%m.%Y %H:%M")
+    return frame
 
 
 @pytest.fixture
@@ -118,14 +146,21 @@ def test_cells_go_out_as_they_came_in(model: Path, tmp_path: Path) -> None:
         assert [row[:-3] for row in csv.reader(after)] == list(csv.reader(before))
 
 
-def test_a_file_is_read_as_training_read_it(model: Path, expected: np.ndarray, tmp_path: Path) -> None:
-    """Semicolons, decimal commas, thousands and days first are understood over the whole file."""
-    frame = flights().drop(columns="remark")
-    frame["distance"] = [f"{value:,.1f}".translate(str.maketrans(",.", ".,")) for value in frame["distance"]]
-    frame["scheduled"] = frame["scheduled"].dt.strftime("%d.%m.%Y %H:%M")
-    data = save(tmp_path / "new.csv", frame, sep=";")
-    predict_file(model, data, tmp_path / "out.csv")
+def test_a_file_is_read_as_training_read_it(
+    german_model: Path, model: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the readings in the schema, whole, in pieces and a row alone; a model with other readings refuses the file."""
+    data = save(tmp_path / "new.csv", german_flights(), sep=";")
+    predict_file(german_model, data, tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == expected.tolist()
+    predict_file(german_model, save(tmp_path / "one.csv", german_flights().iloc[7:8], sep=";"), tmp_path / "out1.csv")
+    assert pd.read_csv(tmp_path / "out1.csv")["probability"].tolist() == [expected[7]]
+    with pytest.raises(DataError, match=r"'distance': '3.405,0' in 400 rows.*column 'scheduled': '01"):
+        predict_file(model, data, tmp_path / "other.csv")
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
+    monkeypatch.setattr(batch, "PIECE_BYTES", 6000)
+    predict_file(german_model, data, tmp_path / "pieces.csv")
+    assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "out.csv").read_bytes()
 
 
 def test_typed_cells_equal_the_table_that_training_sees(tmp_path: Path) -> None:
@@ -134,7 +169,7 @@ def test_typed_cells_equal_the_table_that_training_sees(tmp_path: Path) -> None:
     trained = load_table({"table": data.name}, None, root=tmp_path, lake=tmp_path / "lake").frame
     cells = read_cells(data.read_bytes(), data.name).table
     pd.testing.assert_frame_equal(
-        as_features(type_cells(cells, SCHEMA), SCHEMA), as_features(trained, SCHEMA), check_exact=True
+        as_features(text_frame(cells, SCHEMA), SCHEMA), as_features(trained, SCHEMA), check_exact=True
     )
 
 
@@ -367,7 +402,7 @@ GOOD = "733,EWR,2013-01-01 05:15,true\n"
 BAD_TEXT = {
     "no column": ("distance,orign,scheduled,holiday\n" + GOOD, r"'origin': missing \(closest: 'orign'\)"),
     "two columns gone": ("distance,holiday\n733,true\n", "'origin': missing.*'scheduled': missing"),
-    "no number anywhere": (HEAD + "far,EWR,2013-01-01,true\n" * 2, "'distance': .* such as 'far'"),
+    "no number anywhere": (HEAD + "far,EWR,2013-01-01,true\n" * 2, "'distance': 'far' in 2 rows, the first in row 1"),
     "no date anywhere": (HEAD + "733,EWR,soon,true\n" * 2, "'scheduled': .*expected a date or time"),
     "no truth anywhere": (HEAD + "733,EWR,2013-01-01,maybe\n" * 2, "'holiday': .*expected true or false"),
     "no value anywhere": (HEAD + "733,EWR,2013-01-01,\n" * 2, "'holiday': no value in 2 rows, the first in row 1"),
@@ -415,7 +450,7 @@ def test_a_file_of_another_kind_is_named(model: Path, tmp_path: Path, name: str)
 def test_a_wrong_type_in_a_parquet_file_is_named(model: Path, tmp_path: Path) -> None:
     """Text where the model was trained on numbers, and a file without rows."""
     data = save(tmp_path / "new.parquet", flights().assign(distance="far"))
-    with pytest.raises(DataError, match="'distance': string such as 'far', expected a number"):
+    with pytest.raises(DataError, match="'distance': 'far' in 400 rows.*expected a number"):
         predict_file(model, data, tmp_path / "out.csv")
     with pytest.raises(DataError, match=r"empty\.parquet has no rows"):
         predict_file(model, save(tmp_path / "empty.parquet", flights().head(0)), tmp_path / "out.csv")
@@ -446,18 +481,21 @@ def test_a_late_mistake_leaves_nothing_and_keeps_the_former_output(
     assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "out.csv"}
 
 
-def test_the_first_piece_settles_the_order_of_day_and_month(
-    model: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cell_that_contradicts_the_reading_rejects_its_row_alone(
+    german_model: Path, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    """Where it has a day beyond 12; without one the file is refused, since a guess would be needed."""
-    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
-    monkeypatch.setattr(batch, "PIECE_BYTES", 6000)
-    frame = flights().drop(columns="remark")
-    frame["scheduled"] = frame["scheduled"].dt.strftime("%d/%m/%Y %H:%M")
-    predict_file(model, save(tmp_path / "new.csv", frame), tmp_path / "out.csv")
-    assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == expected.tolist()
-    with pytest.raises(DataError, match=r"'scheduled': no date of the first 40 rows shows.*write dates as 2013-10-19"):
-        predict_file(model, save(tmp_path / "new.csv", frame.head(40)), tmp_path / "out.csv")
+    """Wherever it is: the other rows are predicted, and the reason has cell and order."""
+    frame = german_flights()
+    frame.loc[4, "scheduled"], frame.loc[9, "distance"] = "01/13/2013 10:00", "far"
+    result = predict_file(german_model, save(tmp_path / "new.csv", frame, sep=";"), tmp_path / "out.csv")
+    rejects = pd.read_csv(result.rejects)
+    assert rejects["rejected_row"].tolist() == [5, 10]
+    assert rejects["rejected_for"].tolist() == [
+        "scheduled: '01/13/2013 10:00', expected a date or time, day first",
+        "distance: 'far', expected a number",
+    ]
+    kept = np.delete(expected, [4, 9]).tolist()
+    assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == kept
 
 
 def test_pieces_end_where_rows_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
