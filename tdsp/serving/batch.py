@@ -149,7 +149,10 @@ def _telling_dates(cells: pa.Table, schema: Schema, reading: cell_types.ReadOpti
         if name not in cells.column_names or name in stated:
             continue
         typed = cell_types.type_columns(cells.select([name]), reading=reading)[0][name]
-        if not pa.types.is_timestamp(typed.type) or _is_iso(cells[name].filter(typed.is_valid())):
+        if not pa.types.is_timestamp(typed.type):
+            continue
+        texts = cells[name].filter(typed.is_valid())
+        if pc.all(pc.match_substring_regex(texts, r"^\s*\d{4}-\d\d-\d\d")).as_py():
             continue
         if (place := pc.index(pc.greater(pc.day(typed), 12), True).as_py()) < 0:
             raise DataError(
@@ -158,10 +161,6 @@ def _telling_dates(cells: pa.Table, schema: Schema, reading: cell_types.ReadOpti
             )
         found[name] = cells[name][place].as_py()
     return found
-
-
-def _is_iso(texts: pa.ChunkedArray) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, r"^\s*\d{4}-\d\d-\d\d")).as_py())
 
 
 def _long_text(path: Path, schema: Schema) -> Iterator[Piece]:

@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError
-from ..core.files import atomic_replace, canonical_json, file_lock, write_atomic
+from ..core.files import Json, atomic_replace, canonical_json, file_lock, write_atomic
 from ..data.readers import PARQUET
 
 # %% ../../notebooks/lib/serving/00_output_parts.ipynb #9e2ae4a4
@@ -67,7 +67,9 @@ def _join(parts: list[Path], target: Path) -> None:
             with open(temporary, "wb") as file:
                 for number, part in enumerate(parts):
                     with open(part, "rb") as source:
-                        _skip_header(source) if number else None
+                        header = source.readline() if number else b""
+                        while header.count(b'"') % 2:  # it may go over several lines
+                            header += source.readline()
                         shutil.copyfileobj(source, file, 1 << 20)
         else:
             with pq.ParquetWriter(temporary, pq.read_schema(parts[0]), compression="zstd") as writer:
@@ -81,13 +83,6 @@ def _as_first(table: pa.Table, schema: pa.Schema, target: Path) -> pa.Table:
         return table.cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise DataError(f"{target.name}: the source's files differ in a column's type: {error}. Align them.") from error
-
-
-def _skip_header(source: Any) -> None:
-    """Leave the file after its first record, which may go over several lines."""
-    record = source.readline()
-    while record.count(b'"') % 2:
-        record += source.readline()
 
 # %% ../../notebooks/lib/serving/00_output_parts.ipynb #1d332e7e
 @dataclass(frozen=True, slots=True)
@@ -148,7 +143,7 @@ def rejects_path(target: Path) -> Path:
 
 
 @contextmanager
-def open_parts(target: Path, job: Mapping[str, Any]) -> Iterator[Parts]:
+def open_parts(target: Path, job: Mapping[str, Json]) -> Iterator[Parts]:
     """The parts of this job, those of a killed one included; an error clears them, a kill does not.
 
     Raises DataError for a suffix that is not written, a place that cannot be, and a job that runs already.
@@ -160,7 +155,8 @@ def open_parts(target: Path, job: Mapping[str, Any]) -> Iterator[Parts]:
         with file_lock(folder, wait=False), _cleared_on_error(folder):
             note = folder / "job.json"
             if not note.exists() or note.read_bytes() != canonical_json(job):
-                _clear(folder)
+                for path in folder.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
                 write_atomic(note, canonical_json(job))
             yield Parts(folder, target)
     except BlockingIOError:
@@ -176,8 +172,3 @@ def _cleared_on_error(folder: Path) -> Iterator[None]:
     except Exception:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
