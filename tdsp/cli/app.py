@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -71,7 +71,7 @@ def call(arguments: list[str]) -> int:
     except TdspError as error:
         return _fail(error, str(error), error.exit_code)
     except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own: a verb or option that does not exist
+        if isinstance(error, UsageError):
             return _fail(error, _usage(error), ExitCode.BAD_INPUT)
         if isinstance(error, OSError) and error.strerror:
             place = f": {error.filename}" if error.filename else ""
@@ -88,7 +88,14 @@ def _fail(error: BaseException, message: str, code: ExitCode) -> int:
     return code
 
 
-def _usage(error: Any) -> str:
+@runtime_checkable
+class UsageError(Protocol):
+    """An error of typer's own, whose class it hides: a verb or option that does not exist."""
+
+    def format_message(self) -> str: ...
+
+
+def _usage(error: UsageError) -> str:
     """Return a usage error worded like the other errors."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "tdsp"

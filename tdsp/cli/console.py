@@ -6,13 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, TextIO
 
 from tdsp.core.files import to_json
-from tdsp.core.formatting import format_seconds
+from tdsp.core.formatting import count_of, format_seconds
 from tdsp.core.record import RunRecord, StageRecord
 from tdsp.runner.batch_runs import BatchRunStatus
 from tdsp.runner.pipeline import PipelineEvent
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 def echo(text: str) -> None:
@@ -25,7 +28,7 @@ def warn(text: str) -> None:
     _print(text, sys.stderr, "stderr")
 
 
-def _print(text: str, stream: Any, name: str) -> None:
+def _print(text: str, stream: TextIO, name: str) -> None:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
@@ -81,7 +84,7 @@ class Bar:
 
         columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[cell]}")
         self.progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=False)
-        self.task: Any = None
+        self.task: TaskID | None = None
         self.name = ""
         self.progress.start()
         return self.show
@@ -117,10 +120,10 @@ def row_counter() -> Iterator[Callable[[int], None]]:
     def show(rows: int) -> None:
         nonlocal last
         if is_terminal:
-            print(f"\r{rows:,} rows", end="", file=sys.stderr, flush=True)
+            print(f"\r{count_of(rows, 'row')}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - last > 10:
             last = time.monotonic()
-            warn(f"{rows:,} rows")
+            warn(count_of(rows, "row"))
 
     yield show
     if is_terminal:

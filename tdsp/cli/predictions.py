@@ -8,7 +8,7 @@ import typer
 
 from tdsp.cli.console import echo, echo_json, row_counter
 from tdsp.cli.options import Json, Out, outputs_folder
-from tdsp.core.formatting import format_seconds
+from tdsp.core.formatting import count_of, format_seconds
 
 if TYPE_CHECKING:
     from tdsp.serving.batch import BatchResult
@@ -32,11 +32,11 @@ def predict(
     if as_json:
         echo_json(scored)
         return 0
-    echo(f"{scored.rows:,} rows predicted in {format_seconds(scored.seconds)}: {', '.join(scored.columns)}")
+    echo(f"{count_of(scored.rows, 'row')} predicted in {format_seconds(scored.seconds)}: {', '.join(scored.columns)}")
     if scored.rejected:
-        echo(f"{scored.rejected:,} rows rejected, with the reasons in {scored.rejects}")
+        echo(f"{count_of(scored.rejected, 'row')} rejected, with the reasons in {scored.rejects}")
     if scored.resumed:
-        echo(f"{scored.resumed:,} rows were done by an earlier call that was interrupted")
+        echo(f"{count_of(scored.resumed, 'row')} done by an earlier call that was interrupted")
     for remark in remarks_on(scored):
         echo(remark)
     echo(f"Next: open {output}")

@@ -1,18 +1,22 @@
 """The verbs that prepare a run: `init`, `check` and `ingest`."""
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tdsp.cli.console import echo, echo_json, echo_table, reraise_in_debug, warn
 from tdsp.cli.options import Files, Json, Out, Sets, parse_settings, shown_path
+from tdsp.config.parameters import Resolved
 from tdsp.core.errors import ExitCode, ParameterError, TdspError
+from tdsp.core.formatting import count_of
 from tdsp.core.project import find_root
 from tdsp.runner import preflight
+
+if TYPE_CHECKING:
+    from tdsp.data.ingest import Table
 
 
 def init(
@@ -28,7 +32,7 @@ def init(
     if as_json:
         echo_json(draft)
         return 0
-    echo(f"{draft.rows:,} rows, {draft.columns} columns")
+    echo(f"{count_of(draft.rows, 'row')}, {count_of(draft.columns, 'column')}")
     for remark in draft.remarks:
         echo(f"  {remark}")
     for key, guess in draft.guesses.items():
@@ -46,7 +50,7 @@ def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = 
         if result.problem:
             warn(f"error: {result.problem}")
         elif not as_json:
-            echo(f"{result.file}: ready, {result.rows:,} rows, {result.columns} columns")
+            echo(f"{result.file}: ready, {count_of(result.rows, 'row')}, {count_of(result.columns, 'column')}")
     ready = [result.file for result in results if not result.problem]
     if as_json:
         echo_json(results)
@@ -98,7 +102,7 @@ def ingest(
     if table is None:
         raise ParameterError(f"{file} names no source. Give `sources`.")
     contract = draft_contract(plan.file, table.path, plan.resolved.values["target"])
-    divided = divide(table.path, plan.resolved.values, parts) if parts else {}
+    divided = divide(table.path, plan.resolved, parts) if parts else {}
     version = publish(table.path, delta, table.sha256) if delta else None
     if as_json:
         kept = ("sha256", "rows", "columns", "inputs", "new_rows", "reused")
@@ -106,6 +110,19 @@ def ingest(
         remarks = [str(remark) for remark in table.remarks]
         echo_json({name: getattr(table, name) for name in kept} | more | {"remarks": remarks})
         return 0
+    echo_sources(table)
+    if delta:
+        echo(f"delta    version {version} of {delta}")
+    if parts:
+        learned, tested = count_of(divided["train"], "row"), f"{divided['test']:,}"
+        echo(f"parts    {learned} to learn from, {tested} to test on: {shown_path(parts)}")
+    echo(f"contract {shown_path(contract)}")
+    echo(f"Next: tdsp run {shlex.quote(str(file))}")
+    return 0
+
+
+def echo_sources(table: "Table") -> None:
+    """Print the sources that were fetched, the remarks on them, and the table made of them."""
     new = {name: f"{n:,}" for name, n in table.new_rows.items()}
     rows: list[tuple[str, ...]] = [
         (i["name"], f"{i['rows']:,}", new.get(i["name"], ""), f"{i['bytes']:,}", i["sha256"][:12]) for i in table.inputs
@@ -114,19 +131,13 @@ def ingest(
     for remark in table.remarks:
         echo(f"  {remark}")
     made = "as before" if table.reused else "made"
-    echo(f"table    {table.rows:,} rows, {len(table.columns)} columns, {made}: {shown_path(table.path)}")
-    if delta:
-        echo(f"delta    version {version} of {delta}")
-    if parts:
-        echo(f"parts    {divided['train']:,} rows to learn from, {divided['test']:,} to test on: {shown_path(parts)}")
-    echo(f"contract {shown_path(contract)}")
-    echo(f"Next: tdsp run {shlex.quote(str(file))}")
-    return 0
+    size = f"{count_of(table.rows, 'row')}, {count_of(len(table.columns), 'column')}"
+    echo(f"table    {size}, {made}: {shown_path(table.path)}")
 
 
-def divide(path: Path, values: Mapping[str, Any], folder: Path) -> dict[str, int]:
+def divide(path: Path, resolved: Resolved, folder: Path) -> dict[str, int]:
     """Write a table's training and test rows to the folder; return how many there are of each."""
     from tdsp.data.splits import write_parts
     from tdsp.stages.data_acquisition import split_options
 
-    return write_parts(path, folder=folder, **split_options(values))
+    return write_parts(path, folder=folder, **split_options(resolved.values))

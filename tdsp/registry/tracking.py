@@ -17,14 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import RunError
-from ..core.files import canonical_json, file_lock, to_json, write_atomic
+from ..core.files import Json, canonical_json, file_lock, to_json, write_atomic
 from ..core.record import Run, RunRecord, list_runs, read_record
 from ..core.secrets import HIDDEN, hide_passwords, hide_values
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+    from mlflow.entities import Run as LoggedRun
     from mlflow.tracking import MlflowClient
 
 # %% ../../notebooks/lib/registry/00_tracking.ipynb #04334708
@@ -43,7 +45,7 @@ def hide_secrets(text: str, record: RunRecord) -> str:
     return hide_passwords(hide_values(text, {os.environ.get(name, ""): HIDDEN for name in names}))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -71,6 +73,7 @@ def entries_of(record: RunRecord) -> Entries:
     for stage in record.stages:
         metrics |= _finite({f"seconds.{stage.name}": stage.seconds, f"peak_mib.{stage.name}": stage.peak_mib})
     bundle = record.artifact("bundle")
+    sentences = [stage.headline.sentence for stage in record.stages if stage.headline]
     tags = {
         "tdsp.run_id": record.run_id,
         "tdsp.project": record.project,
@@ -81,18 +84,12 @@ def entries_of(record: RunRecord) -> Entries:
         "tdsp.code_sha256": record.code.sha256,
         "mlflow.source.git.commit": record.code.commit,
         "tdsp.lock_sha256": record.environment.lock_sha256,
-        "mlflow.note.content": _note(record),
+        "mlflow.note.content": "\n\n".join([record.question, *sentences]).strip(),  # shown on top
         **{f"tdsp.{name}": record.fact(name) for name in ("table_sha256", "algorithm", "choice")},
         **{f"tdsp.gate.{gate.stage}.{gate.name}": gate.answer for gate in record.gates},
     }
     kept = {mlflow_name(key): hide_secrets(_shown(value), record)[:5000] for key, value in tags.items() if value}
     return Entries({name: hide_secrets(value, record)[:6000] for name, value in params.items()}, metrics, kept)
-
-
-def _note(record: RunRecord) -> str:
-    """The note that MLflow shows on top: the question, and each stage in a sentence."""
-    sentences = [stage.headline.sentence for stage in record.stages if stage.headline]
-    return "\n\n".join([record.question, *sentences]).strip()
 
 # %% ../../notebooks/lib/registry/00_tracking.ipynb #72469034
 def candidates_of(folder: Path) -> dict[str, Entries]:
@@ -115,11 +112,11 @@ def _row_entries(row: Mapping[str, str]) -> Entries:
     return Entries(params, metrics, {"mlflow.runName": row["candidate"]})
 
 
-def _datasets(record: RunRecord) -> list[Any]:
+def _datasets(record: RunRecord) -> "list[DatasetInput]":
     """The inputs and the modeling table as MLflow datasets."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    def one(name: str, digest: str, uri: str, profile: Mapping[str, Any], context: str) -> Any:
+    def one(name: str, digest: str, uri: str, profile: Mapping[str, int], context: str) -> "DatasetInput":
         source = json.dumps({"uri": hide_secrets(uri, record)})
         shown = Dataset(name[:500], digest[:36], "tdsp", source, profile=json.dumps(profile))
         return DatasetInput(shown, [InputTag("mlflow.data.context", context)])
@@ -139,7 +136,7 @@ def tracking_uri(outputs: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{outputs.resolve()}/mlflow.db"
 
 
-def open_client(outputs: Path) -> Any:
+def open_client(outputs: Path) -> "MlflowClient":
     """MLflow's client, which sends nothing about its use anywhere and gives up on a silent server in seconds."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
     patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -167,7 +164,7 @@ def _experiment(client: "MlflowClient", project: str, outputs: Path) -> str:
     return str(client.create_experiment(project, artifact_location=place))
 
 
-def find_logged(client: "MlflowClient", experiment: str, run_id: str) -> Any | None:
+def find_logged(client: "MlflowClient", experiment: str, run_id: str) -> "LoggedRun | None":
     """MLflow's run of a run's id, where it was sent completely; what broke off is deleted."""
     found = client.search_runs([experiment], f"tags.`tdsp.run_id` = '{run_id}'")
     for logged in found:

@@ -16,9 +16,10 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from tdsp.core.errors import ExitCode, ParameterError, TdspError
+from tdsp.core.files import from_json
 from tdsp.core.record import RunRecord, read_record
 from tdsp.core.summary import summarize
 from tdsp.runner.pipeline import PipelineEvent, RunOptions, interruptible, run_file, uninterrupted
@@ -44,6 +45,22 @@ class BatchRun:
     def label(self) -> str:
         """The name of the file, with the values that distinguish this run."""
         return " ".join([Path(self.file).stem, *(f"{name}={value}" for name, value in self.shown.items())])
+
+
+class RunJob(RunOptions):
+    """One run, as its process gets it."""
+
+    file: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The end of a run, as its process reports it."""
+
+    exit_code: int
+    problem: str = ""
+    folder: str = ""  # empty where none was made
 
 
 @dataclass(slots=True)
@@ -164,7 +181,7 @@ class Workers:
             share = self.free.pop()
             process = self._start(status, share)
         for line in process.stdout or ():
-            _enter(status, json.loads(line))
+            _enter(status, line)
         code = process.wait()
         with self.lock:
             self.running.discard(process)
@@ -175,7 +192,7 @@ class Workers:
             status.exit_code = ExitCode.INTERRUPTED if self.interrupted else ExitCode.FAILED
 
     def _start(self, status: BatchRunStatus, share: int) -> "subprocess.Popen[str]":
-        job = {"file": status.run.file, "settings": status.run.settings} | self.options
+        job: RunJob = {"file": status.run.file, "settings": status.run.settings, **self.options}
         numbers = map(str, (os.getpid(), share, self.count))
         command = [sys.executable, "-m", "tdsp.runner.batch_runs", *numbers, json.dumps(job)]
         # A session of its own: Ctrl-C in the terminal reaches the parent alone, which signals each process once.
@@ -191,23 +208,25 @@ class Workers:
                 process.send_signal(signal.SIGTERM)
 
 
-def _enter(status: BatchRunStatus, message: dict[str, Any]) -> None:
+def _enter(status: BatchRunStatus, line: str) -> None:
     """Enter one message of a process: an event, or the end."""
+    message = json.loads(line)
     if "event" in message:
-        status.event = PipelineEvent(**message["event"])
+        status.event = from_json(PipelineEvent, message["event"])
         return
-    if message["folder"]:
-        status.folder, status.record = message["folder"], read_record(message["folder"])
-    status.exit_code, status.problem = message["exit_code"], message["problem"]
+    end = from_json(RunEnd, message["end"])
+    if end.folder:
+        status.folder, status.record = end.folder, read_record(end.folder)
+    status.exit_code, status.problem = end.exit_code, end.problem
 
 
 # the worker --------------------------------------------------------------------------------------------------------
-def worker_main(parent: int, share: int, count: int, job: dict[str, Any]) -> None:
+def worker_main(parent: int, share: int, count: int, job: RunJob) -> None:
     """Execute one run, report on stdout in JSON lines, and end with the parent."""
     set_cpu_affinity(share, count)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with _own_stdout() as report:
-        report(_run(job, lambda event: report({"event": asdict(event)})))
+        report(_run(job, report))
 
 
 def set_cpu_affinity(share: int, count: int) -> None:
@@ -217,29 +236,29 @@ def set_cpu_affinity(share: int, count: int) -> None:
         os.sched_setaffinity(0, every[share::count] or [every[share % len(every)]])
 
 
-def _run(job: dict[str, Any], watch: Callable[[PipelineEvent], object]) -> dict[str, Any]:
+def _run(job: RunJob, watch: Callable[[PipelineEvent], None]) -> RunEnd:
     """Return how a run ended, whatever happened."""
-    ended: dict[str, Any] = {"exit_code": ExitCode.FAILED, "problem": "", "folder": ""}
     try:
         outcome = run_file(**job, progress=watch)
     except TdspError as error:
-        return ended | {"exit_code": error.exit_code, "problem": str(error)}
+        return RunEnd(error.exit_code, str(error))
     except KeyboardInterrupt:
-        return ended | {"exit_code": ExitCode.INTERRUPTED, "problem": "Interrupted before its first stage."}
+        return RunEnd(ExitCode.INTERRUPTED, "Interrupted before its first stage.")
     except Exception as error:
-        return ended | {"problem": f"{type(error).__name__}: {error}"}
+        return RunEnd(ExitCode.FAILED, f"{type(error).__name__}: {error}")
     problem = summarize(outcome.record).failure_text
-    return {"exit_code": outcome.record.exit_code, "problem": problem, "folder": str(outcome.folder)}
+    return RunEnd(outcome.record.exit_code, problem, str(outcome.folder))
 
 
 @contextmanager
-def _own_stdout() -> Iterator[Callable[[dict[str, Any]], None]]:
+def _own_stdout() -> Iterator[Callable[[PipelineEvent | RunEnd], None]]:
     """Keep the pipe to the parent for JSON lines; what anything else prints goes to stderr."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as pipe:
         os.dup2(2, 1)
 
-        def report(message: dict[str, Any]) -> None:
-            print(json.dumps(message), file=pipe, flush=True)
+        def report(message: PipelineEvent | RunEnd) -> None:
+            kind = "event" if isinstance(message, PipelineEvent) else "end"
+            print(json.dumps({kind: asdict(message)}), file=pipe, flush=True)
 
         yield report
 

@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tdsp.core.files import write_atomic
+from tdsp.core.files import Json, write_atomic
 from tdsp.runner.kernels import START_LIMIT, Kernel, start_kernel
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 SAVE_EVERY = 2.0  # seconds between two saves of a running notebook
 OUTPUT_LIMIT = 60  # seconds for the outputs of a finished cell to arrive
@@ -25,30 +28,30 @@ class TdspEngine:
     """The engine `tdsp`: runs a notebook in a kernel of its own that never outlives it."""
 
     @classmethod
-    def nb_kernel_name(cls, nb: Any, name: str | None = None) -> str:
+    def nb_kernel_name(cls, nb: "NotebookNode", name: str | None = None) -> str:
         """Return the kernel to use: the caller's, else the notebook's."""
         return name or nb.metadata.get("kernelspec", {}).get("name", "python3")
 
     @classmethod
-    def nb_language(cls, nb: Any, language: str | None = None) -> str:
+    def nb_language(cls, nb: "NotebookNode", language: str | None = None) -> str:
         """Return the language that decides how parameters are written."""
         return language or nb.metadata.get("kernelspec", {}).get("language", "python")
 
     @classmethod
     def execute_notebook(
         cls,
-        nb: Any,
+        nb: "NotebookNode",
         kernel_name: str,
         output_path: str | None = None,
         *,
         save_as: str | Path | None = None,  # instead of `output_path`, which papermill would write once more, in place
         progress: Progress | None = None,
-        reporterbar: bool | dict[str, Any] = False,
+        reporterbar: bool | dict[str, Json] = False,
         start_timeout: float = START_LIMIT,
         execution_timeout: float | None = None,
         kernel: Kernel | None = None,  # one that was started before; it ends with the notebook
         **_: Any,
-    ) -> Any:
+    ) -> "NotebookNode":
         """Return the executed notebook. Raises what ended it, after the file says so; papermill raises cell errors."""
         reporter = NotebookProgress(nb, save_as or output_path, progress or _papermill_bar(nb, bool(reporterbar)))
         try:
@@ -64,7 +67,7 @@ class TdspEngine:
         return nb
 
     @staticmethod
-    def _execute(reporter: "NotebookProgress", kernel: Kernel, **limits: Any) -> None:
+    def _execute(reporter: "NotebookProgress", kernel: Kernel, **limits: float | None) -> None:
         """Let papermill's client run the cells."""
         from papermill.clientwrap import PapermillNotebookClient
         from papermill.log import logger
@@ -80,7 +83,7 @@ class TdspEngine:
 TruthfulEngine = TdspEngine  # what the metadata of an older editable installation names
 
 
-def _papermill_bar(nb: Any, wanted: bool) -> Progress | None:
+def _papermill_bar(nb: "NotebookNode", wanted: bool) -> Progress | None:
     """Return the bar that `papermill` shows on its command line."""
     if not wanted:
         return None
@@ -91,7 +94,7 @@ def _papermill_bar(nb: Any, wanted: bool) -> Progress | None:
     return lambda cell, *_: bar.update(cell - bar.n)
 
 
-def is_run(cell: Any) -> bool:
+def is_run(cell: "NotebookNode") -> bool:
     """Whether a kernel gets to see the cell."""
     return bool(cell.cell_type == "code" and cell.source.strip())
 
@@ -99,9 +102,9 @@ def is_run(cell: Any) -> bool:
 class NotebookProgress:
     """The notebook as it is being executed, and its file. Papermill's client reports to it."""
 
-    def __init__(self, nb: Any, path: str | Path | None, progress: Progress | None = None):
+    def __init__(self, nb: "NotebookNode", path: str | Path | None, progress: Progress | None = None):
         self.nb, self.path, self.progress = nb, Path(path) if path else None, progress
-        self.current: Any = None  # the cell that was started last
+        self.current: NotebookNode | None = None  # the cell that was started last
         self.started, self.saved, self.pause = time.monotonic(), 0.0, SAVE_EVERY
         self.nb.metadata.setdefault("papermill", {})
         self.nb.metadata.papermill.update(start_time=_now(), end_time=None, duration=None, exception=None)
@@ -112,7 +115,7 @@ class NotebookProgress:
                 cell.execution_count, cell.outputs = None, []
         self.save()
 
-    def cell_start(self, cell: Any, *_: Any) -> None:
+    def cell_start(self, cell: "NotebookNode", *_: int) -> None:
         """Note that a cell begins."""
         self.current = cell
         cell.metadata.papermill.update(status="running", exception=False, start_time=_now())
@@ -122,11 +125,11 @@ class NotebookProgress:
             self.progress(number, len(cells), time.monotonic() - self.started)
         self.autosave_cell()
 
-    def cell_exception(self, *_: Any, exception: Any = None, **__: Any) -> None:
+    def cell_exception(self, *_: "NotebookNode", exception: BaseException | None = None, **__: int) -> None:
         """Note that a cell raised an exception."""
         self.failed(exception, getattr(exception, "evalue", "") or str(exception))
 
-    def cell_complete(self, cell: Any, **_: Any) -> None:
+    def cell_complete(self, cell: "NotebookNode", **_: int) -> None:
         """Note that a cell ended; papermill calls this after an exception too."""
         facts = cell.metadata.papermill
         facts["end_time"] = _now()

@@ -18,7 +18,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
 
 START_LIMIT = 120  # seconds for a kernel to answer on a busy machine
 SOCKET_PATH = 80  # characters; macOS takes 103 for the whole path of a socket
@@ -28,11 +34,11 @@ LATER = {"show": "matplotlib.pyplot"}  # what `from tdsp import show` loads when
 class Kernel:
     """A kernel process, the manager that talks to it, and the folder of its sockets."""
 
-    def __init__(self, manager: Any, folder: Path, lock: IO[bytes]):
+    def __init__(self, manager: "AsyncKernelManager", folder: Path, lock: IO[bytes]):
         self.manager, self.folder, self.lock = manager, folder, lock
 
     @property
-    def process(self) -> Any:
+    def process(self) -> "Popen[bytes] | None":
         """The process, a `Popen`; None before it was started."""
         return getattr(self.manager.provisioner, "process", None)
 
@@ -60,7 +66,7 @@ class Kernel:
         """Kill the kernel with all it started, wait until it is gone, and remove its folder."""
         if self.process is not None:
             with suppress(ProcessLookupError):  # it ended before us, with its whole group
-                os.killpg(self.manager.provisioner.pgid or self.process.pid, signal.SIGKILL)
+                os.killpg(getattr(self.manager.provisioner, "pgid", None) or self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.manager.context.destroy(linger=0)  # left to the garbage collector, it may wait for its sockets for ever
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -87,14 +93,20 @@ def start_kernel(
         transport=transport,
     )
     kernel = Kernel(manager, folder, lock)
-    options: dict[str, Any] = {"preexec_fn": _die_with_parent} if sys.platform == "linux" else {}
-    if name == "python3":
-        options["extra_arguments"] = ["--HistoryManager.enabled=False"]
+    prepare = _die_with_parent if sys.platform == "linux" else None
+    extra = ["--HistoryManager.enabled=False"] if name == "python3" else []
     environment = kernel_environment(folder) | (environment or {})
     try:
         with open(folder / "kernel.log", "wb") as log:
             start = run_sync(manager.start_kernel)
-            start(cwd=str(cwd or Path.cwd()), env=environment, stdout=log, stderr=log, **options)
+            start(
+                cwd=str(cwd or Path.cwd()),
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=prepare,
+                extra_arguments=extra,
+            )
     except BaseException:
         kernel.end()
         raise
@@ -134,7 +146,7 @@ def can_bind(folder: Path) -> bool:
     return len(str(folder)) <= SOCKET_PATH
 
 
-def _specs(name: str, folder: Path, preload: Sequence[str]) -> Any:
+def _specs(name: str, folder: Path, preload: Sequence[str]) -> "KernelSpecManager":
     """Return where a kernel is looked up: `python3` is this very interpreter, whatever the user has registered."""
     from jupyter_client.kernelspec import KernelSpecManager
 

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -110,7 +109,7 @@ def write_draft(
 
 def draft_contract(
     file: Path,  # parameters/NAME.yaml
-    table: Any,  # path of the modelling table, or the table
+    table: Path | pd.DataFrame,  # path of the modelling table, or the table
     target: str,
 ) -> Path:
     "The path of parameters/NAME.contract.yaml, which is written from the table where there is none."

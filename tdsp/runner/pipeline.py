@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from types import FrameType, ModuleType
+from typing import TypedDict
 
 from tdsp.config.parameters import EVERYWHERE, describe_run
 from tdsp.core.environment import write_code
 from tdsp.core.errors import StageError
+from tdsp.core.files import Json
 from tdsp.core.project import STAGES, find_notebooks
 from tdsp.core.record import (
     DONE,
@@ -250,7 +252,7 @@ def execute_notebook(job: Job, stage: str, target: Path) -> None:
     )
 
 
-def import_papermill() -> Any:
+def import_papermill() -> ModuleType:
     """Import papermill in half its time, without its log lines on stderr."""
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema's optional grammar, 0.9 s
     import papermill
@@ -260,7 +262,7 @@ def import_papermill() -> Any:
     return papermill
 
 
-def injected_values(job: Job, stage: str) -> dict[str, Any]:
+def injected_values(job: Job, stage: str) -> dict[str, Json]:
     """Return what the injected cell states: the run, and this stage's own parameters that are no defaults."""
     resolved = job.plan.resolved
     own = {
@@ -329,14 +331,9 @@ def describe_failure(notebook: Path, error: BaseException) -> Failure:
     if number is None:
         return failure
     cell = cells[number - 1]
-    shown = _error_text(cell)
-    return replace(failure, cell=number, source=cell.source, line=_line(shown, number), traceback=shown or None)
-
-
-def _error_text(cell: Any) -> str:
-    """Return the traceback a cell shows, without colours."""
     output = next((o for o in cell.outputs if o.output_type == "error"), None)
-    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))[-20_000:] if output else ""
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))[-20_000:] if output else ""  # without colors
+    return replace(failure, cell=number, source=cell.source, line=_line(shown, number), traceback=shown or None)
 
 
 def _line(shown: str, number: int) -> int | None:
@@ -348,13 +345,14 @@ def _line(shown: str, number: int) -> int | None:
 
 # signals ------------------------------------------------------------------------------------------------------------
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a run in the way Ctrl-C does; what the caller ignores (nohup) stays ignored."""
 
-    def stop(*_: object) -> None:
+    def stop(*_: int | FrameType | None) -> None:
         raise KeyboardInterrupt
 
     with _handlers(stop, [number for number in ENDINGS if signal.getsignal(number) != signal.SIG_IGN]):
@@ -369,7 +367,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _handlers(handler: Any, numbers: Sequence[signal.Signals]) -> Iterator[None]:
+def _handlers(handler: Handler, numbers: Sequence[signal.Signals]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
         yield
         return

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tdsp.config.parameters import EVERYWHERE, Resolved, load_parameters
 from tdsp.core.errors import DataError, ParameterError, RunError, TdspError, did_you_mean
@@ -43,7 +43,9 @@ def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out
     from tdsp.config.charter import read_charter
 
     file = Path(file).absolute()
-    root = _project_root(file)
+    near = find_root(file.parent)
+    has_own = (near / "notebooks" / f"{STAGES[0]}.ipynb").exists() or (near / "parameters").is_dir()
+    root = near if has_own else find_root()
     settings = dict(settings or {})
     for name in EVERYWHERE:
         if name in settings:
@@ -56,13 +58,6 @@ def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out
     return Plan(file, root, Path(out or root / "outputs").absolute(), resolved, charter)
 
 
-def _project_root(file: Path) -> Path:
-    """Return the project that a parameter file lies in, else that of the working folder."""
-    near = find_root(file.parent)
-    has_own = (near / "notebooks" / f"{STAGES[0]}.ipynb").exists() or (near / "parameters").is_dir()
-    return near if has_own else find_root()
-
-
 def check_plan(plan: Plan) -> "Table | None":
     """Load and transform what the run will need; return the table. Raises TdspError with what is wrong."""
     require_writable(plan.outputs / "runs")
@@ -71,8 +66,8 @@ def check_plan(plan: Plan) -> "Table | None":
     if table is None:
         return None
     require_space(plan.outputs, FREE + 5 * table.path.stat().st_size)
-    check_table(table.frame, values)
-    check_labeled(values, plan)
+    check_table(table.frame, plan.resolved)
+    check_labeled(plan)
     check_charter(plan.charter, plan.project, columns=[str(c) for c in table.frame], sources=list(values["sources"]))
     return table
 
@@ -112,19 +107,20 @@ def require_space(folder: Path, needed: int) -> None:
         raise RunError(f"{told}. Free some, or choose another place with --out DIR.")
 
 
-def check_table(frame: "pd.DataFrame", values: Mapping[str, Any]) -> None:
+def check_table(frame: "pd.DataFrame", resolved: Resolved) -> None:
     """Raise DataError with all that keeps this table from being learned from with these parameters."""
-    faults = list(dict.fromkeys(_faults(frame, values)))
+    faults = list(dict.fromkeys(_faults(frame, resolved)))
     if len(faults) == 1:
         raise DataError(faults[0])
     if faults:
         raise DataError("\n  ".join([f"The data do not fit the parameters ({len(faults)} faults):", *faults]))
 
 
-def check_labeled(values: Mapping[str, Any], plan: Plan) -> None:
+def check_labeled(plan: Plan) -> None:
     """Raise DataError where the second, labeled table cannot be read or lacks the target."""
     from tdsp.stages.model_evaluation import labeled_table
 
+    values = plan.resolved.values
     if values.get("labelled_test"):
         labeled_table(values, [values["target"]], root=plan.root, lake=plan.outputs / "lake")
 
@@ -141,7 +137,7 @@ def check_charter(charter: "Charter", project: str, *, columns: Sequence[str], s
         raise ParameterError("\n  ".join([f"{project}.charter.yaml does not fit the data ({len(faults)}):", *faults]))
 
 
-def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
+def _faults(frame: "pd.DataFrame", resolved: Resolved) -> Iterator[str]:
     """Yield what is wrong, by the very functions that the notebooks call."""
     from tdsp.data.target import require_target
     from tdsp.modeling.families import require_candidates
@@ -149,7 +145,7 @@ def _faults(frame: "pd.DataFrame", values: Mapping[str, Any]) -> Iterator[str]:
     from tdsp.stages.modeling import setting_checks
     from tdsp.stats.metrics import require_metric
 
-    names = [str(name) for name in frame.columns]
+    values, names = resolved.values, [str(name) for name in frame.columns]
     for parameter in COLUMNS:
         for name in values[parameter]:
             if name not in names:

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -29,7 +29,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tdsp.core.errors import ParameterError
-from tdsp.core.files import sha256_file
+from tdsp.core.files import Json, sha256_file
 from tdsp.core.project import find_root
 from tdsp.registry.registry import find_model
 from tdsp.serving.form import field_texts, page, row_of
@@ -104,7 +104,7 @@ class Service:
         self.metrics.show_model(served)
 
     @asynccontextmanager
-    async def running(self, _: object) -> AsyncIterator[None]:
+    async def running(self, _: "FastAPI") -> AsyncIterator[None]:
         """Log and follow the registry while the service runs; write the last predictions when it ends."""
         self.log.start()
         follower = asyncio.create_task(self._follow())
@@ -171,7 +171,7 @@ def make_app(service: Service, token: str = "", host: str = "localhost") -> ASGI
     _add_form(app, service)
 
     @functools.lru_cache(1)
-    def document(_sha256: str) -> dict[str, Any]:
+    def document(_sha256: str) -> dict[str, Json]:
         return describe(app.routes, service.served)
 
     app.openapi = lambda: document(service.served.sha256)  # type: ignore[method-assign]
@@ -180,7 +180,7 @@ def make_app(service: Service, token: str = "", host: str = "localhost") -> ASGI
     return SecurityMiddleware(front, service.limits, token, service.metrics.observe)
 
 
-def _json(content: Mapping[str, object]) -> Response:
+def _json(content: Mapping[str, Json]) -> Response:
     return Response(json.dumps(content), media_type="application/json")
 
 

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, create_model
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
+from tdsp.core.files import Json
 from tdsp.core.schema import ColumnSpec
 from tdsp.packaging.loader import contract_limits
 from tdsp.serving.predictor import ServedModel
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 REFUSALS = (400, 401, 408, 413, 415)
-_TYPES = {"float": float, "boolean": bool, "string": str, "timestamp": datetime}
+_TYPES: dict[str, type] = {"float": float, "boolean": bool, "string": str, "timestamp": datetime}
 
 
 class Refusal(BaseModel):
@@ -28,12 +32,14 @@ class Refusal(BaseModel):
     fields: list[FieldProblem] = []
 
 
-def _cell(spec: ColumnSpec) -> tuple[Any, Any]:
+def _cell(spec: ColumnSpec) -> tuple[type | UnionType, FieldInfo]:
     """Type and limits of a cell as JSON holds it; any text can be the name of a column, so it is an alias."""
-    kind: Any = _TYPES[spec["type"]]
+    kind = _TYPES[spec["type"]]
     limits = contract_limits(spec) if spec["type"] == "float" else {}
-    levels: dict[str, Any] | None = {"enum": spec["levels"]} if spec.get("closed") else None
-    field = Field(alias=spec["name"], ge=limits.get("minimum"), le=limits.get("maximum"), json_schema_extra=levels)
+    levels: JsonDict | None = {"enum": [*(spec["levels"] or ())]} if spec.get("closed") else None
+    field: FieldInfo = Field(
+        alias=spec["name"], ge=limits.get("minimum"), le=limits.get("maximum"), json_schema_extra=levels
+    )
     return (kind | None if spec.get("nullable", True) else kind), field
 
 
@@ -55,7 +61,7 @@ def _models(served: ServedModel) -> tuple[list[type[BaseModel]], type[BaseModel]
     return bodies, create_model("Predictions", predictions=rows_out, warnings=(list[str], []))
 
 
-def describe(routes: Sequence["BaseRoute"], served: ServedModel) -> dict[str, Any]:
+def describe(routes: Sequence["BaseRoute"], served: ServedModel) -> dict[str, Json]:
     """The OpenAPI document, with the columns of the model in use and an example in each format."""
     from fastapi.openapi.utils import get_openapi
 
@@ -67,7 +73,7 @@ def describe(routes: Sequence["BaseRoute"], served: ServedModel) -> dict[str, An
     )
     document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
 
-    def response(status: int, description: str, model: type[BaseModel]) -> dict[str, Any]:
+    def response(status: int, description: str, model: type[BaseModel]) -> dict[str, Json]:
         content = {"application/json": {"schema": references[model, "validation"]}}
         return {str(status): {"description": description, "content": content}}
 

@@ -41,10 +41,10 @@ def test_one_fault_is_one_line(project):
 
 def test_a_constant_target_is_refused(project):
     """Nothing can be learned from one class."""
-    values = plan_run(project / "parameters" / "wine.yaml").resolved.values
+    resolved = plan_run(project / "parameters" / "wine.yaml").resolved
     frame = pd.DataFrame({"x": range(100), "target": ["a"] * 100})
     with pytest.raises(DataError, match="'target' is 'a' in every row"):
-        check_table(frame, values)
+        check_table(frame, resolved)
 
 
 def test_too_little_disk_is_found_before_the_run(project, monkeypatch):
@@ -64,7 +64,7 @@ def test_a_parameter_file_outside_any_project_uses_the_working_folders(project, 
     plan = plan_run(alone)
     assert (plan.root, plan.outputs, plan.project) == (project, project / "outputs", "wine")
     assert plan_run(alone, out="there").outputs == project / "there"
-    assert preflight._project_root(project / "parameters" / "wine.yaml") == project
+    assert plan_run(project / "parameters" / "wine.yaml").root == project
 
 
 def test_an_error_of_the_system_before_the_first_stage_is_bad_input(project, monkeypatch):
