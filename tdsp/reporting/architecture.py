@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..config.charter import Charter
-from ..core.formatting import format_estimate
+from ..core.formatting import count_of, format_estimate
 from ..core.record import Run
 from ..core.summary import summarize
 from ..stats.plotting import report_axes, with_alt_text
@@ -34,12 +34,6 @@ class Station:
     owner: str = ""
 
 
-def _owners(run: Run, charter: Charter) -> str:
-    """Who owns the sources, as stated."""
-    stated = [charter.sources[name] for name in sorted(_source_names(run)) if name in charter.sources]
-    return ", ".join(dict.fromkeys(str(source.owner) for source in stated if source.owner)) or OPEN
-
-
 def _source_names(run: Run) -> list[str]:
     return [source.name for source in run.record.inputs]
 
@@ -53,11 +47,14 @@ def stations(run: Run, charter: Charter) -> list[Station]:
         f"{number.label}: {format_estimate(number.value, number.low, number.high)[0]}" if number else "not scored yet"
     )
     package = f"{bundle.path}/, sha256 {bundle.sha256[:8]}" if bundle else ""
+    features = count_of(record.fact("features", 0), "column")
+    stated = [charter.sources[name] for name in sorted(_source_names(run)) if name in charter.sources]
+    owners = ", ".join(dict.fromkeys(str(source.owner) for source in stated if source.owner)) or OPEN
     team = str(charter.model.owner or OPEN)
     return [
-        Station("Sources", ", ".join(_source_names(run)), f"parameters/{name}.yaml", _owners(run, charter)),
+        Station("Sources", ", ".join(_source_names(run)), f"parameters/{name}.yaml", owners),
         Station("Lake", rows, "outputs/lake/", team),
-        Station("Features", f"{record.fact('features', 0)} columns", record.parameter("sql") or "the table", team),
+        Station("Features", features, record.parameter("sql") or "the table", team),
         Station("Model", score, package, team),
         Station("Service", str(plan.hosting or OPEN), f"tdsp serve {name}@champion", str(plan.operator or OPEN)),
         Station("Monitoring", f"max. age: {charter.policy.max_age or OPEN}", "model/reference.json",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
-from ..core.formatting import format_bytes, format_date, format_int, format_seconds
+from ..core.formatting import count_of, format_bytes, format_date, format_int, format_seconds
 from ..core.project import STAGES
 from ..core.record import InputEntry, RunRecord, StageRecord
 from ..core.results import GO, UNSURE, Gate
@@ -393,7 +393,7 @@ def _notebook_note(notebook: NotebookBody, stage: StageRecord) -> str:
     if not notebook.html:
         return f"The executed notebook {stage.name}.ipynb is not in the run folder."
     seconds = f", {format_seconds(stage.seconds)}" if stage.seconds else ""
-    return f"{notebook.cells_run} cells in order{seconds}. Notebook"
+    return f"{count_of(notebook.cells_run, 'cell')} in order{seconds}. Notebook"
 
 
 def method_of(stage: StageRecord) -> list[tuple[str, str]]:

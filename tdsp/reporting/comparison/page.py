@@ -85,7 +85,11 @@ def pair_panel(pair: Pair, records: RunPair) -> VerdictPanel:
 
 def _chart(gain: Gain, records: RunPair) -> IntervalChart:
     values = ((records[0], "Before", gain.before, "other"), (records[1], "Now", gain.now, "this"))
-    rows = [_interval_row(*value) for value in values]
+    rows = []
+    for record, word, value, kind in values:
+        label, metric = f"{word}, {short_id(record.run_id)}", record.metrics.get("test_score")
+        low, high = (metric.low, metric.high) if metric else (math.nan, math.nan)
+        rows.append(IntervalRow(label, value, low, high, kind))
     limit = summarize(records[1]).limit
     points = [x for row in rows for x in (row.value, row.low, row.high, limit) if math.isfinite(x)]
     scale = Scale(min(points), max(points), bars=False)
@@ -101,11 +105,6 @@ def _chart(gain: Gain, records: RunPair) -> IntervalChart:
     required = format_number(limit, decimals)
     shown.append(ChartRow("Required", required, "", "limit", ()))
     return IntervalChart(f"{caption} Dashed line: required {required}.", tuple(shown), scale.at(limit))
-
-
-def _interval_row(record: RunRecord, word: str, value: float, kind: str) -> IntervalRow:
-    label, metric = f"{word}, {short_id(record.run_id)}", record.metrics.get("test_score")
-    return IntervalRow(label, value, metric.low, metric.high, kind) if metric else IntervalRow(label, value, kind=kind)
 
 
 def _decimals(gain: Gain) -> int:
