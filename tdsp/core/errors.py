@@ -76,14 +76,11 @@ def cell_position(
     lines, frame = [], error.__traceback__
     while frame is not None:
         if "ipykernel_" in frame.tb_frame.f_code.co_filename:
-            lines = [f"Cell In[{_cell_count()}], line {frame.tb_lineno}"]
+            ipython = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+            count = len(ipython.user_ns.get("In", [""])) - 1 if ipython is not None else 0
+            lines = [f"Cell In[{count}], line {frame.tb_lineno}"]
         frame = frame.tb_next
     return lines
-
-
-def _cell_count() -> int:
-    ipython = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return len(ipython.user_ns.get("In", [""])) - 1 if ipython is not None else 0
 
 # %% ../../notebooks/lib/core/00_errors.ipynb #47d22db8
 def did_you_mean(

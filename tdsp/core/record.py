@@ -25,11 +25,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .environment import CodeVersion, Environment, ProcessInfo, describe_process, is_alive
 from .errors import ExitCode, RunError, did_you_mean
-from .files import atomic_replace, canonical_json, file_lock, from_json, sha256_file, write_atomic
+from tdsp.core.files import (
+    Json,
+    atomic_replace,
+    canonical_json,
+    file_lock,
+    from_json,
+    sha256_file,
+    write_atomic,
+)
 from .project import STAGES
 from .results import Estimate, Gate, Headline, Verdict
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.base import BaseEstimator
 
 # %% ../../notebooks/lib/core/22_record.ipynb #a5038e6b
@@ -268,11 +277,11 @@ class RunRecord:
         "The first artifact of a kind; None where there is none."
         return next((artifact for artifact in self.artifacts if artifact.kind == kind), None)
 
-    def parameter(self, name: str, default: Any = None) -> Any:
+    def parameter(self, name: str, default: Json = None) -> Any:
         "The value of a parameter; the default where the run does not know it."
         return self.parameters[name].value if name in self.parameters else default
 
-    def fact(self, name: str, default: Any = None) -> Any:
+    def fact(self, name: str, default: Json = None) -> Any:
         "The value of a fact; the default where none was noted."
         return self.facts[name].value if name in self.facts else default
 
@@ -340,14 +349,14 @@ class Run:
         return path
 
     # hand-over files -------------------------------------------------------------------------------------------------
-    def write_table(self, name: str, table: Any) -> None:
+    def write_table(self, name: str, table: "pd.DataFrame") -> None:
         "Keep a DataFrame as data/NAME.parquet for later stages."
         path = self.path("data", f"{name}.parquet")
         with atomic_replace(path) as temporary:
             table.to_parquet(temporary, index=False)
         self.add_artifact(path, kind="table", rows=len(table))
 
-    def read_table(self, name: str) -> Any:
+    def read_table(self, name: str) -> "pd.DataFrame":
         "The DataFrame that an earlier stage kept. Raises RunError when it is absent or was changed."
         import pandas as pd
 
@@ -384,7 +393,7 @@ class Run:
             joblib.dump(estimator, temporary)
         self.add_artifact(path, kind="model")
 
-    def read_model(self, name: str) -> Any:
+    def read_model(self, name: str) -> "BaseEstimator":
         "The estimator that an earlier stage of this run kept; its hash is checked before it is unpickled."
         import joblib
 

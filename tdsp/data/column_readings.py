@@ -184,7 +184,8 @@ def _magnitude(after: str, alone: bool) -> tuple[float, str]:
 def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
     """What numbers with each text around them are multiplied by; None where they are in several units."""
     afters = {after for _, after in affixes if after}
-    found, units = {}, {}
+    found: dict[Affix, float] = {}
+    units: dict[Affix, str] = {}
     for before, after in affixes:
         factor, unit = _magnitude(after, alone=len(afters) == 1)
         found[before, after] = factor
@@ -198,7 +199,7 @@ def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
     if len({name.removesuffix("s") for name in names}) <= 1:
         return found
     scale = next((scale for scale in SCALES if names <= scale.keys()), None)
-    return scale and {affix: found[affix] * scale.get(units[affix], 1) for affix in found}
+    return {affix: found[affix] * scale.get(units[affix], 1) for affix in found} if scale else None
 
 
 def _is_currency(unit: str) -> bool:
@@ -254,7 +255,7 @@ def _examples(column: TextColumn, affixes: Iterable[Affix]) -> str:
 
 def _remarks_on_numbers(column: TextColumn, reading: CellReading) -> Iterator[Remark]:
     """One remark for each way in which a number is not written as Python would, with an example."""
-    seen = set()
+    seen: set[tuple[str, str, bool]] = set()
     for text in column.texts:
         value = parse_number(text, reading)
         parts = number_parts(text)

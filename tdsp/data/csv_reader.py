@@ -324,7 +324,7 @@ def _column_names(top: list[list[str]], cells: pa.Table, where: str) -> tuple[li
     if len(names) not in (columns, columns - 1):
         raise DataError(f"{where}: {len(names)} names in the header, {columns} values in the rows. Correct the header.")
     if len(names) < columns:
-        names = [*names, ""] if set(cells.column(columns - 1).unique().to_pylist()) <= MISSING else ["", *names]
+        names = [*names, ""] if set(cells.column(columns - 1).unique().to_pylist()) <= MISSING_TEXTS else ["", *names]
     blank = [i for i, name in enumerate(names) if not name]
     names = [name or f"column_{i + 1}" for i, name in enumerate(names)]
     require_unique_names(names, where)

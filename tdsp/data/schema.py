@@ -19,6 +19,7 @@ from pandas.api import types as dtypes
 
 from ..core.errors import DataError
 from ..core.kinds import ColumnKind
+from ..core.schema import ColumnSpec, Schema
 
 # %% ../../notebooks/lib/data/10_schema.ipynb #5fae0bef
 MIN_ROWS = 20
@@ -41,7 +42,7 @@ def infer_schema(
     classes: Iterable[str] = (),
     positive_class: str | None = None,
     exclude: Iterable[str] = (),
-) -> dict[str, Any]:
+) -> Schema:
     "schema.json: the columns to learn from; `left_out`: the others and why. Raises DataError when none is left."
     excluded = {target, *exclude}
     left_out = find_exclusions(train, without=excluded)
@@ -64,7 +65,7 @@ def kind_of(column: pd.Series) -> ColumnKind:
     return next((kind for kind, fits in _DTYPES.items() if fits(column)), ColumnKind.TEXT)
 
 
-def _describe_column(column: pd.Series) -> dict[str, Any]:
+def _describe_column(column: pd.Series) -> ColumnSpec:
     kind, present = kind_of(column), column.dropna()
     limits: list[Any] = [None, None]
     if kind.is_numeric:
@@ -72,7 +73,7 @@ def _describe_column(column: pd.Series) -> dict[str, Any]:
     if kind == ColumnKind.DATE:
         limits = [present.min().isoformat(), present.max().isoformat()]
     return {
-        "name": column.name,
+        "name": str(column.name),
         "type": kind.schema_type,
         "nullable": True,  # a gap that training never showed is still an answer; a contract may forbid it
         "min": limits[0],

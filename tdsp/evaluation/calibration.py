@@ -8,7 +8,7 @@ __all__ = ['scale_temperature', 'TemperatureScaling', 'calibrate', 'with_tempera
 # %% ../../notebooks/lib/evaluation/01_calibration.ipynb #251c06bd
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -72,13 +72,16 @@ def calibrate(y: np.ndarray, y_prob: np.ndarray, units: Units, *, random_state: 
             other[fifth == k] = scale_temperature(
                 y_prob[fifth == k], _fit_inverse_temperature(y[fifth != k], y_prob[fifth != k])
             )
-    settings: dict[str, Any] = {"units": units, "n_resamples": 500, "random_state": random_state}
-    gain = paired_difference(METRICS["log_loss"], y, other, y_prob, **settings)
+    gain = paired_difference(
+        METRICS["log_loss"], y, other, y_prob, units=units, n_resamples=500, random_state=random_state
+    )
     best = _fit_inverse_temperature(y, y_prob)
     return TemperatureScaling(best if gain.low > 0 else 1.0, best, gain)
 
 # %% ../../notebooks/lib/evaluation/01_calibration.ipynb #3244175e
-def with_temperature_scaling(pipeline: "Pipeline", inverse_temperature: float, X: pd.DataFrame, y: np.ndarray) -> Any:
+def with_temperature_scaling(
+    pipeline: "Pipeline", inverse_temperature: float, X: pd.DataFrame, y: np.ndarray
+) -> "Pipeline":
     "The fitted pipeline with scaled probabilities; X and y hold every class and set up the wrapper."
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator

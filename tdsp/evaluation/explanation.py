@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike
 
 from ..core.display import Markup, card_html, interval_cell, scale_of, sparkline, table_html
 from ..core.errors import ParameterError
-from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number, format_percent
+from tdsp.core.formatting import (
+    count_of,
+    decimals_of,
+    estimate_text,
+    format_estimate,
+    format_number,
+    format_percent,
+)
 from ..data.tables import feature_frame
 from tdsp.evaluation.importance import (
     alike_columns,
@@ -43,7 +50,9 @@ class Predictor(Protocol):
         ...
 
 
-def _predict_function(model: Predictor, X: object, frame: pd.DataFrame) -> Callable[[pd.DataFrame], ArrayLike]:
+def _predict_function(
+    model: Predictor, X: pd.DataFrame | np.ndarray, frame: pd.DataFrame
+) -> Callable[[pd.DataFrame], ArrayLike]:
     "A function of a table like `frame` that returns the predictions, probabilities where the model has them."
     ask = getattr(model, "predict_proba", None) or getattr(model, "predict", None)
     if ask is None:
@@ -94,7 +103,7 @@ class Explanation:
     def __repr__(self) -> str:
         n = f"{len(self.sure)} of {len(self.importance)} columns matter beyond noise"
         if not self.sure:
-            return f"{n} ({self.metric.label}, {format_int(self.score.rows)} rows)"
+            return f"{n} ({self.metric.label}, {count_of(self.score.rows, 'row')})"
         first = self.importance.iloc[0]
         loss = estimate_text(first["importance"], first["low"], first["high"])
         verb = "falls" if self.metric.higher_is_better else "rises"
@@ -105,15 +114,18 @@ class Explanation:
         body = _importance_html(self.importance.head(SHOWN), loss, self.dependence)
         remarks = []
         if len(self.importance) > SHOWN:
-            remarks.append(f"{len(self.importance) - SHOWN} more columns in .importance")
+            remarks.append(f"{count_of(len(self.importance) - SHOWN, 'more column')} in .importance")
         if len(self.together):
             body += _importance_html(self.together.head(CURVES), loss, self.dependence.head(0), name="together")
             remarks += [f"{name}: {', '.join(columns)}" for name, columns in list(self.alike.items())[:CURVES]]
         heading = f"{self.sure[0]} matters most" if self.sure else "No single column matters beyond noise"
-        level = format_percent(self.score.estimate.level)
+        level, sure = (
+            format_percent(self.score.estimate.level),
+            count_of(len(self.sure), "column matters", "columns matter"),
+        )
         facts = [
             f"{self.score!r}",
-            f"{loss} when a column is shuffled, {level} interval; {len(self.sure)} columns matter beyond noise",
+            f"{loss} when a column is shuffled, {level} interval; {sure} beyond noise",
         ]
         return card_html(heading, facts, body=body, remarks=remarks, state="ok" if self.sure else "unsure")
 

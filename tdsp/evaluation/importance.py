@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from ..core.formatting import cell_text, format_number, format_percent
+from ..core.formatting import cell_text, count_of, format_number, format_percent, shorten
+from ..core.schema import Schema
 from ..packaging.loader import feature_names
 from ..stats.metrics import Metric, class_probabilities
 from ..stats.plotting import BAND, BLUE, INK, report_axes, style, with_alt_text
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 Predict = Callable[[pd.DataFrame], np.ndarray]
 
 # %% ../../notebooks/lib/evaluation/05_importance.ipynb #9722ca97
-def feature_groups(schema: Mapping[str, Any]) -> dict[str, list[str]]:
+def feature_groups(schema: Schema) -> dict[str, list[str]]:
     "Column of the table -> the features it becomes."
     return {spec["name"]: list(feature_names({**schema, "columns": [spec]})) for spec in schema["columns"]}
 
@@ -74,12 +76,14 @@ class _Rows:
         found = score_resamples(scorers, len(self.y), self.units, n_resamples=resamples, random_state=self.random_state)
         return gain_of(found[:, :1], found[:, 1:], self.metric)
 
-    def row(self, name: str, features: Sequence[str], stream: int, repeats: int, resamples: int) -> dict[str, Any]:
+    def row(
+        self, name: str, features: Sequence[str], stream: int, repeats: int, resamples: int
+    ) -> dict[str, str | float]:
         "A column's row: the mean loss over the repeats with its interval, and the raw repeats."
         losses = self.losses(features, stream, repeats, resamples)
         freedom = degrees_of_freedom(self.metric, self.y, self.units)
         found = estimate_of(losses.mean(axis=1), self.units, freedom=freedom)
-        row = {"column": name, "importance": found.value, "low": found.low, "high": found.high}
+        row: dict[str, str | float] = {"column": name, "importance": found.value, "low": found.low, "high": found.high}
         return row | {f"repeat_{i + 1}": loss for i, loss in enumerate(losses[0])}
 
 # %% ../../notebooks/lib/evaluation/05_importance.ipynb #7721296a
@@ -102,7 +106,7 @@ def _worth_a_look(rows: _Rows, columns: Mapping[str, Sequence[str]]) -> list[str
 def permutation_importance(
     predict: Predict,  # a table of features -> predictions, in the form the metrics take
     X: pd.DataFrame,  # rows that the model has not learned from
-    y: Any,  # (n_rows,)
+    y: ArrayLike,  # (n_rows,)
     *,
     metric: Metric,
     units: Units,
@@ -121,8 +125,8 @@ def permutation_importance(
     names, quick = list(columns), []
     if len(columns) > MAX_FULL_COLUMNS:
         quick = [rows.row(name, columns[name], stream[name], 1, 0) for name in _worth_a_look(rows, columns)]
-        quick.sort(key=lambda row: -row["importance"])
-        names = [row["column"] for row in quick[:MAX_REPEATED_COLUMNS]]
+        quick.sort(key=lambda row: -float(row["importance"]))
+        names = [str(row["column"]) for row in quick[:MAX_REPEATED_COLUMNS]]
     close = [rows.row(name, columns[name], stream[name], n_repeats, n_resamples) for name in names]
     found = close + quick[MAX_REPEATED_COLUMNS:]
     left = [{"column": name} for name in columns if name not in {row["column"] for row in found}]
@@ -130,11 +134,6 @@ def permutation_importance(
     return table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
 
 # %% ../../notebooks/lib/evaluation/05_importance.ipynb #2b168292
-def _short(text: object, length: int = 24) -> str:
-    words = str(text)
-    return words if len(words) <= length else words[: length - 1] + "…"
-
-
 def plot_importance(table: pd.DataFrame, metric: Metric, *, top: int = 12, ax: "Axes | None" = None) -> "Axes":
     "Loss of score by column, the largest on top; the title names the first. Returns Axes."
     shown = table.head(top).iloc[::-1].reset_index(drop=True)
@@ -142,24 +141,17 @@ def plot_importance(table: pd.DataFrame, metric: Metric, *, top: int = 12, ax: "
         where = np.arange(len(shown))
         ax.barh(where, shown["importance"].clip(lower=0), color=BLUE, height=0.62)
         ax.hlines(where, shown["low"], shown["high"], color=INK, linewidth=1.2)
-        ax.set_yticks(where, [_short(name) for name in shown["column"]])
+        ax.set_yticks(where, [shorten(name) for name in shown["column"]])
         ax.grid(axis="x")
         ax.grid(visible=False, axis="y")
         verb = "loss of" if metric.higher_is_better else "rise of"
         ax.set_xlabel(f"{verb.capitalize()} {metric.label}\nwhen the column is shuffled")
-        ax.set_title(_importance_title(table))
-        return with_alt_text(ax, alt=_importance_alt(table, metric), data=table)
-
-
-def _importance_title(table: pd.DataFrame) -> str:
-    sure = table[table["low"] > 0] if len(table) else table
-    return f"{_short(sure['column'].iloc[0], 28)} matters most" if len(sure) else "No single column matters"
-
-
-def _importance_alt(table: pd.DataFrame, metric: Metric) -> str:
-    first = [f"{_short(r['column'])} {format_number(r['importance'])}" for r in table.head(3).to_dict("records")]
-    few = int((table["low"] > 0).sum())
-    return f"Change of {metric.label} when a column is shuffled: {', '.join(first)}. {few} columns matter beyond noise."
+        sure = table[table["low"] > 0] if len(table) else table
+        ax.set_title(f"{shorten(sure['column'].iloc[0], 28)} matters most" if len(sure) else "No single column matters")
+        first = [f"{shorten(r['column'])} {format_number(r['importance'])}" for r in table.head(3).to_dict("records")]
+        alt = f"Change of {metric.label} when a column is shuffled: {', '.join(first)}. "
+        alt += f"{count_of(len(sure), 'column matters', 'columns matter')} beyond noise."
+        return with_alt_text(ax, alt=alt, data=table)
 
 # %% ../../notebooks/lib/evaluation/05_importance.ipynb #5b26058a
 MIN_ALIKE_CORRELATION = 0.8
@@ -224,11 +216,11 @@ def plot_dependence(table: pd.DataFrame, *, target: str, classes: Sequence[str] 
             _panel(ax, table[table["feature"] == name])
         for ax in panels[len(names) :]:
             ax.set_visible(False)
-        figure.supylabel(f"Mean prediction: {_short(classes[-1] if len(classes) == 2 else target, 20)}", size=10.5)
+        figure.supylabel(f"Mean prediction: {shorten(classes[-1] if len(classes) == 2 else target, 20)}", size=10.5)
         best = max(reach, key=lambda name: reach[name], default="")
-        title = f"{_short(best, 20)} moves it by {format_number(reach[best])}" if best else "No column to show"
+        title = f"{shorten(best, 20)} moves it by {format_number(reach[best])}" if best else "No column to show"
         figure.suptitle(title)
-        moved = ", ".join(f"{_short(name)} {format_number(reach[name])}" for name in names)
+        moved = ", ".join(f"{shorten(name)} {format_number(reach[name])}" for name in names)
         with_alt_text(
             panels[0], alt=f"Mean prediction over the values of a feature; range of the curves: {moved}.", data=table
         )
@@ -242,8 +234,8 @@ def _panel(ax: "Axes", curve: pd.DataFrame) -> None:
         ax.locator_params(axis="x", nbins=3)
     else:
         ax.errorbar(range(len(curve)), curve["mean"], yerr=(curve["high"] - curve["low"]) / 2, fmt="o", color=BLUE)
-        ax.set_xticks(range(len(curve)), [_short(value, 9) for value in curve["value"]], rotation=90)
-    ax.set_xlabel(_short(curve["feature"].iloc[0], 20))
+        ax.set_xticks(range(len(curve)), [shorten(value, 9) for value in curve["value"]], rotation=90)
+    ax.set_xlabel(shorten(curve["feature"].iloc[0], 20))
 
 # %% ../../notebooks/lib/evaluation/05_importance.ipynb #4d224098
 @dataclass(frozen=True, slots=True, eq=False)
@@ -290,7 +282,8 @@ def contributions(
     for i, (table, step, pair) in enumerate(parts):
         level = on_adding_scale(y_pred[start : start + len(table)], np.full(len(table), of[i]), task)
         start += len(table)
-        steps.append(_per_column(level, step, pair, len(groups)))
+        gained = level - level[pair]
+        steps.append(np.column_stack([gained[step == k] for k in range(len(groups))]))  # (n_draws, n_columns)
     values = pd.DataFrame([step.mean(axis=0) for step in steps], columns=list(groups))
     errors = [step.std(axis=0, ddof=1) / np.sqrt(len(step)) for step in steps]
     return Contributions(values, None if additive else pd.DataFrame(errors, columns=list(groups)), scale)
@@ -324,11 +317,6 @@ def _exchanged(
         step += [-1, *order]
         pair += [0, *range(start, start + len(names))]
     return pd.concat(tables, ignore_index=True), np.array(step), np.array(pair)
-
-
-def _per_column(level: np.ndarray, step: np.ndarray, pair: np.ndarray, n_columns: int) -> np.ndarray:
-    "Draws of each column's contribution, (n_draws, n_columns)."
-    return np.column_stack([(level - level[pair])[step == k] for k in range(n_columns)])
 
 
 def _tree_contributions(
@@ -389,6 +377,6 @@ def _actual_and_predicted(y_true: float, y_pred: np.ndarray | float, classes: Se
 
 def _reason(name: str, row: pd.Series, added: Contributions, i: int) -> str:
     error = "" if added.errors is None else f" ± {format_number(float(f'{added.errors[name].iloc[i]:.1g}'))}"
-    value = f" = {_short(cell_text(row[name]), 16)}" if name in row.index else ""
+    value = f" = {shorten(cell_text(row[name]), 16)}" if name in row.index else ""
     amount = float(f"{added.values[name].iloc[i]:.2g}")
-    return f"{_short(name)}{value} ({'+' if amount > 0 else ''}{format_number(amount)}{error})"
+    return f"{shorten(name)}{value} ({'+' if amount > 0 else ''}{format_number(amount)}{error})"

@@ -8,12 +8,13 @@ __all__ = ['plot_candidates', 'plot_calibration', 'plot_lift', 'plot_confusion',
 
 # %% ../../notebooks/lib/evaluation/09_score_plots.ipynb #splotim
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from ..core.formatting import decimals_of, format_number, format_percent
+from ..core.formatting import count_of, decimals_of, format_number, format_percent, shorten
 from tdsp.evaluation.scores import (
     Scores,
     calibration_table,
@@ -29,22 +30,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% ../../notebooks/lib/evaluation/09_score_plots.ipynb #311d7831
-def _short(text: object, length: int = 22) -> str:
-    words = str(text)
-    return words if len(words) <= length else words[: length - 1] + "…"
-
-
 def _mark_limit(ax: "Axes", limit: float | None, *, vertical: bool) -> None:
     if limit is None or not math.isfinite(limit):
         return
-    style: dict[str, Any] = {"textcoords": "offset points", "color": INK}
     label = f"limit {limit:.4g}"
     if vertical:
         ax.axvline(limit, **LIMIT_LINE)
-        ax.annotate(label, (limit, 1), xytext=(0, 3), xycoords=ax.get_xaxis_transform(), ha="center", **style)
+        ax.annotate(label, (limit, 1), (0, 3), ax.get_xaxis_transform(), "offset points", color=INK, ha="center")
     else:
         ax.axhline(limit, **LIMIT_LINE)
-        ax.annotate(label, (1, limit), xytext=(4, 0), xycoords=ax.get_yaxis_transform(), va="center", **style)
+        ax.annotate(label, (1, limit), (4, 0), ax.get_yaxis_transform(), "offset points", color=INK, va="center")
 
 
 def plot_candidates(
@@ -64,13 +59,13 @@ def plot_candidates(
             label = format_number(row["mean"], decimals_of(float(error)))
             ax.annotate(label, (row["mean"], i), (0, 6), textcoords="offset points", ha="center", color=hue)
         _mark_limit(ax, limit, vertical=True)
-        ax.set_yticks(range(len(shown)), [_short(name) for name in shown["candidate"]])
+        ax.set_yticks(range(len(shown)), [shorten(name, 22) for name in shown["candidate"]])
         ax.set_ylim(-0.6, len(shown) - 0.2)
         ax.grid(axis="x")
         ax.grid(visible=False, axis="y")
         better = "higher" if metric.higher_is_better else "lower"
         ax.set_xlabel(f"{metric.label} ({better} is better),\nmean of the folds ± 2 standard errors")
-        ax.set_title(f"{_short(winner)} goes forward")
+        ax.set_title(f"{shorten(winner, 22)} goes forward")
         best = shown.loc[shown["candidate"] == winner, "mean"]
         alt = f"{metric.label} of {len(shown)} candidates over the folds; {winner} is chosen"
         return with_alt_text(ax, alt=f"{alt} with {best.iloc[0]:.3g}." if len(best) else f"{alt}.", data=table)
@@ -86,7 +81,10 @@ def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = No
     table, is_share = calibration_table(scores, n_bins=n_bins), scores.task != "regression"
     gap = f"{100 * _gap(table):.0f} points" if is_share else format_number(_gap(table))
     what = "Probabilities" if is_share else "Mean predictions"
-    event = {"binary": f"share of {_short(scores.classes[-1] if scores.classes else 1)}", "multiclass": "share right"}
+    event = {
+        "binary": f"share of {shorten(scores.classes[-1] if scores.classes else 1, 22)}",
+        "multiclass": "share right",
+    }
     with report_axes(ax, height=3.2) as ax:
         ends = [min(table["predicted"].min(), table["low"].min()), max(table["predicted"].max(), table["high"].max())]
         ax.axline((ends[0], ends[0]), slope=1, color=GREY, linestyle=":", marker="", linewidth=1.5)
@@ -95,8 +93,8 @@ def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = No
         below, above = table["observed"] - table["low"], table["high"] - table["observed"]
         bars = np.nan_to_num(np.clip([below, above], 0, None))
         ax.errorbar(table["predicted"], table["observed"], yerr=bars, fmt="o-", color=BLUE, elinewidth=1.2)
-        ax.set_xlabel("Predicted probability (0 to 1)" if is_share else f"Predicted {_short(scores.target)}")
-        ax.set_ylabel("Observed " + event.get(scores.task, _short(scores.target)))
+        ax.set_xlabel("Predicted probability (0 to 1)" if is_share else f"Predicted {shorten(scores.target, 22)}")
+        ax.set_ylabel("Observed " + event.get(scores.task, shorten(scores.target, 22)))
         ax.set_title(f"{what} are off by up to {gap}")
         gap = gap.replace("points", "percentage points")
         alt = f"{what} against what was observed in {len(table)} groups of test rows: the largest gap is {gap}."
@@ -105,7 +103,7 @@ def plot_calibration(scores: Scores, *, n_bins: int = 10, ax: "Axes | None" = No
 # %% ../../notebooks/lib/evaluation/09_score_plots.ipynb #c3579fcb
 def plot_lift(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     "Share of the positives found in the top share of the rows; the title reads it at one tenth. Returns Axes."
-    table, name = lift_table(scores), _short(scores.classes[-1] if scores.classes else 1, 16)
+    table, name = lift_table(scores), shorten(scores.classes[-1] if scores.classes else 1, 16)
     tenth = table.loc[table["share_of_rows"] == 0.1].iloc[0]
     x, y = [0, *100 * table["share_of_rows"]], [0, *100 * table["positives_found"]]
     with report_axes(ax) as ax:
@@ -133,8 +131,12 @@ def plot_confusion(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     table = confusion_table(scores)
     share = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
     true, predicted, rows = _commonest_error(table)
-    title = f"{_short(true, 12)} taken for {_short(predicted, 12)}: {rows} rows" if rows else "No test row is mistaken"
-    names, k = [_short(name, 12) for name in table.columns], len(table)
+    title = (
+        f"{shorten(true, 12)} taken for {shorten(predicted, 12)}: {count_of(rows, 'row')}"
+        if rows
+        else "No test row is mistaken"
+    )
+    names, k = [shorten(name, 12) for name in table.columns], len(table)
     with report_axes(ax, height=float(np.clip(1.4 + 0.35 * k, 2.6, 6))) as ax:
         ax.imshow(share, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         for i, j in np.ndindex(k, k) if k <= 8 else ():
@@ -152,7 +154,7 @@ def plot_confusion(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
 # %% ../../notebooks/lib/evaluation/09_score_plots.ipynb #5dc566c4
 def plot_residuals(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
     "Quantiles of truth minus prediction over the prediction; the title gives the typical error. Returns Axes."
-    table, name = residual_table(scores), _short(scores.target, 24)
+    table, name = residual_table(scores), shorten(scores.target, 24)
     typical = format_number(float(np.median(np.abs(scores.y_true - scores.predictions["winner"]))))
     with report_axes(ax) as ax:
         ax.fill_between(table["predicted"], table["error_10%"], table["error_90%"], color=BAND, linewidth=0)
@@ -177,7 +179,7 @@ def plot_errors(scores: Scores, *, ax: "Axes | None" = None) -> "Axes":
 # %% ../../notebooks/lib/evaluation/09_score_plots.ipynb #d2f47e70
 def plot_metric_over_time(
     scores: Scores,
-    times: Any = None,  # (n_rows,); None: the table has no time column
+    times: ArrayLike | None = None,  # (n_rows,); None: the table has no time column
     *,
     limit: float | None = None,
     ax: "Axes | None" = None,
@@ -200,7 +202,7 @@ def plot_metric_over_time(
         _few_dates(ax, seen["period"])
         ax.set_xlabel(f"Start of the {length}" if length != "part" else "Value of the time column")
         ax.set_ylabel(f"{m.label} by {length}")
-        ax.set_title(f"{_short(m.label, 16)} by {length}: {spread}")
+        ax.set_title(f"{shorten(m.label, 16)} by {length}: {spread}")
         alt = f"{m.label} by {length} on the test set runs from {spread}; over the whole set it is"
         how = f"Each point scores the rows of one {length}, the band is its interval; the dotted line is all of them."
         return with_alt_text(ax, alt=f"{alt} {scores.estimate.value:.3g}.", data=table, caption=how)

@@ -11,10 +11,10 @@ __all__ = ['ROLES', 'Scores', 'score_test', 'metrics_table', 'short_metrics', 'c
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from ..core.errors import StageError
 from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number
@@ -67,7 +67,7 @@ def _require_predictions(y_true: np.ndarray, predictions: Mapping[str, np.ndarra
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #fcba058f
 def score_test(
-    y_true: Any,  # codes of the classes, or numbers, (n_rows,)
+    y_true: ArrayLike,  # codes of the classes, or numbers, (n_rows,)
     predictions: Mapping[str, np.ndarray],  # role -> predictions, in the form the metrics take
     *,
     task: str,
@@ -167,10 +167,10 @@ def score_sentence(scores: Scores) -> str:
     )
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #f69ddbad
-def predictions_table(scores: Scores, row_id: Any) -> pd.DataFrame:
+def predictions_table(scores: Scores, row_id: ArrayLike) -> pd.DataFrame:
     "One row a test row: row_id, y_true, unit and the predictions, `winner` or `winner_<class>` and so on."
     unit = scores.units.row_labels()
-    columns: dict[str, Any] = {"row_id": np.asarray(row_id), "y_true": scores.y_true}
+    columns = {"row_id": np.asarray(row_id), "y_true": scores.y_true}
     columns["unit"] = np.asarray(row_id) if unit is None else unit
     for role, y_pred in scores.predictions.items():
         if y_pred.ndim == 1:
@@ -264,7 +264,7 @@ def _periods(times: pd.Series) -> tuple[pd.Series, str]:
     return cut[name], name
 
 
-def metric_over_time(scores: Scores, times: Any, *, n_resamples: int = 200) -> pd.DataFrame:
+def metric_over_time(scores: Scores, times: ArrayLike, *, n_resamples: int = 200) -> pd.DataFrame:
     "One row a period: period (its start), value, low, high, rows, length (its name); NaN where it cannot be scored."
     start, name = _periods(pd.Series(np.asarray(times)))
     rows = []

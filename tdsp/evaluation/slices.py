@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,7 +171,7 @@ def judge_slices(
 def _step_down(
     tried: list[tuple[str, int, np.ndarray, Units, float]], metric: Metric, floor: float
 ) -> list[JudgedSlice]:
-    def chance(entry: Any) -> float:
+    def chance(entry: tuple[str, int, np.ndarray, Units, float]) -> float:
         gain = gain_of(entry[2][:, 0], entry[2][:, 1], metric)
         error = np.nanstd(gain[1:], ddof=1)
         return float(distributions.t.sf((floor - gain[0]) / error, max(entry[4], 1))) if error > 0 else 1.0

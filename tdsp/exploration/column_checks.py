@@ -71,7 +71,7 @@ def _zero(column: Profile, case: CheckInput) -> str:
     few = column.low == 0 and 0 < column.zeros < 0.005 * column.present and column.distinct >= 30
     odd = few and column.next_low > 0.3 * column.quantiles[2]
     return (
-        f"0 in {format_int(column.zeros)} rows, while the next value is {format_number(column.next_low)}" if odd else ""
+        f"0 in {count_of(column.zeros, 'row')}, while the next value is {format_number(column.next_low)}" if odd else ""
     )
 
 
@@ -131,7 +131,7 @@ def _near_constant(column: Profile, case: CheckInput) -> str:
 
 
 def _missing(column: Profile, case: CheckInput) -> str:
-    return f"{format_int(column.missing)} rows, {format_percent(column.gaps, 1)}" if column.missing else ""
+    return f"{count_of(column.missing, 'row')}, {format_percent(column.gaps, 1)}" if column.missing else ""
 
 
 def _shape(wanted: str, share: float) -> Callable[[Profile, CheckInput], str]:
@@ -156,12 +156,12 @@ def _mixed(column: Profile, case: CheckInput) -> str:
 
 def _missing_word(column: Profile, case: CheckInput) -> str:
     words = [(level, n) for level, n in column.top if NO_VALUE.fullmatch(level.strip())]
-    return ", ".join(f"{level!r} in {format_int(n)} rows" for level, n in words) if column.distinct > 2 else ""
+    return ", ".join(f"{level!r} in {count_of(n, 'row')}" for level, n in words) if column.distinct > 2 else ""
 
 
 def _padded(column: Profile, case: CheckInput) -> str:
     rows = (column.shapes or {}).get("padded", 0)
-    return f"{format_int(rows)} values begin or end with a blank" if rows else ""
+    return count_of(rows, "value begins or ends with a blank", "values begin or end with a blank") if rows else ""
 
 
 def _rare(column: Profile, case: CheckInput) -> str:

@@ -96,7 +96,7 @@ class Finding:
         return f"{self.code}:{self.column}" if self.column else self.code
 
 
-def finding(code: str, evidence: str, column: str = "", *more: object, severity: str = "") -> Finding:
+def finding(code: str, evidence: str, column: str = "", *more: str | int, severity: str = "") -> Finding:
     "The record of one finding; `more` fills the title, `severity` overrules the list."
     title, remedy, usual = LIST[code]
     return Finding(code, title.format(column, *more), evidence, remedy.format(column, *more), severity or usual, column)

@@ -7,7 +7,7 @@ __all__ = ['MAX_ROWS', 'FOLDS', 'SMOOTHING', 'Leak', 'find_leaks']
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #8441dc01
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -166,7 +166,7 @@ def _fitted(numbers: np.ndarray, question: _Question, train: np.ndarray, test: n
     return _predict(model, numbers[test][:, there], question)
 
 
-def _model_for(task: str) -> Any:
+def _model_for(task: str) -> "BaseEstimator":
     "Boosted trees; for several classes a forest, which needs one tree for all classes and not one for each."
     from sklearn import ensemble
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..core.display import card_html, sparkline, table_html
-from ..core.formatting import format_int, format_number, format_percent
+from ..core.formatting import count_of, format_int, format_number, format_percent, shorten
 from ..data.schema import Exclusion, find_exclusions
 from ..data.tables import plain_frame
 from ..data.target import Target, require_target
@@ -22,7 +22,7 @@ from . import leakage
 from .association import score_association
 from .column_checks import check_columns
 from .findings import NOTE, SEVERE, WATCH, CheckInput, Finding
-from .profile import Profile, TableProfile, examples_of, profile_table, short, value_range
+from .profile import Profile, TableProfile, examples_of, profile_table, value_range
 from .table_checks import check_pairs, check_table, check_target, sorted_findings
 from ..stats.resampling import evenly_spaced
 
@@ -94,7 +94,7 @@ class TableOverview:
 
     def __repr__(self) -> str:
         target = f", target {self.target} ({self.task})" if self.target else ""
-        return f"{format_int(self.rows)} rows, {len(self.columns)} columns{target}: {_counts(self.findings)}"
+        return f"{_size(self)}{target}: {_counts(self.findings)}"
 
     def _repr_html_(self) -> str:
         shown, header = (
@@ -108,7 +108,9 @@ class TableOverview:
         names = ["severity", "finding", "evidence", "remedy"]
         findings = table_html(names, [[str(row[name]) for name in names] for row in found.to_dict("records")])
         facts = [_counts(self.findings)]
-        facts += [f"{format_int(self.repeated)} rows equal an earlier row"] if self.repeated else []
+        facts += (
+            [count_of(self.repeated, "row equals an earlier row", "rows equal an earlier row")] if self.repeated else []
+        )
         left = [
             (len(self.columns) - len(shown), "columns in .columns"),
             (len(self.findings) - len(found), "findings in .table"),
@@ -116,8 +118,12 @@ class TableOverview:
         more = [f"{n} more {where}" for n, where in left if n > 0]
         severe = any(f.severity == SEVERE for f in self.findings)
         target = f", target {self.target} ({self.task})" if self.target else ""
-        heading = f"{format_int(self.rows)} rows, {len(self.columns)} columns{target}"
+        heading = f"{_size(self)}{target}"
         return card_html(heading, facts, body=columns + findings, remarks=more, state="bad" if severe else "info")
+
+
+def _size(overview: "TableOverview") -> str:
+    return f"{count_of(overview.rows, 'row')}, {count_of(len(overview.columns), 'column')}"
 
 
 def _counts(findings: Sequence[Finding]) -> str:
@@ -127,7 +133,7 @@ def _counts(findings: Sequence[Finding]) -> str:
 
 
 def _column_texts(row: pd.Series, with_target: bool) -> list[str]:
-    texts = [short(row["column"]), str(row["type"]), format_percent(row["missing"], 1), format_int(row["distinct"])]
+    texts = [shorten(row["column"]), str(row["type"]), format_percent(row["missing"], 1), format_int(row["distinct"])]
     texts += [str(row["values"]), str(row["distribution"])]
     if with_target:
         texts.append("–" if pd.isna(row["association"]) else format_number(row["association"], 2))
@@ -144,7 +150,7 @@ def _values_of(column: Profile) -> str:
         )
     if not column.present or not column.top or column.top[0][1] == 1:
         return examples_of(column)
-    return ", ".join(f"{short(value, 16)} {format_percent(n / column.present)}" for value, n in column.top[:3])
+    return ", ".join(f"{shorten(value, 16)} {format_percent(n / column.present)}" for value, n in column.top[:3])
 
 
 def profile(
@@ -219,7 +225,7 @@ class LeakReport:
 
     def __repr__(self) -> str:
         if not self.suspects:
-            return f"no leak of {self.target} suspected in {self.looked_at} columns"
+            return f"no leak of {self.target} suspected in {count_of(self.looked_at, 'column')}"
         return f"{len(self.columns)} of {self.looked_at} columns may give {self.target} away: {', '.join(self.columns)}"
 
     def _repr_html_(self) -> str:

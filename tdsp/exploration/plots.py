@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['STATISTICS', 'MAX_FIGURE_ROWS', 'STEPS', 'THIRDS', 'FIRST', 'LAST', 'describe_target', 'plot_missing', 'plot_target',
-           'plot_association', 'plot_trend', 'trend_table', 'small_bars', 'what_it_holds', 'what_it_tells',
-           'variable_table']
+           'plot_association', 'plot_trend', 'trend_table', 'small_bars', 'what_it_holds', 'AssociationRow',
+           'what_it_tells', 'variable_table']
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #554131ea
 import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from ..core.formatting import Shown, format_int, format_number, format_percent
+from ..core.formatting import Shown, count_of, format_int, format_number, format_percent, shorten
+from .leakage import Leak
 from .profile import Profile
 from ..stats.plotting import BLUE, INK, ORANGE, PALETTE, report_axes, with_alt_text
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #2f49d78f
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 24 else text[:23] + "…"
-
-
 def describe_target(y: pd.Series, *, task: str) -> pd.DataFrame:
     "Class, rows and share, most frequent first; for a regression the count, mean, spread and quartiles."
     if task == "regression":
@@ -56,7 +52,7 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     if len(shares):
         share = shares.iloc[0]
         shown = format_percent(share, 0 if share == 1 or 0.01 <= share < 0.99 else 1)
-        title = f"Gaps in {len(shares)} of {len(df.columns)} columns, {_short(shares.index[0])} {shown}"
+        title = f"Gaps in {len(shares)} of {count_of(len(df.columns), 'column')}, {shorten(shares.index[0])} {shown}"
     ax = _plot_rows(100 * shares, title, "Rows without a value (%)", ax)
     ax.set_xlim(0, 100)
     alt = f"{title} of its rows." if len(shares) else f"{title}."
@@ -91,21 +87,21 @@ def plot_target(y: pd.Series, *, task: str, positive_class: str | None = None, a
     table = describe_target(y, task=task)
     shares = table.set_index("class")["share"]
     named = positive_class if positive_class else str(shares.index[0])
-    title = f"{format_percent(shares.get(named, 0.0), 1)} of the rows are {_short(named)}"
+    title = f"{format_percent(shares.get(named, 0.0), 1)} of the rows are {shorten(named)}"
     ax = _plot_rows(100 * shares, title, "Rows (%)", ax)
-    held = ", ".join(f"{_short(label)} {format_percent(share, 1)}" for label, share in shares[:3].items())
+    held = ", ".join(f"{shorten(label)} {format_percent(share, 1)}" for label, share in shares[:3].items())
     alt = f"{len(shares)} classes, most frequent first: {held} of {format_int(len(y))} rows."
     return with_alt_text(ax, alt=alt, data=table)
 
 
 def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
     low, middle, high = (format_number(float(q)) for q in y.quantile([0.25, 0.5, 0.75]))
-    title = f"Half of {_short(y.name)} lies between {low} and {high}"
+    title = f"Half of {shorten(y.name)} lies between {low} and {high}"
     counts, edges = np.histogram(y, bins=min(30, max(5, y.nunique())))
     with report_axes(ax) as ax:
         ax.stairs(counts, edges, fill=True, color=BLUE)
         ax.axvline(float(y.median()), color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
-        ax.set(xlabel=f"{_short(y.name)}; dashed: median {middle}", ylabel="Rows")
+        ax.set(xlabel=f"{shorten(y.name)}; dashed: median {middle}", ylabel="Rows")
         ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(lambda value, _: format_number(value))
         ax.set_title(title)
@@ -116,7 +112,7 @@ def _plot_numbers(y: pd.Series, ax: "Axes | None") -> "Axes":
 def plot_association(
     scores: pd.DataFrame,  # from score_association
     *,
-    leaks: Iterable[Any] = (),  # quality.Leak
+    leaks: Iterable[Leak] = (),
     ax: "Axes | None" = None,
 ) -> "Axes":
     "Association of the columns with the target, best first, and the line that chance reaches. Returns Axes."
@@ -125,14 +121,14 @@ def plot_association(
     above = int((values > chance).sum())
     title = f"{above} of {len(values)} columns beat chance"
     if suspects:
-        title = f"{_short(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
+        title = f"{shorten(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
     ax = _plot_rows(100 * values, title, "Explained alone (%)", ax, suspects)
     low, high = (100 * scores.set_index("column")[side][:MAX_FIGURE_ROWS][::-1] for side in ("low", "high"))
     with report_axes(ax):
         ax.hlines(range(len(low)), low, high, color=INK, linewidth=1.2)
         ax.axvline(100 * chance, color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
     ax.set_xlim(0, max(100 * float(scores["high"].max()) * 1.05, 300 * chance, 1))
-    best = ", ".join(f"{_short(n)} {format_percent(v)}" for n, v in values[:3].items())
+    best = ", ".join(f"{shorten(n)} {format_percent(v)}" for n, v in values[:3].items())
     alt = f"Each column alone against the target: {title}. Most explain {best}."
     how = "The line through a bar is its 95 % interval; the dashed line is what chance reaches."
     return with_alt_text(ax, alt=alt, data=scores, caption=how)
@@ -146,7 +142,6 @@ def plot_trend(
     values: np.ndarray,  # 0 and 1, or numbers
     name: str,  # what the values are
     *,
-    cut: Any = None,  # where the test part begins
     ax: "Axes | None" = None,
 ) -> "Axes":
     "Mean of some values over time, with its 95 % interval. Returns Axes."
@@ -158,16 +153,11 @@ def plot_trend(
     )
     middle, half = [interval.mid for interval in table.index], 1.96 * table["std"].fillna(0) / np.sqrt(table["size"])
     low, high = table["mean"].min(), table["mean"].max()
-    title = f"{_short(name)} moved between {format_number(float(low))} and {format_number(float(high))}"
+    title = f"{shorten(name)} moved between {format_number(float(low))} and {format_number(float(high))}"
     with report_axes(ax) as ax:
         ax.fill_between(middle, table["mean"] - half, table["mean"] + half, color=PALETTE["band"][0])
         ax.plot(middle, table["mean"], color=BLUE, marker="o")
-        if cut is not None:
-            ax.axvline(cut, color=INK, linestyle=(0, (4, 3)), linewidth=1, marker="")
-        ax.set(
-            xlabel=f"{_short(moments.name)}{'; dashed: the test part begins' if cut is not None else ''}",
-            ylabel=f"Mean of {_short(name)}",
-        )
+        ax.set(xlabel=shorten(moments.name), ylabel=f"Mean of {shorten(name)}")
         ax.locator_params(axis="x", nbins=4) if not isinstance(middle[0], pd.Timestamp) else ax.set_xticks(
             [middle[0], middle[len(middle) // 2], middle[-1]],
             [f"{m:%Y-%m}" for m in (middle[0], middle[len(middle) // 2], middle[-1])],
@@ -191,7 +181,7 @@ def trend_table(moments: pd.Series, columns: pd.DataFrame) -> pd.DataFrame:
         values, measure = columns[name][known], "mean"
         if not is_numeric_dtype(values):
             level = values.value_counts().index[0] if values.notna().any() else ""
-            values, measure = values == level, f"share of {_short(level)}"
+            values, measure = values == level, f"share of {shorten(level)}"
         means = values.astype(float).groupby(third).mean()
         rows.append({"column": name, "measure": measure, **dict(zip(THIRDS, means, strict=False))})
     return pd.DataFrame(rows, columns=["column", "measure", *THIRDS])
@@ -231,28 +221,38 @@ def what_it_holds(column: Profile) -> str:
         first, last = (np.datetime64("1970-01-01") + np.timedelta64(int(d), "D") for d in (column.low, column.high))
         return f"From {first} to {last}.{gaps}"
     if column.quantiles and column.distinct > 2:
-        far = f" {format_int(column.outside)} rows lie far outside." if column.outside else ""
+        far = f" {count_of(column.outside, 'row lies far outside', 'rows lie far outside')}." if column.outside else ""
         low, q1, q3, high = map(format_number, (column.low, column.quantiles[1], column.quantiles[3], column.high))
         return f"Half of the rows lie between {q1} and {q3}; all between {low} and {high}.{far}{gaps}"
-    levels = ", ".join(f"{_short(level)} {format_percent(n / column.present)}" for level, n in column.top[:3])
+    levels = ", ".join(f"{shorten(level)} {format_percent(n / column.present)}" for level, n in column.top[:3])
     return (
-        f"{format_int(column.distinct)} {'level' if column.distinct == 1 else 'levels'}: {levels}.{gaps}"
+        f"{count_of(column.distinct, 'level')}: {levels}.{gaps}"
         if levels
-        else f"{format_int(column.distinct)} different values.{gaps}"
+        else f"{count_of(column.distinct, 'different value')}.{gaps}"
     )
 
 
-def what_it_tells(score: Mapping[str, Any] | None, along: pd.DataFrame | None, event: str) -> str:
+class AssociationRow(TypedDict):
+    "A row of the table of `score_association`."
+
+    association: float  # 0 to 1
+    low: float
+    high: float
+    chance: float  # what chance reaches
+    measure: str
+
+
+def what_it_tells(score: AssociationRow | None, along: pd.DataFrame | None, event: str) -> str:
     "The sentence on a column and the target."
     if score is None:
         return "Not used by the models."
     if score["association"] <= score["chance"] or along is None:
         return f"Moves with the target no more than chance does ({score['measure']})."
     value, low, high = (format_percent(score[key], 1) for key in ("association", "low", "high"))
-    share = f"It explains {value} of {_short(event)} ({low} to {high}), {score['measure']}"
+    share = f"It explains {value} of {shorten(event)} ({low} to {high}), {score['measure']}"
     real = along[along["rows"] >= 0.01 * along["rows"].sum()]
     least, most = (real.iloc[at(real["mean"])] for at in (np.argmin, np.argmax))
-    ends = [f"{format_number(float(end['mean']))} at {_short(end['where'])}" for end in (least, most)]
+    ends = [f"{format_number(float(end['mean']))} at {shorten(end['where'])}" for end in (least, most)]
     return f"{share}: on average {ends[0]}, {ends[1]}."
 
 
@@ -266,7 +266,16 @@ def variable_table(
     hidden: Iterable[str] = (),  # columns whose levels are not shown
 ) -> Shown:
     "A row for each variable, most telling first: distribution, target along it, two sentences; the tail is folded."
-    by_name: dict[str, Any] = {row["column"]: row for row in scores.to_dict("records")}
+    by_name = {
+        row["column"]: AssociationRow(
+            association=row["association"],
+            low=row["low"],
+            high=row["high"],
+            chance=row["chance"],
+            measure=row["measure"],
+        )
+        for row in scores.to_dict("records")
+    }
     hidden = set(hidden)
     rank = {name: i for i, name in enumerate(by_name)}
     ordered = sorted(columns, key=lambda c: rank.get(c.name, len(rank)))
@@ -278,7 +287,7 @@ def variable_table(
     parts = [(rows[:FIRST], "Bars: rows by value, target's mean along the value; dashed: its mean over all rows.")]
     if len(rows) > FIRST:
         more = f"; {len(columns) - LAST} more are in columns.csv" if len(columns) > LAST else ""
-        parts.append((rows[FIRST:], f"The other {len(rows) - FIRST} variables{more}."))
+        parts.append((rows[FIRST:], f"The other {count_of(len(rows) - FIRST, 'variable')}{more}."))
     tables = [
         f'<table class="data"><caption>{html.escape(caption)}</caption>{head}<tbody>{"".join(part)}</tbody></table>'
         for part, caption in parts
@@ -290,12 +299,12 @@ def variable_table(
             for table, (_, caption) in zip(tables[1:], parts[1:])
         ),
     ]
-    return Shown("".join(folded), f"{len(rows)} variables")
+    return Shown("".join(folded), count_of(len(rows), "variable"))
 
 
 def _row(
     column: Profile,
-    score: Mapping[str, Any] | None,
+    score: AssociationRow | None,
     along: pd.DataFrame | None,
     event: str,
     average: float,
@@ -312,5 +321,5 @@ def _row(
         else "–"
     )
     cells = f'<td data-l="its values">{first}</td><td data-l="target along it">{second}</td>'
-    name, words = html.escape(_short(column.name)), html.escape(f"{holds} {tells}")
+    name, words = html.escape(shorten(column.name)), html.escape(f"{holds} {tells}")
     return f'<tr><th scope="row">{name}</th>{cells}<td data-l="it shows">{words}</td></tr>'

@@ -4,20 +4,25 @@
 
 # %% auto #0
 __all__ = ['MAX_EXACT_ROWS', 'BINS', 'TOP', 'MAX_COUNTED_LEVELS', 'MAX_PROFILED_COLUMNS', 'Profile', 'profile_column',
-           'TableProfile', 'profile_table', 'data_dictionary', 'value_range', 'examples_of', 'short']
+           'TableProfile', 'profile_table', 'data_dictionary', 'value_range', 'examples_of']
 
 # %% ../../notebooks/lib/exploration/00_profile.ipynb #2e682bd8
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ..core.formatting import count_of, format_number, format_percent
+from ..config.charter import Column
+from ..core.formatting import count_of, format_number, format_percent, shorten
 from ..core.kinds import ColumnKind
 from ..data.sql import Scan, open_scan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # %% ../../notebooks/lib/exploration/00_profile.ipynb #3074c9d7
 MAX_EXACT_ROWS = 1_000_000  # rows
@@ -72,15 +77,15 @@ def profile_column(scan: Scan, name: str) -> Profile:
     kind, x = scan.kind(name), scan.of(name)
     count = "count(DISTINCT {x})" if scan.rows <= MAX_EXACT_ROWS else "approx_count_distinct({x})"
     present, distinct = scan.ask(f"SELECT count({x}), {count.format(x=x)} FROM t")[0]
-    facts: dict[str, Any] = {"missing": scan.rows - present, "distinct": int(distinct)}
+    facts = Profile(name, kind, scan.rows, missing=scan.rows - present, distinct=int(distinct))
     if present and (kind.is_numeric or kind == ColumnKind.DATE):
-        facts |= _numbers(scan, f"(epoch({x}) / 86400)" if kind == ColumnKind.DATE else f"{x}::DOUBLE")
+        facts = _with_numbers(facts, scan, f"(epoch({x}) / 86400)" if kind == ColumnKind.DATE else f"{x}::DOUBLE")
     if present and kind == ColumnKind.TEXT:
-        facts["shapes"] = _shapes(scan, x)
+        facts = replace(facts, shapes=_shapes(scan, x))
     if present and kind != ColumnKind.DATE and (kind != ColumnKind.NUMBER or distinct <= MAX_COUNTED_LEVELS):
-        facts["top"] = _levels(scan, x, "DESC")
-        facts["rare"] = _levels(scan, x, "ASC") if distinct <= 100 and kind == ColumnKind.TEXT else ()
-    return Profile(name, kind, scan.rows, **facts)
+        rare = _levels(scan, x, "ASC") if distinct <= 100 and kind == ColumnKind.TEXT else ()
+        facts = replace(facts, top=_levels(scan, x, "DESC"), rare=rare)
+    return facts
 
 
 def _levels(scan: Scan, cell: str, order: str) -> tuple[tuple[str, int], ...]:
@@ -95,7 +100,7 @@ def _shapes(scan: Scan, cell: str) -> dict[str, int]:
     return dict(zip((*patterns, "padded"), found))
 
 
-def _numbers(scan: Scan, cell: str) -> dict[str, Any]:
+def _with_numbers(facts: Profile, scan: Scan, cell: str) -> Profile:
     quantile = "quantile_cont" if scan.rows <= MAX_EXACT_ROWS else "approx_quantile"
     cells = f"FROM (SELECT {cell} AS v FROM t)"
     low, high, mean, spread, zeros, quantiles = scan.ask(
@@ -115,13 +120,13 @@ def _numbers(scan: Scan, cell: str) -> dict[str, Any]:
         f"{', '.join(f'count(*) FILTER (WHERE {step} = {i})' for i in range(BINS))} {cells}"
     )[0]
     below = scan.ask(f"SELECT count(*) FROM t WHERE {cell} = {next_high!r}")[0][0] if next_high is not None else 0
-    return {
-        "low": low, "high": high, "mean": mean, "spread": spread or 0.0, "skew": skew, "zeros": zeros,
-        "quantiles": tuple(q), "bins": tuple(bins), "outside": outside if wide else 0,
-        "at_low": at_low, "at_high": at_high, "at_next_high": below,
-        "next_low": math.nan if next_low is None else next_low,
-        "next_high": math.nan if next_high is None else next_high,
-    }  # fmt: skip
+    return replace(
+        facts, low=low, high=high, mean=mean, spread=spread or 0.0, skew=skew, zeros=zeros,
+        quantiles=tuple(q), bins=tuple(bins), outside=outside if wide else 0,
+        at_low=at_low, at_high=at_high, at_next_high=below,
+        next_low=math.nan if next_low is None else next_low,
+        next_high=math.nan if next_high is None else next_high,
+    )  # fmt: skip
 
 # %% ../../notebooks/lib/exploration/00_profile.ipynb #394f43fa
 MAX_PROFILED_COLUMNS = 500  # columns that are profiled; the others are named
@@ -143,7 +148,7 @@ class TableProfile:
 
 
 def profile_table(
-    data: Any,  # path of a Parquet file, Arrow table or frame
+    data: "Path | pa.Table | pd.DataFrame",  # a path leads to one Parquet file
     *,
     ids: Iterable[str] = (),  # columns that do not count when rows are compared
 ) -> TableProfile:
@@ -178,7 +183,7 @@ def data_dictionary(
     facts: TableProfile,
     *,
     roles: Mapping[str, str],  # target, feature, left out, … by column
-    meanings: Mapping[str, Any],  # charter: meaning, unit, known_at_prediction by column
+    meanings: Mapping[str, Column],  # of the charter
     hidden: Iterable[str] = (),  # columns whose values are not shown
 ) -> pd.DataFrame:
     "One row a column: role, type, what people state of it, and what is counted."
@@ -186,7 +191,7 @@ def data_dictionary(
     for c in facts.columns:
         stated = meanings.get(c.name)
         meaning, unit = (getattr(stated, key, None) or f"{key} missing" for key in ("meaning", "unit"))
-        late = ", known too late" if getattr(stated, "known_at_prediction", None) is False else ""
+        late = ", known too late" if stated and stated.known_at_prediction is False else ""
         rows.append({
             "column": c.name, "role": roles.get(c.name, ""), "type": c.kind,
             "meaning (unit)": f"{meaning} ({unit}){late}",
@@ -212,13 +217,7 @@ def examples_of(column: Profile, n: int = 3) -> str:
         return ", ".join(map(_day, column.quantiles[1:4]))
     if column.quantiles and column.kind != ColumnKind.TEXT:
         return ", ".join(format_number(q) for q in column.quantiles[1:4])
-    return ", ".join(short(value) for value, _ in column.top[:n])
-
-
-def short(text: object, length: int = 24) -> str:
-    "A value on one line, cut where it is long."
-    line = " ".join(str(text).split())
-    return line if len(line) <= length else line[: length - 1] + "…"
+    return ", ".join(shorten(value) for value, _ in column.top[:n])
 
 
 def _day(days: float) -> str:

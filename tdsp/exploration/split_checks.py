@@ -7,8 +7,8 @@ __all__ = ['TrainTestShift', 'score_shift', 'RandomVsForward', 'compare_random_a
 
 # %% ../../notebooks/lib/exploration/06_split_checks.ipynb #8441dc02
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,9 @@ def score_shift(train: pd.DataFrame, test: pd.DataFrame, *, random_state: int) -
     return TrainTestShift(estimate, best, (1 + skills[best]) / 2)
 
 
-def _out_of_fold(numbers: np.ndarray, question: _Question, folds: Any) -> np.ndarray:
+def _out_of_fold(
+    numbers: np.ndarray, question: _Question, folds: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
     "Predictions of the rows that a fold holds out; NaN for rows that none does."
     from threadpoolctl import threadpool_limits
 

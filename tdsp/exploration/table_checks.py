@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from ..core.formatting import format_int, format_number, format_percent, join_names
+from ..core.formatting import count_of, format_int, format_number, format_percent, join_names
 from ..core.kinds import ColumnKind
 from ..data.csv_reader import HEADERS, UNUSUAL_ENCODINGS
 from ..data.remarks import DATE_ORDERS, Remark, RemarkCode
@@ -32,7 +32,7 @@ def check_target(case: CheckInput) -> Iterator[Finding]:
     "Findings on the target, and on columns made from it."
     missing = next((c.missing for c in case.columns if c.name == case.target), 0)
     if missing:
-        yield finding("target-missing", f"{format_int(missing)} rows are left out", case.target)
+        yield finding("target-missing", count_of(missing, "row is left out", "rows are left out"), case.target)
     if case.task == "regression":
         yield from _sums(case)
         yield from _thresholds(case)
@@ -63,7 +63,7 @@ def _odd_classes(case: CheckInput) -> Iterator[Finding]:
             yield finding("level-variants", f"the classes {first!r} and {name!r}", case.target, severity=SEVERE)
             break
     if len(counts) > 2 and least < 10:
-        yield finding("rare-class", f"{label!r} in {least} rows", case.target)
+        yield finding("rare-class", f"{label!r} in {count_of(least, 'row')}", case.target)
     if len(counts) >= 20:
         yield finding("many-classes", f"from {least:,} to {counts.iloc[0]:,} rows each", case.target, len(counts))
 
@@ -217,12 +217,12 @@ def check_table(case: CheckInput) -> Iterator[Finding]:
         if texts:
             yield finding(code, join_names(texts, 2, "; "))
     if case.rows < 1000:
-        yield finding("few-rows", f"{format_int(case.rows)} rows")
+        yield finding("few-rows", count_of(case.rows, "row"))
     if len(case.columns) > case.rows / 5:
-        yield finding("wide", f"{len(case.columns)} columns, {format_int(case.rows)} rows")
+        yield finding("wide", f"{count_of(len(case.columns), 'column')}, {count_of(case.rows, 'row')}")
     if case.repeated:
         yield finding(
-            "duplicate", f"{format_int(case.repeated)} rows, {format_percent(case.repeated / case.rows, 2)}, ids aside"
+            "duplicate", f"{count_of(case.repeated, 'row')}, {format_percent(case.repeated / case.rows, 2)}, ids aside"
         )
     yield from _flags(case)
     if case.target:

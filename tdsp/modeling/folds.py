@@ -8,9 +8,9 @@ __all__ = ['REPEATED_CV_ROWS', 'EIGHT_FOLD_ROWS', 'SINGLE_FOLD_CELLS', 'Folds', 
 # %% ../../notebooks/lib/modeling/01_folds.ipynb #405f321c
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from ..core.errors import ParameterError
@@ -93,17 +93,18 @@ def _count(n_rows: int, kind: str) -> int:
 
 
 def make_folds(
-    y: Any,
+    y: ArrayLike,
     *,
     task: str,
     kind: str = "random",  # one of: random, group, time
-    by: Any = None,  # group labels or times, (n_rows,)
+    by: ArrayLike | None = None,  # group labels or times, (n_rows,)
     n_folds: int = 0,  # 0: by the number of rows
     max_rows: int = 0,  # 0: all
     random_state: int,
 ) -> Folds:
     "Folds of the training rows; `ParameterError` when group or time folds lack their column or have one value only."
-    y, by = np.asarray(y), ranked(by)[0] if kind in ("group", "time") and by is not None else None
+    y = np.asarray(y)
+    by = ranked(by)[0] if kind in ("group", "time") and by is not None else None
     if kind in ("group", "time") and (by is None or by.max() < 1):
         raise ParameterError(f"folds by {kind} need a {kind} column with at least two values.")
     rows = _sample(y, by, kind, max_rows, np.random.default_rng(random_state))
@@ -117,14 +118,13 @@ def make_folds(
         pairs = [p for i in range(rounds) for p in _random_pairs(y[rows], at, task, n_folds, random_state + i)]
     if task != "regression":  # a block that learns from one class teaches nothing
         pairs = [pair for pair in pairs if len(np.unique(y[rows][pair[0]])) > 1] or pairs
-    pairs = [_in_order(*pairs[-1], at)] if one else pairs
+    if one:
+        fit, score = pairs[-1]
+        if at is not None:  # in the order of time or group, so that either half is a block
+            score = score[np.argsort(at[score], kind="stable")]
+        pairs = [(fit, score)]
     sentence = _sentence(max(len(pairs) // rounds, 1), kind, len(rows), rounds)
     return Folds(kind, tuple((rows[fit], rows[score]) for fit, score in pairs), len(rows), sentence)
-
-
-def _in_order(fit: np.ndarray, score: np.ndarray, at: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    "A single fold with its scored rows in the order of time or group, so that either half is a block."
-    return fit, score if at is None else score[np.argsort(at[score], kind="stable")]
 
 
 def _sentence(n: int, kind: str, n_rows: int, rounds: int) -> str:

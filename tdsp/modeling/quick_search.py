@@ -8,7 +8,6 @@ __all__ = ['CANDIDATES', 'TARGET', 'UNITS', 'FittedModel', 'SearchResult', 'sear
 # %% ../../notebooks/lib/modeling/20_quick_search.ipynb #quickse1
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,8 @@ from sklearn.pipeline import Pipeline
 
 from ..core.display import card_html, interval_cell, scale_of, table_html
 from ..core.errors import ParameterError, did_you_mean
-from ..core.formatting import estimate_text, format_estimate, format_int
+from ..core.formatting import count_of, estimate_text, format_estimate
+from ..core.schema import Schema
 from ..data.schema import infer_schema
 from ..data.splits import Split, as_labels, split_table
 from ..data.tables import feature_frame, plain_frame
@@ -39,7 +39,7 @@ class FittedModel:
 
     name: str  # of the candidate
     pipeline: Pipeline
-    schema: dict[str, Any]  # columns and their types, as in a bundle
+    schema: Schema  # as in a bundle
     classes_: np.ndarray  # labels, sorted; empty for regression
     order: tuple[int, ...]  # code of each of `classes_` in the pipeline
     n_seen: int  # rows it was fitted on
@@ -50,7 +50,7 @@ class FittedModel:
         return [column["name"] for column in self.schema["columns"]]
 
     def __repr__(self) -> str:
-        return f"FittedModel({self.name}, {len(self.columns)} columns, {self.schema['task']})"
+        return f"FittedModel({self.name}, {count_of(len(self.columns), 'column')}, {self.schema['task']})"
 
     def _predicted(self, X: pd.DataFrame) -> np.ndarray:
         "Predictions in the form that metrics take."
@@ -104,7 +104,7 @@ class SearchResult:
         header = ["candidate", f"mean {metric.label}", "± standard error", "note"]
         body = table_html(header, rows, numeric=header[1:2])
         facts = [
-            f"on {format_int(self.score.rows)} held-out rows; {self.against_baseline.verdict}",
+            f"on {count_of(self.score.rows, 'held-out row')}; {self.against_baseline.verdict}",
             f"candidates compared on {self.folds}, without the held-out rows",
         ]
         text = estimate_text(estimate.value, estimate.low, estimate.high)
@@ -178,7 +178,9 @@ def search(
         random_state=random_state,
         progress=progress or (lambda line: None),
     )
-    chosen = _best_of(found, measure)
+    ranked = best_first(found, measure)  # the baseline where none is better
+    # an average is compared without the luck of the single one that the folds chose
+    chosen = max(ranked, key=lambda c: measure.sign * (c.mean + c.selection_optimism), default=found[0])
     labels, order = _labels_of(as_column(y, "y"), outcome)
     fitted = []
     for c in (chosen, found[0]):
@@ -214,7 +216,7 @@ def _table_of(
     return table.assign(**{UNITS: values.to_numpy()}), rule, UNITS
 
 
-def _schema_of(train: pd.DataFrame, outcome: Target, column: str) -> dict[str, Any]:
+def _schema_of(train: pd.DataFrame, outcome: Target, column: str) -> Schema:
     "The columns to learn from and their types; the one that divides the rows is left out."
     return infer_schema(
         train,
@@ -224,12 +226,6 @@ def _schema_of(train: pd.DataFrame, outcome: Target, column: str) -> dict[str, A
         positive_class=outcome.positive_class,
         exclude=[column] if column else [],
     )
-
-
-def _best_of(found: Sequence[Candidate], metric: Metric) -> Candidate:
-    "The best by the folds, the baseline where none is better; an average is compared without the luck of the single."
-    ranked = best_first(found, metric)
-    return max(ranked, key=lambda c: metric.sign * (c.mean + c.selection_optimism)) if ranked else found[0]
 
 
 def _labels_of(y: pd.Series, outcome: Target) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -276,7 +272,7 @@ def _measured(
 
 
 def _remarks_on(
-    outcome: Target, schema: dict[str, Any], chosen: Candidate, y: ArrayLike, positive: Hashable | None
+    outcome: Target, schema: Schema, chosen: Candidate, y: ArrayLike, positive: Hashable | None
 ) -> list[str]:
     remarks = []
     if chosen.name == BASELINE:
@@ -284,7 +280,7 @@ def _remarks_on(
     if outcome.task == "binary" and positive is None and outcome.positive_class not in ("1", "True"):
         remarks.append(f"Positive class: {outcome.positive_class} ({outcome.why_positive}).")
     if outcome.without:
-        remarks.append(f"{format_int(outcome.without)} rows without a target left out.")
+        remarks.append(f"{count_of(outcome.without, 'row')} without a target left out.")
     left = schema["left_out"]
     if left:
         named = "; ".join(f"{name} ({why})" for name, why in list(left.items())[:3])

@@ -9,7 +9,7 @@ __all__ = ['CRITERIA', 'require_weights', 'fair_score', 'utilities', 'excluded_b
 # %% ../../notebooks/lib/modeling/08_ranking.ipynb #rankiim
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,15 @@ def require_weights(weights: Mapping[str, float]) -> dict[str, float]:
     return {name: float(weights.get(name, 0.0)) for name in CRITERIA}
 
 
-def fair_score(table: Any) -> Any:
+@overload
+def fair_score(table: pd.DataFrame) -> "pd.Series[float]": ...
+
+
+@overload
+def fair_score(table: "pd.Series[Any]") -> float: ...
+
+
+def fair_score(table: "pd.DataFrame | pd.Series[Any]") -> "pd.Series[float] | float":
     "The score of candidates (a table or a row of one) as if all had been chosen by the folds that score them."
     return table["score"] + table["selection_optimism"]
 
@@ -166,8 +174,8 @@ def plot_pareto(ranking: Ranking, metric: Metric, *, ax: "Axes | None" = None) -
             ax.errorbar(row["explainability"], row["score"], yerr=bars, fmt=marker, color=color, elinewidth=1.2)
             if row["candidate"] in {won, *front["candidate"]}:  # more names would cover one another; the table has all
                 place = (6, 7) if row["candidate"] == won else (8, -4)
-                style: dict[str, Any] = {"textcoords": "offset points", "color": color}
-                ax.annotate(str(row["candidate"])[:22], (row["explainability"], row["score"]), place, **style)
+                name, at = str(row["candidate"])[:22], (row["explainability"], row["score"])
+                ax.annotate(name, at, place, textcoords="offset points", color=color)
         ax.set_xlim(0, 1.15)
         ax.margins(y=0.2)
         better = "higher" if metric.higher_is_better else "lower"

@@ -9,10 +9,10 @@ __all__ = ['Choice', 'best_first', 'best_of_families', 'excluded_of', 'HeldOut',
 # %% ../../notebooks/lib/modeling/07_selection.ipynb #9543aac1
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from .fitting import Candidate, predict, refit
@@ -54,7 +54,7 @@ def excluded_of(candidates: Sequence[Candidate], metric: Metric) -> dict[str, st
     why = {}
     for c in candidates[1:]:
         if c.error:
-            why[c.name] = c.error if c.error.startswith("not tried") else f"failed ({c.error})"
+            why[c.name] = f"failed ({c.error})" if c.tried else c.error
         elif not base.error and _lead(c, base, metric) <= 0:
             why[c.name] = f"no better than the baseline ({metric.label} {c.mean:.4g} against {base.mean:.4g})"
     return why
@@ -78,7 +78,7 @@ class HeldOut:
 def fit_held_out(
     candidate: Candidate | str,
     X: pd.DataFrame,
-    y: Any,
+    y: ArrayLike,
     *,
     task: str,
     cv: Folds,

@@ -15,12 +15,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .families import Family
+from .families import Family, Settings
 from tdsp.modeling.fitting import (
     MAX_PREPARED_BYTES,
     MIN_EARLY_STOPPING_ROWS,
@@ -48,7 +47,7 @@ class SearchProblem:
     random_state: int
     monotone: Mapping[str, str] = field(default_factory=dict)  # column -> up or down
     _kept: dict[tuple[str, int], FoldData] = field(default_factory=dict)
-    _locks: dict[tuple[str, int], Any] = field(default_factory=lambda: defaultdict(threading.Lock))
+    _locks: dict[tuple[str, int], threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def rows(self, kind: str, i: int) -> FoldData:
         "Fold `i` prepared in this way."
@@ -122,7 +121,7 @@ class Trial:
 
     name: str
     family: Family
-    settings: Mapping[str, Any]
+    settings: Settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,29 +150,28 @@ def fit_fold(problem: SearchProblem, trial: Trial, rows: FoldData, limit: TimeBu
 def collect_trial(
     problem: SearchProblem, trial: Trial, folds: Sequence[Future[FoldPrediction]]
 ) -> tuple[Candidate, list[np.ndarray]]:
-    about: dict[str, Any] = {"family": trial.family.name, "settings": dict(trial.settings)}
+    family, settings = trial.family.name, trial.settings.copy()
     try:
         found = [future.result() for future in folds]
-        made = scored_candidate(problem, trial.name, [fold.y_pred for fold in found], **about)
+        made = scored_candidate(problem, trial.name, [fold.y_pred for fold in found])
     except Exception as error:
         for future in folds:
             future.cancel()
         why = f"{type(error).__name__}: {error}"[:500]
-        return Candidate(trial.name, (), None, 0.0, 0.0, why, **about), []
+        return Candidate(trial.name, (), None, 0.0, 0.0, why, family, settings), []
     keeps = trial.family.early_stops and problem.averages and all(_knows_all(f.fit, problem) for f in found)
+    steps = [f.fit.steps for f in found]
     made = replace(
         made,
+        family=family,
+        settings=settings,
         fit_seconds=sum(f.fit.seconds for f in found),
         predict_seconds=sum(f.seconds for f in found),
-        steps=_steps([f.fit.steps for f in found], problem.cv.kind),
+        # in time, the last block learned from the most
+        steps=steps[-1] if problem.cv.kind == "time" else round(statistics.median(steps)),
         fits=tuple(f.fit for f in found) if keeps else (),
     )
     return made, [fold.y_pred for fold in found]
-
-
-def _steps(of_folds: Sequence[int], kind: str) -> int:
-    "The steps for a fit on all rows: the median, or in time those of the last block, which learned from the most."
-    return of_folds[-1] if kind == "time" else round(statistics.median(of_folds))
 
 
 def _knows_all(fit: Fit, problem: SearchProblem) -> bool:
@@ -181,7 +179,7 @@ def _knows_all(fit: Fit, problem: SearchProblem) -> bool:
     return problem.task == "regression" or len(fit.model.classes_) == len(np.unique(problem.y))
 
 
-def scored_candidate(problem: SearchProblem, name: str, predictions: Sequence[np.ndarray], **about: Any) -> Candidate:
+def scored_candidate(problem: SearchProblem, name: str, predictions: Sequence[np.ndarray]) -> Candidate:
     "The candidate with its scores and mean out-of-fold predictions, from the predictions of each fold."
     y, cv, metric = problem.y, problem.cv, problem.metric
     total = np.zeros((len(y), problem.n_classes) if problem.task == "multiclass" else len(y))
@@ -193,4 +191,4 @@ def scored_candidate(problem: SearchProblem, name: str, predictions: Sequence[np
     if np.isnan(scores).all():
         raise ValueError(f"{metric.label} is not defined in any fold: a class is missing in each")
     with np.errstate(invalid="ignore"):
-        return Candidate(name, scores, (total.T / times).T, 0.0, 0.0, **about)
+        return Candidate(name, scores, (total.T / times).T, 0.0, 0.0)

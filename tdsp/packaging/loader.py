@@ -144,7 +144,7 @@ def type_words(spec: Json) -> str:
 def cell_reading(spec: Json, schema: Json) -> CellReading:
     """The reading of a column's cells; of an older schema that has none, what is stated for all columns."""
     if "reading" in spec:
-        return spec["reading"]  # type: ignore[no-any-return]
+        return spec["reading"]
     stated = schema.get("reading", {})
     reading = CellReading(kind=_TYPES[spec["type"]].cells, missing=list(stated.get("missing_codes", ())))
     if stated.get("decimal") or stated.get("thousands") == ".":
@@ -156,7 +156,7 @@ def cell_reading(spec: Json, schema: Json) -> CellReading:
 
 def number_codes(reading: CellReading) -> list[float]:
     """The numbers that mean no value."""
-    return pd.to_numeric(pd.Series(reading.get("missing", ()), dtype=object), errors="coerce").dropna().tolist()  # type: ignore[no-any-return]
+    return pd.to_numeric(pd.Series(reading.get("missing", ()), dtype=object), errors="coerce").dropna().tolist()
 
 
 def read_column(values: pd.Series, spec: Json, schema: Json) -> tuple[pd.Series, np.ndarray]:

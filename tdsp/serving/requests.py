@@ -259,8 +259,8 @@ class Reader:
             floats = np.array(blocks.get("float", ()), dtype="float64").reshape(-1, count)
         except (OverflowError, ValueError):
             return None
-        for position, found in self._codes:
-            floats[position][np.isin(floats[position], found)] = np.nan
+        for position, codes in self._codes:
+            floats[position][np.isin(floats[position], codes)] = np.nan
             if self._strict and np.isnan(floats).any():
                 return None
         beyond = _outside(floats, self._training_range)

@@ -9,13 +9,12 @@ __all__ = ['set_goal', 'Reach', 'check_reach', 'Check', 'check_goal', 'goal_head
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..core.results import Goal, Headline, IntervalRow
 from ..stats.metrics import METRICS, Metric, require_metric
-from ..stats.sample_size import expected_half_width, rows_needed
+from ..stats.sample_size import Assumptions, expected_half_width, rows_needed
 
 # %% ../../notebooks/lib/stages/01_business_understanding.ipynb #08a801f6
 def set_goal(
@@ -67,7 +66,7 @@ def check_reach(
     "Is the wanted precision reachable with this many rows?"
     measure = METRICS[goal.metric]
     wanted = precision or abs(goal.perfect - goal.no_skill) / 10
-    assumed: dict[str, Any] = {"guess": (goal.limit + goal.perfect) / 2, "classes": max(len(goal.classes), 2)}
+    assumed: Assumptions = {"guess": (goal.limit + goal.perfect) / 2, "classes": max(len(goal.classes), 2)}
     if goal.classes:
         assumed["share"] = float(np.bincount(y, minlength=len(goal.classes)).min() / len(y))
     rows = int(len(y) * holdout_share)

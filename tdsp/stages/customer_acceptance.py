@@ -16,31 +16,33 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..config.charter import Charter
 from ..core.errors import BundleError
+from ..core.files import Json
+from ..core.formatting import count_of
 from ..core.project import STAGES
 from ..core.record import Run, RunRecord
 from ..core.results import Estimate, Gate, Goal, Headline, IntervalRow, Verdict
+from ..core.schema import Schema
 from ..core.threads import latencies_ms
 from ..data.target import Target
 from ..evaluation.decisions import settled_decision
 from ..evaluation.fairness import fairness_gate, fairness_table
-from ..evaluation.slices import Condition, Slice, judge_slices, slice_gate, slices_table
+from ..evaluation.slices import Slice, judge_slices, slice_gate, slices_table
 from ..packaging.loader import as_features, prediction_columns
 from ..reporting.documents.catalog import SignedDecision
 from ..reporting.documents.fields import FILLED, Evidence
 from ..reporting.show import as_table
-from .context import RANDOM_SPLIT_LABEL, STATES, StageContext, _open_gates, goal_gate
+from .context import STATES, StageContext, _open_gates, goal_gate, random_split_label
 from ..stats.gates import exact_gate, verdict_of
 from ..stats.resampling import Units, bootstrap
 
@@ -70,7 +72,7 @@ def running_service(folder: Path) -> Iterator[str]:
             process.stdout.close()
 
 
-def _wait_until_ready(address: str, process: Any, seconds: float = 60) -> None:
+def _wait_until_ready(address: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
     """It says its address a moment before it listens there."""
     end = time.monotonic() + seconds
     while True:
@@ -82,7 +84,7 @@ def _wait_until_ready(address: str, process: Any, seconds: float = 60) -> None:
             time.sleep(0.02)
 
 
-def as_json(frame: pd.DataFrame, schema: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(frame: pd.DataFrame, schema: Schema) -> Json:
     """Rows in MLflow's form `dataframe_split`: a gap is null, a time ISO text."""
     names = [spec["name"] for spec in schema["columns"]]
     columns = []
@@ -91,10 +93,10 @@ def as_json(frame: pd.DataFrame, schema: Mapping[str, Any]) -> dict[str, Any]:
         if spec["type"] == "timestamp":
             values = pd.to_datetime(values).map(lambda moment: moment.isoformat(), na_action="ignore")
         columns.append(values.astype(object).where(values.notna(), None).tolist())
-    return {"dataframe_split": {"columns": names, "data": [list(row) for row in zip(*columns, strict=True)]}}
+    return {"dataframe_split": {"columns": [*names], "data": [list(row) for row in zip(*columns, strict=True)]}}
 
 
-def post(address: str, body: Mapping[str, Any]) -> list[dict[str, float]]:
+def post(address: str, body: Json) -> list[dict[str, float]]:
     """The predictions of one request. Raises BundleError with what the service answered instead."""
     data = json.dumps(body).encode()
     request = urllib.request.Request(f"{address}invocations", data, {"Content-Type": "application/json"})
@@ -116,7 +118,7 @@ class ServiceResult:
     one_row_ms: float  # median over HTTP
 
 
-def call_service(folder: Path, frame: pd.DataFrame, schema: Mapping[str, Any], *, at_once: int = 5000) -> ServiceResult:
+def call_service(folder: Path, frame: pd.DataFrame, schema: Schema, *, at_once: int = 5000) -> ServiceResult:
     """Every row through a service of this bundle, some thousands a request, and thirty single rows for their time."""
     began = time.perf_counter()
     with running_service(folder) as address:
@@ -141,13 +143,7 @@ def kept_slices(run: Run) -> list[Slice]:
     """The slices that the third stage found; none where it found none."""
     if not any(artifact.path == "artifacts/weak_slices.json" for artifact in run.record.artifacts):
         return []
-    return [tuple(_condition(side) for side in conditions) for conditions in run.read_json("weak_slices")]
-
-
-def _condition(side: Mapping[str, Any]) -> Condition:
-    """A condition as it was before JSON, which knows no infinity."""
-    low, high = (end if side[name] is None else side[name] for name, end in (("low", -np.inf), ("high", np.inf)))
-    return Condition(side["column"], side["level"], low, high, side["missing"])
+    return run.read_json("weak_slices", list[Slice])  # JSON knows no infinity: a bound that is null has its default
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +172,7 @@ def metric_shape(predictions: pd.DataFrame, task: str) -> np.ndarray:
 def accept_slices(stage: StageContext, served: ServedTestSet) -> pd.DataFrame:
     """A row a slice, as served; the gate is entered where the test set can judge one."""
     table, p = stage.run.read_table("predictions"), stage.p
-    names = [name for name in table if name == "baseline" or name.startswith("baseline_")]
+    names = [name for name in map(str, table) if name == "baseline" or name.startswith("baseline_")]
     judged = judge_slices(
         kept_slices(stage.run),
         as_features(served.test, stage.schema),
@@ -274,7 +270,7 @@ def check_delivery(
 def kept_predictions(run: Run) -> pd.DataFrame:
     "The chosen model's predictions on the test set, as the third stage kept them."
     table = run.read_table("predictions")
-    return table[[name for name in table if name == "winner" or name.startswith("winner_")]]
+    return table[[name for name in map(str, table) if name == "winner" or name.startswith("winner_")]]
 
 
 def score_delivery(
@@ -305,13 +301,13 @@ REACHED = {
 }
 
 
-def reference_rows(record: RunRecord) -> tuple[IntervalRow, ...]:
+def reference_rows(record: RunRecord, goal: Goal) -> tuple[IntervalRow, ...]:
     "Rows beside the model's: the runner-up on the test set, and the score that a random split would have shown."
     headline, name = record.stage("3_modeling").headline, record.fact("runner_up")
     shown = headline.interval_rows if headline else ()
     rows = [replace(row, label=f"Runner-up, {name}") for row in shown if row.kind == "other"]
-    random, limit = record.metrics.get("random_split"), record.metrics.get("limit")
-    if random and limit and limit.label.startswith(random.label.removesuffix(RANDOM_SPLIT_LABEL)):
+    random = record.metrics.get("random_split")
+    if random and random.label == random_split_label(goal.label):
         rows.append(IntervalRow("Quick model, random split", random.value, random.low, random.high, kind="reference"))
     return tuple(rows)
 
@@ -333,6 +329,6 @@ def acceptance_headline(
         *(row for row in beside if row.kind == "reference"),
     )
     passed = sum(gate.answer == "go" for gate in gates)
-    counted = f"{passed} of {len(gates)} gate{'s' * (len(gates) != 1)} passed"
+    counted = f"{passed} of {count_of(len(gates), 'gate')} passed"
     sentence = f"On rows it had never seen, {reached}. {counted}.{_open_gates(gates)}"
     return Headline(verdict.capitalize(), STATES[verdict], sentence, "accepted_score", rows), verdict

@@ -21,10 +21,12 @@ import pandas as pd
 from ..config.contract import Contract, Rules, bound_of, read_contract
 from ..config.parameters import Parameters
 from ..core.errors import ParameterError
-from ..core.formatting import Shown, format_estimate
+from ..core.files import Json
+from ..core.formatting import Shown, count_of, format_estimate
 from ..core.project import find_root
 from ..core.record import Run
 from ..core.results import Gate, Headline
+from ..core.schema import ColumnSpec, Reading, Schema
 from ..data.remarks import Remark
 from ..data.schema import Exclusion, find_exclusions, infer_schema
 from ..data.splits import ROW, Split, find_seen, split_table
@@ -34,18 +36,18 @@ from ..exploration.column_checks import ask_people, check_columns
 from ..exploration.findings import NOTE, SEVERE, WATCH, CheckInput, Finding, finding
 from ..exploration.leakage import Leak
 from ..exploration.plots import plot_trend, trend_table, variable_table
-from ..exploration.profile import TableProfile, data_dictionary, profile_table
+from ..exploration.profile import Profile, TableProfile, data_dictionary, profile_table
 from ..exploration.split_checks import RandomVsForward, TrainTestShift, compare_random_and_forward, score_shift
 from ..exploration.table_checks import check_pairs, check_table, check_target, sorted_findings
 from tdsp.stages.context import (
     GIVEN,
-    RANDOM_SPLIT_LABEL,
     StageContext,
     _open_gates,
     _word,
     charter_of,
     goal_gate,
     parameters_folder,
+    random_split_label,
     training_and_test_rows,
 )
 from .customer_acceptance import score_delivery
@@ -109,7 +111,7 @@ def columns_left_out(p: Parameters, train: pd.DataFrame) -> dict[str, Exclusion]
     return find_exclusions(train, without=not_learned(p))
 
 
-def write_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target) -> dict[str, Any]:
+def write_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target) -> Schema:
     "The features and the columns left out, with the limits of the contract; kept as schema.json."
     schema = infer_schema(
         train,
@@ -122,34 +124,44 @@ def write_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target) 
     contract = read_contract(parameters_folder(find_root()) / f"{run.record.project}.contract.yaml")
     schema = apply_contract(schema, contract) if contract else schema
     if reading := stated_reading(p):
-        schema = dict(schema) | {"reading": reading}
+        schema["reading"] = reading
     run.write_json("schema", schema)
     return schema
 
 
-def stated_reading(p: Parameters) -> dict[str, Any]:
+def stated_reading(p: Parameters) -> Reading:
     "The stated read options: a request is read like the rows of training."
     names = ("encoding", "separator", "decimal", "thousands")
     ways = {name: next(iter(getattr(p, name).values()), "") for name in names}
-    known: dict[str, Any] = ways if len(p.sources) == 1 else {}  # several are joined by SQL
+    known: Reading = {**ways} if len(p.sources) == 1 else {}  # several are joined by SQL
     known |= {"missing_codes": sorted(map(str, p.missing_codes)), "columns": sorted(p.read_as.items())}
     return {name: value for name, value in known.items() if value}
 
 
-def apply_contract(schema: Mapping[str, Any], contract: Contract) -> dict[str, Any]:
+def apply_contract(schema: Schema, contract: Contract) -> Schema:
     "The schema with what the contract demands of a row: gaps, levels where they are closed, bounds."
-    columns = [column | _contract_rules(contract.columns.get(column["name"])) for column in schema["columns"]]
-    return dict(schema) | {"columns": columns}
+    limited = schema.copy()
+    limited["columns"] = [_with_rules(column, contract.columns.get(column["name"])) for column in schema["columns"]]
+    return limited
 
 
-def _contract_rules(rules: Rules | None) -> dict[str, Any]:
+def _with_rules(column: ColumnSpec, rules: Rules | None) -> ColumnSpec:
+    found = column.copy()
     if rules is None:
-        return {}
-    found: dict[str, Any] = {"nullable": rules.max_null_share > 0}
-    found |= {"levels": list(rules.levels), "closed": True} if rules.closed_levels else {}
-    bounds = {end: bound_of(rules, text) for end, text in (("minimum", rules.min), ("maximum", rules.max)) if text}
-    moments = {end: bound.isoformat() for end, bound in bounds.items() if isinstance(bound, pd.Timestamp)}
-    return found | bounds | moments
+        return found
+    found["nullable"] = rules.max_null_share > 0
+    if rules.closed_levels:
+        found["levels"], found["closed"] = list(rules.levels), True
+    if (minimum := _limit(rules, rules.min)) is not None:
+        found["minimum"] = minimum
+    if (maximum := _limit(rules, rules.max)) is not None:
+        found["maximum"] = maximum
+    return found
+
+
+def _limit(rules: Rules, text: str | None) -> float | str | None:
+    bound = bound_of(rules, text) if text else None
+    return bound.isoformat() if isinstance(bound, pd.Timestamp) else bound
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #1cffd54d
 CASE_ROWS = 200_000  # training rows that the rules look at in their order
@@ -163,7 +175,7 @@ def profile_run(run: Run, left_out: Mapping[str, Exclusion]) -> TableProfile:
     return replace(facts, columns=tuple(c for c in facts.columns if c.name != ROW))
 
 
-def data_dictionary_of(run: Run, p: Parameters, facts: TableProfile, schema: Mapping[str, Any]) -> pd.DataFrame:
+def data_dictionary_of(run: Run, p: Parameters, facts: TableProfile, schema: Schema) -> pd.DataFrame:
     "The data dictionary: what the charter states of each column, its role, and what was counted."
     roles = dict.fromkeys(schema["left_out"], "left out")
     roles |= {column["name"]: "feature" for column in schema["columns"]}
@@ -256,17 +268,18 @@ def event_of(outcome: Target, y: pd.Series) -> str:
     return label if any(sign.isalpha() for sign in label) else f"{outcome.name} {label}"
 
 
-def _portrait(column: Any, along: pd.DataFrame | None, is_hidden: bool) -> dict[str, Any]:
+def _portrait(column: Profile, along: pd.DataFrame | None, is_hidden: bool) -> dict[str, Json]:
     "The facts about a column for its sentences; values of a sensitive one are not kept."
-    kept = {"distinct": column.distinct, "gaps": column.gaps, "outside": column.outside}
+    kept: dict[str, Json] = {"distinct": column.distinct, "gaps": column.gaps, "outside": column.outside}
     if is_hidden:
         return kept
-    shares = {str(level): n / column.present for level, n in column.top} if column.present else {}
-    steps = [] if along is None else [{**row, "where": str(row["where"])} for row in along.to_dict("records")]
+    shares: dict[str, Json] = {str(level): n / column.present for level, n in column.top} if column.present else {}
+    rows = [] if along is None else along.to_dict("records")
+    steps: list[Json] = [{"where": str(row["where"]), "rows": row["rows"], "mean": row["mean"]} for row in rows]
     return kept | {
         "low": column.low,
         "high": column.high,
-        "quantiles": column.quantiles,
+        "quantiles": [*column.quantiles],
         "shares": shares,
         "along": steps,
     }
@@ -321,7 +334,7 @@ def random_vs_forward(
         columns, y, moments, task=run.read_json("schema")["task"], random_state=p.random_state
     )
     if orders is not None and orders.random_split_optimism.low > 0:
-        run.add_metric("random_split", orders.random, label=f"{orders.metric}{RANDOM_SPLIT_LABEL}")
+        run.add_metric("random_split", orders.random, label=random_split_label(orders.metric))
     if orders is not None:
         run.add_metric(
             "random_split_flatters",
@@ -408,5 +421,5 @@ def data_headline(gates: Sequence[Gate], split: Split, features: int, left_out: 
     "The headline of the second stage."
     word, state = _word(gates, ("Proceed", "Stop", "Collect more"))
     rows = f"{len(split.train):,} rows to learn from, {len(split.test):,} to test on, {split.why}."
-    sentence = f"{rows} {features} columns can be learned from; left out: {left_out}.{_open_gates(gates)}"
+    sentence = f"{rows} {count_of(features, 'column')} can be learned from; left out: {left_out}.{_open_gates(gates)}"
     return Headline(word, state, sentence)

@@ -94,7 +94,7 @@ def calibrate_on_folds(study: ModelingContext, choice: Choice) -> FoldCalibratio
     return FoldCalibration(part, rows, mended, decision, None)
 
 
-def fit_chosen(study: ModelingContext, choice: Choice, fold_calibration: FoldCalibration) -> dict[str, Any]:
+def fit_chosen(study: ModelingContext, choice: Choice, fold_calibration: FoldCalibration) -> dict[str, Pipeline]:
     "Winner, runner-up and baseline fitted on all training rows; the winner with mended probabilities where it helps."
     names = {"winner": choice.winner, "runner_up": choice.runner_up, "baseline": choice.baseline}
     once = {
@@ -148,7 +148,7 @@ def labeled_table(values: Mapping[str, Any], wanted: Sequence[str], *, root: Pat
     return table
 
 
-def _score_labeled(study: ModelingContext, fitted: Mapping[str, Any]) -> Scores | None:
+def _score_labeled(study: ModelingContext, fitted: Mapping[str, Pipeline]) -> Scores | None:
     if not study.p.labelled_test:
         return None
     root, wanted = find_root(), [*(column["name"] for column in study.schema["columns"]), study.outcome.name]
@@ -174,7 +174,9 @@ def _score_labeled(study: ModelingContext, fitted: Mapping[str, Any]) -> Scores 
     )
 
 
-def compare_sets(study: ModelingContext, choice: Choice, fitted: Mapping[str, Any], scores: Scores) -> pd.DataFrame:
+def compare_sets(
+    study: ModelingContext, choice: Choice, fitted: Mapping[str, Pipeline], scores: Scores
+) -> pd.DataFrame:
     "Winner, runner-up and baseline on the folds, the test set and the labeled table: part, role, model, value, …"
     names = {"winner": choice.winner, "runner_up": choice.runner_up or "", "baseline": choice.baseline}
     folds = [
@@ -247,8 +249,15 @@ class ExplainedModel:
 
 def explain_winner(study: ModelingContext, choice: Choice) -> ExplainedModel:
     "Importance of columns, singly and in groups of alike ones, with the dependence on the most important."
-    settings: dict[str, Any] = {"task": study.outcome.task, "cv": study.folds, "classes": study.outcome.classes}
-    fitted = fit_held_out(study.candidate(choice.winner), study.X, study.y, random_state=study.seed, **settings)
+    fitted = fit_held_out(
+        study.candidate(choice.winner),
+        study.X,
+        study.y,
+        task=study.outcome.task,
+        cv=study.folds,
+        classes=study.outcome.classes,
+        random_state=study.seed,
+    )
     rows, groups = fitted.rows, feature_groups(study.schema)
     together = alike_columns(study.X, groups)
     table = permutation_importance(

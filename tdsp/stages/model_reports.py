@@ -8,7 +8,6 @@ __all__ = ['write_model_reports']
 # %% ../../notebooks/lib/stages/06_model_reports.ipynb #b54a2907
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from ..core.files import write_atomic
 from ..core.formatting import format_estimate, format_number
@@ -26,19 +25,20 @@ def write_model_reports(study: ModelingContext, ranking: Ranking, choice: Choice
     "One short report a candidate, as Markdown in artifacts/documents/models."
     measured = {row["candidate"]: {str(k): v for k, v in row.items()} for row in ranking.table.to_dict("records")}
     for c in study.found:
-        path = study.run.path("artifacts", "documents", "models", f"{_file_name(c.name)}.md")
+        name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in c.name)
+        path = study.run.path("artifacts", "documents", "models", f"{name}.md")
         write_atomic(path, _model_report(study, c, measured.get(c.name, {}), choice))
         study.run.add_artifact(path, kind="document", title=f"Model report: {c.name}")
 
 
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
-
-
-def _model_report(study: ModelingContext, candidate: Candidate, measured: Mapping[str, Any], choice: Choice) -> str:
+def _model_report(
+    study: ModelingContext, candidate: Candidate, measured: Mapping[str, float | str], choice: Choice
+) -> str:
     part = "this model" if candidate.name == choice.winner else "runner-up" if candidate.name == choice.runner_up else (
         "baseline" if candidate.name == choice.baseline else "not chosen")  # fmt: skip
-    excluded = choice.excluded.get(candidate.name) or measured.get("excluded") or f"{choice.winner} was preferred"
+    excluded = (
+        choice.excluded.get(candidate.name) or str(measured.get("excluded", "")) or f"{choice.winner} was preferred"
+    )
     results = {
         "Scores of the folds": ", ".join(format_number(score) for score in candidate.fold_scores) or "none",
         f"Mean {study.metric.label}": f"{candidate.mean:.4g} ± {candidate.standard_error:.2g}"
@@ -52,7 +52,7 @@ def _model_report(study: ModelingContext, candidate: Candidate, measured: Mappin
         results[f"{study.metric.label} on rows out of fold"] = value + (
             f", 95 % interval {interval}" if interval else ""
         )
-    sections = {
+    sections: dict[str, dict[str, str]] = {
         "Approach": {"Predicts": study.outcome.name, "Features": f"{study.X.shape[1]:,}",
                      "Compared on": study.folds.sentence, "Family": candidate.family},
         "Settings": settings_of(candidate) or {"Search": "no settings were searched"},
@@ -68,7 +68,7 @@ def _model_report(study: ModelingContext, candidate: Candidate, measured: Mappin
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: float | str) -> str:
     if isinstance(value, float):
         return "not measured" if math.isnan(value) else format_number(value)
     return str(value) if value not in ("", None) else "none"

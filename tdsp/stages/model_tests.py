@@ -9,7 +9,7 @@ __all__ = ['STABILITY_ROWS', 'ModelTestResults', 'score_drop_gate', 'run_model_t
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -68,8 +68,8 @@ class ModelTestResults:
 def score_drop_gate(study: ModelingContext, fold_calibration: FoldCalibration, scores: Scores) -> Gate:
     "The gate on the proven drop from the folds to the test set, as a share of the gain over the baseline."
     test = ScoredRows(scores.y_true, scores.predictions["winner"], scores.units)
-    settings: dict[str, Any] = {"n_resamples": study.p.n_resamples, "random_state": study.seed}
-    drop = drop_between(study.metric, fold_calibration.folds, test, **settings)
+    folds, resamples = fold_calibration.folds, study.p.n_resamples
+    drop = drop_between(study.metric, folds, test, n_resamples=resamples, random_state=study.seed)
     study.run.add_metric("overfit_drop", drop, label=f"{study.metric.label} lost from the folds to the test part",
                          higher_is_better=False)  # fmt: skip
     base = float(study.metric.no_skill(fold_calibration.folds.y_true))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+from sklearn.pipeline import Pipeline
 
 from ..core.errors import StageError
 from ..core.formatting import format_estimate, format_number
@@ -34,6 +35,7 @@ from tdsp.evaluation.prediction_intervals import (
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.score_plots import plot_candidates
 from ..modeling.criteria import FinalCandidate, MeasurementData, measure
+from ..modeling.families import FoundSettings
 from ..modeling.fitting import Candidate, fit_final, members_of, predict, refit
 from ..modeling.folds import Folds
 from ..modeling.ranking import Ranking, plot_pareto, rank, require_weights
@@ -75,7 +77,7 @@ class ModelingContext(StageContext):
         n_classes = max(len(self.outcome.classes), 2)
         return predict(model, X, task=self.outcome.task, n_classes=n_classes, n_seen=n_seen)
 
-    def fit(self, name: str, X: pd.DataFrame, y: np.ndarray, *, random_state: int | None = None) -> Any:
+    def fit(self, name: str, X: pd.DataFrame, y: np.ndarray, *, random_state: int | None = None) -> Pipeline:
         "The candidate of this name fitted on these rows."
         seed = self.seed if random_state is None else random_state
         return refit(self.candidate(name), X, y, task=self.outcome.task, random_state=seed)
@@ -98,8 +100,7 @@ class ModelingContext(StageContext):
         y_pred = part.y_pred
         if name == self.found[0].name and self.metric.name in RANKING:  # constants that differ would rank the folds
             y_pred = np.broadcast_to(y_pred.mean(axis=0), y_pred.shape)
-        settings: dict[str, Any] = {"n_resamples": 500, "random_state": self.seed}
-        return bootstrap(self.metric, part.y_true, y_pred, units=part.units, **settings)
+        return bootstrap(self.metric, part.y_true, y_pred, units=part.units, n_resamples=500, random_state=self.seed)
 
 # %% ../../notebooks/lib/stages/03_modeling.ipynb #33796350
 def search_candidates(
@@ -133,7 +134,7 @@ def search_candidates(
     return found
 
 
-def best_earlier_settings(run: Run, n: int = 3) -> list[dict[str, Any]]:
+def best_earlier_settings(run: Run, n: int = 3) -> list[FoundSettings]:
     "Family and settings of the best trials of the last run of this project that searched; none where there is none."
     project = run.record.project
     folders = [f for f in list_runs(run.folder.parents[1]) if f != run.folder and f.name.startswith(f"{project}-")]

@@ -23,7 +23,7 @@ from .resampling import Units, make_units
 MAX_CLASSES = 10  # whole numbers: up to so many different ones may be classes
 
 
-def literal(value: object) -> str:
+def literal(value: Hashable) -> str:
     "The value as a person would type it: 3, not np.int64(3)."
     return repr(value.item() if isinstance(value, np.generic) else value)
 
@@ -281,15 +281,13 @@ def read_units(labeled: Labeled, groups: ArrayLike | None, time: ArrayLike | Non
     require_complete(values, name)
     if name == "time":
         values = _moments_of(values)
-    dated = dtypes.is_datetime64_any_dtype(values)
-    units = make_units(n, kind="group" if name == "groups" else "time", by=values, name="" if dated else _plural(name))
+    shown = name if name == "groups" else "moments"
+    if dtypes.is_datetime64_any_dtype(values):
+        shown = ""  # days
+    units = make_units(n, kind="group" if name == "groups" else "time", by=values, name=shown)
     if units.n < 2:
         raise ParameterError(f"{name} has one value in all rows, so nothing can be resampled. Leave {name} out.")
     return units
-
-
-def _plural(name: str) -> str:
-    return {"time": "moments"}.get(name, name)
 
 
 def _moments_of(values: pd.Series) -> pd.Series:

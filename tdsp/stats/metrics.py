@@ -10,9 +10,9 @@ __all__ = ['Scorer', 'Prepare', 'BOTH', 'UNIT', 'METRICS', 'DEFAULT_METRIC', 'we
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..core.errors import ParameterError, did_you_mean
 
@@ -169,16 +169,16 @@ class Metric:
         "1 where higher is better, -1 where lower is: times the score it is a gain."
         return 1 if self.higher_is_better else -1
 
-    def scorer(self, y_true: Any, y_pred: Any) -> Scorer:
+    def scorer(self, y_true: ArrayLike, y_pred: ArrayLike) -> Scorer:
         "A function of the row weights; always NaN when a target or a prediction is NaN or there is no row."
-        y_true, y_pred = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
-        if not len(y_true) or not (np.isfinite(y_true).all() and np.isfinite(y_pred).all()):
+        truth, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
+        if not len(truth) or not (np.isfinite(truth).all() and np.isfinite(predicted).all()):
             return lambda weights: math.nan
-        return self.prepare(y_true if self.tasks == ("regression",) else y_true.astype(int), y_pred)
+        return self.prepare(truth if self.tasks == ("regression",) else truth.astype(int), predicted)
 
-    def function(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def function(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         "The score of these predictions; NaN where it is not defined."
-        weights = np.ones(len(y_true)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+        weights = np.ones(np.shape(y_true)[0]) if sample_weight is None else np.asarray(sample_weight, dtype=float)
         return float(self.scorer(y_true, y_pred)(weights))
 
 

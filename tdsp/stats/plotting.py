@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'INK', 'MUTED', 'BLUE', 'ORANGE', 'GREEN', 'RED', 'GREY', 'BAND', 'LINE', 'PANEL', 'FONTS', 'LIMIT_LINE',
-           'style', 'report_axes', 'Description', 'with_alt_text', 'description_of', 'figure_of', 'themed_svg']
+           'LineStyle', 'style', 'report_axes', 'Description', 'with_alt_text', 'description_of', 'figure_of',
+           'themed_svg']
 
 # %% ../../notebooks/lib/stats/04_plotting.ipynb #6bc86302
 import contextlib
@@ -15,7 +16,7 @@ import textwrap
 import warnings
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,18 @@ INK, MUTED, BLUE, ORANGE, GREEN, RED, GREY, BAND, LINE, PANEL = (light for light
 FONTS = (
     "-apple-system, BlinkMacSystemFont, 'Segoe UI', Roboto, Inter, 'Noto Sans', 'Liberation Sans', Arial, sans-serif"
 )
-LIMIT_LINE: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 3)), "linewidth": 1, "marker": ""}  # label it
+
+
+class LineStyle(TypedDict):
+    "The look of a line in matplotlib's words."
+
+    color: str
+    linestyle: tuple[int, tuple[int, int]]
+    linewidth: int
+    marker: str
+
+
+LIMIT_LINE: LineStyle = {"color": INK, "linestyle": (0, (4, 3)), "linewidth": 1, "marker": ""}  # label it
 
 
 def style() -> dict[Any, Any]:

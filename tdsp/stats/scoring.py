@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ..core.display import card_html, interval_cell, scale_of, table_html
 from ..core.errors import ParameterError
-from ..core.formatting import estimate_text, format_estimate, format_int, format_number, format_percent
+from ..core.formatting import count_of, estimate_text, format_estimate, format_int, format_number, format_percent
 from ..core.results import Gate
 from . import gates
 from .inputs import Labeled, read_labels, read_predictions, read_units
@@ -80,7 +80,7 @@ class Score:
 def _basis(rows: int, estimate: Estimate) -> str:
     "The number of rows and units behind the interval."
     whole = "" if estimate.resampled == "rows" else f" in {format_int(estimate.n)} {estimate.resampled}"
-    return f"{format_int(rows)} rows{whole}"
+    return f"{count_of(rows, 'row')}{whole}"
 
 
 def score(
@@ -122,8 +122,10 @@ def score(
         random_state=random_state,
         level=level,
     )
-    remarks = (*_remarks_on(labeled, units, found), *_remarks_on_predictions(predicted, labeled))
-    return Score(labeled.metric, found, float(labeled.metric.no_skill(labeled.y)), len(labeled.y), remarks)
+    remarks = _remarks_on(labeled, units, found)
+    if labeled.task == "binary" and np.isin(predicted, (0.0, 1.0)).all():
+        remarks.append("y_prob holds 0 and 1 only: predicted classes, perhaps. Probabilities say more.")
+    return Score(labeled.metric, found, float(labeled.metric.no_skill(labeled.y)), len(labeled.y), tuple(remarks))
 
 
 def _require_level(level: float) -> None:
@@ -142,14 +144,10 @@ def _remarks_on(labeled: Labeled, units: Units, found: Estimate) -> list[str]:
         counts = np.bincount(labeled.y, minlength=len(labeled.classes))
         if counts.min() < MIN_UNITS:
             rarest = labeled.classes[int(counts.argmin())]
-            remarks.append(f"Small sample: class {rarest!r} has {counts.min()} rows, which limits the interval.")
+            remarks.append(
+                f"Small sample: class {rarest!r} has {count_of(int(counts.min()), 'row')}, which limits the interval."
+            )
     return remarks
-
-
-def _remarks_on_predictions(predicted: np.ndarray, labeled: Labeled) -> list[str]:
-    if labeled.task == "binary" and np.isin(predicted, (0.0, 1.0)).all():
-        return ["y_prob holds 0 and 1 only: predicted classes, perhaps. Probabilities say more."]
-    return []
 
 # %% ../../notebooks/lib/stats/21_scoring.ipynb #scoring3
 @dataclass(frozen=True, slots=True, repr=False)
@@ -277,18 +275,15 @@ def gate(
     rule, limit = (">=", at_least) if at_least is not None else ("<=", at_most)
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
         raise ParameterError(f"the limit of a gate is a number, not {limit!r}.")
-    label = name
     if isinstance(estimate, Score):
         _require_side(estimate.metric, rule)
-        label = name or estimate.metric.label
-    if isinstance(estimate, Comparison):
-        label = name or f"{estimate.metric.label}, {estimate.names[0]} better than {estimate.names[1]} by"
-    found = estimate if isinstance(estimate, Estimate) else _estimate_in(estimate)
-    return gates.gate(label or "estimate", found, float(limit), rule=rule)
-
-
-def _estimate_in(result: Score | Comparison) -> Estimate:
-    return result.estimate if isinstance(result, Score) else result.difference
+        found, label = estimate.estimate, estimate.metric.label
+    elif isinstance(estimate, Comparison):
+        found = estimate.difference
+        label = f"{estimate.metric.label}, {estimate.names[0]} better than {estimate.names[1]} by"
+    else:
+        found, label = estimate, "estimate"
+    return gates.gate(name or label, found, float(limit), rule=rule)
 
 
 def _require_side(metric: Metric, rule: str) -> None:

@@ -50,7 +50,13 @@ def test_what_was_not_tried_has_not_failed_and_an_average_names_its_parts():
     """The note says why in its own words; the settings of an average are the shares of its parts."""
     one, two = scored("linear", 0.7, 0.8), scored("lightgbm 6", 0.8, 0.8)
     mixed = replace(scored("ensemble", 0.9, 0.9), members=((one, 0.25), (two, 0.75)))
-    tried = [scored("dummy", 0.5, 0.5), one, two, mixed, scored("mlp", error="not tried: 9 rows are too few for it")]
+    tried = [
+        scored("dummy", 0.5, 0.5),
+        one,
+        two,
+        mixed,
+        replace(scored("mlp", error="not tried: 9 rows are too few for it"), tried=False),
+    ]
     table = candidates_table(tried, METRICS["roc_auc"]).set_index("candidate")
     assert table.loc["ensemble", "settings"] == "linear 25%, lightgbm 6 75%"
     assert table.loc["mlp", "note"] == "not tried: 9 rows are too few for it"

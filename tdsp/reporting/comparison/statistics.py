@@ -76,7 +76,7 @@ def read_test_predictions(folder: Path, record: RunRecord) -> "TestPredictions |
         split = run.read_json("split", KeptSplit)
     except TdspError as error:
         return Obstacle("no-predictions", f"{name} has no test predictions to compare. {error}")
-    columns = [c for c in table if c == "winner" or c.startswith("winner_")]
+    columns = [c for c in map(str, table) if c == "winner" or c.startswith("winner_")]
     y_pred = table[columns].to_numpy(dtype=float)
     score = record.metrics.get("test_score")
     return TestPredictions(
