@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from tdsp.packaging import loader
 from tdsp.packaging.bundle import loader_source
 from tdsp.packaging.loader import (
     BundleCheckError,

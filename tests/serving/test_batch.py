@@ -450,7 +450,7 @@ def test_a_file_of_another_kind_is_named(model: Path, tmp_path: Path, name: str)
 def test_a_wrong_type_in_a_parquet_file_is_named(model: Path, tmp_path: Path) -> None:
     """Text where the model was trained on numbers, and a file without rows."""
     data = save(tmp_path / "new.parquet", flights().assign(distance="far"))
-    with pytest.raises(DataError, match="'distance': 'far' in 400 rows.*expected a number"):
+    with pytest.raises(DataError, match=r"'distance': 'far' in 400 rows.*expected a number"):
         predict_file(model, data, tmp_path / "out.csv")
     with pytest.raises(DataError, match=r"empty\.parquet has no rows"):
         predict_file(model, save(tmp_path / "empty.parquet", flights().head(0)), tmp_path / "out.csv")
