@@ -33,6 +33,7 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+# A value that JSON can hold.
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 
 
