@@ -122,7 +122,7 @@ def ingest(
 
 
 def echo_sources(table: "Table") -> None:
-    """Print the sources that were fetched, the remarks on them, and the table made of them."""
+    """Print the sources that were fetched with their remarks, and the modeling table."""
     new = {name: f"{n:,}" for name, n in table.new_rows.items()}
     rows: list[tuple[str, ...]] = [
         (i["name"], f"{i['rows']:,}", new.get(i["name"], ""), f"{i['bytes']:,}", i["sha256"][:12]) for i in table.inputs

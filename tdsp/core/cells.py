@@ -27,7 +27,7 @@ MAX_CELL = 40  # characters of a number or a date; also bounds what the patterns
 
 
 class CellReading(TypedDict, total=False):
-    """How the cells of one column are written, as schema.json keeps it."""
+    """The way in which the cells of one column are written, as schema.json keeps it."""
 
     kind: Required[str]  # text, number, date, clock or boolean
     decimal: str  # . or ,
@@ -37,7 +37,7 @@ class CellReading(TypedDict, total=False):
     pattern: str  # of dates, as stated: %d.%m.%Y
     latest_year: int  # two-digit years beyond it belong to the century before
     missing: list[str]  # what means no value, beside MISSING_TEXTS
-    answers: list[str]  # what is a value here although MISSING_TEXTS has it
+    kept: list[str]  # what is a value here although MISSING_TEXTS has it
 
 
 def known_text(text: str, reading: CellReading) -> str | None:
@@ -47,7 +47,7 @@ def known_text(text: str, reading: CellReading) -> str | None:
         return None
     if reading["kind"] != "text" and text.casefold() in MISSING_WORDS:
         return None
-    return None if text in MISSING_TEXTS and text not in reading.get("answers", ()) else text
+    return None if text in MISSING_TEXTS and text not in reading.get("kept", ()) else text
 
 # %% ../../notebooks/lib/core/10_cells.ipynb #25d3e2dd
 _NUMBER = re.compile(
@@ -139,7 +139,7 @@ def _finite(value: float) -> float:
 
 
 def _factor(before: str, after: str, reading: CellReading) -> float | None:
-    """What a number with these texts around it is multiplied by; None where they are not the column's."""
+    """The factor of a number with these texts around it; None where they are not the column's."""
     if not before and not after:
         return 1.0
     for known_before, known_after, factor in reading.get("affixes", ()):

@@ -23,7 +23,7 @@ from .files import Json
 NARROW = "\u202f"  # narrow no-break space, before the per cent sign
 MINUS = "\u2212"
 UNKNOWN = "not measured"
-Measured: TypeAlias = SupportsFloat | SupportsIndex | Json  # a number of Python or NumPy, or a JSON value
+Measured: TypeAlias = "SupportsFloat | SupportsIndex | Json"  # a number of Python or NumPy, or a JSON value
 
 
 def decimals_of(half_width: float) -> int:

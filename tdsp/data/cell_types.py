@@ -24,9 +24,9 @@ from tdsp.data.column_readings import (
     FileHabits,
     Found,
     TextColumn,
-    answers_in,
     decimal_evidence,
     find_reading,
+    kept_codes,
     stated_numbers,
     telling_order,
 )
@@ -76,7 +76,7 @@ class _Distinct:
     values: pa.Array  # trimmed; null where a text means no value
     indices: pa.Array
     text: TextColumn  # the values that are there
-    answers: list[str]  # of MISSING_TEXTS, that are values here
+    kept: list[str]  # of MISSING_TEXTS, that are values here
 
 
 def type_columns(
@@ -94,8 +94,8 @@ def type_columns(
     columns, fields, remarks = [], [], []
     for column in distinct:
         found, notes, typed = _read_column(column, stated.get(column.name, ""), habits)
-        if column.answers:
-            notes = (*notes, Remark(RemarkCode.NA_IS_ANSWER, tuple(column.answers)))
+        if column.kept:
+            notes = (*notes, Remark(RemarkCode.NA_IS_VALUE, tuple(column.kept)))
         if codes:
             found["missing"] = [*found.get("missing", ()), *codes]
         columns.append(typed.take(column.indices))
@@ -114,18 +114,18 @@ def _distinct(column: pa.ChunkedArray, name: str, codes: list[str]) -> _Distinct
     encoded = column.combine_chunks().dictionary_encode()
     texts = pc.utf8_trim_whitespace(encoded.dictionary)
     few = texts.to_pylist() if len(texts) <= 1000 else []
-    answers = [] if "NA" in codes else answers_in(few)
-    gaps = pa.array(sorted((MISSING_TEXTS - set(answers)) | set(codes)), pa.string())
+    kept = [] if "NA" in codes else kept_codes(few)
+    gaps = pa.array(sorted((MISSING_TEXTS - set(kept)) | set(codes)), pa.string())
     values = pc.if_else(pc.is_in(texts, gaps), pa.scalar(None, pa.string()), texts)
     counts = np.bincount(encoded.indices.drop_null(), minlength=len(values))
-    kept = values.is_valid().to_numpy(zero_copy_only=False)
+    is_value = values.is_valid().to_numpy(zero_copy_only=False)
     return _Distinct(
-        name, values, encoded.indices, TextColumn(name, values.drop_null().to_pylist(), counts[kept]), answers
+        name, values, encoded.indices, TextColumn(name, values.drop_null().to_pylist(), counts[is_value]), kept
     )
 
 
 def _habits(columns: list[TextColumn], reading: ReadOptions, separator: str) -> FileHabits:
-    "What the columns that tell prove about the file."
+    "Facts about the file that the columns that tell prove."
     stated = stated_decimal(reading)
     votes = [sign for column in columns if _is_numeric(column) and (sign := decimal_evidence(column.texts[:2000])[0])]
     usual = "," if separator == ";" else "."
@@ -150,8 +150,8 @@ def _read_column(column: _Distinct, how: str, habits: FileHabits) -> tuple[CellR
     if not how and (plain := _plain_numbers(column, habits)) is not None:
         return plain
     found, remarks = _as_stated(column.text, how, habits) if how else find_reading(column.text, habits)
-    if column.answers:
-        found["answers"] = column.answers
+    if column.kept:
+        found["kept"] = column.kept
     return found, remarks, _typed(column.values, found)
 
 

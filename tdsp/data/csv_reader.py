@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ..core.errors import DataError
 from ..core.cells import MISSING_TEXTS
+from ..core.errors import DataError
 from .cell_types import AUTO, ReadOptions, is_number, type_columns
 from .remarks import Remark, RemarkCode
 

@@ -23,9 +23,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..core.cells import CellReading
 from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, sha256_bytes, sha256_file
-from .cell_types import AUTO, ReadOptions
+from .cell_types import AUTO, ReadOptions, readings_of
 from tdsp.data.lake import (
     READER,
     LandedSource,
@@ -37,7 +38,7 @@ from tdsp.data.lake import (
     versions,
     write_note,
 )
-from .lineage import trace
+from .lineage import plain_columns, trace
 from .readers import BATCH, Rows, plain_batch, plain_schema, wide_columns, write_rows
 from .remarks import Remark
 from .sources import move_into_place
@@ -201,6 +202,7 @@ class Table:
     reused: bool  # True when nothing had to be read or computed
     new_rows: Mapping[str, int] = field(default_factory=dict)  # by source, where only newer rows are fetched
     trace: Mapping[str, Any] = field(default_factory=dict)  # columns and joins of the SQL, from `lineage.trace`
+    readings: Mapping[str, CellReading] = field(default_factory=dict)  # of the columns that were texts
 
     @cached_property
     def rows(self) -> int:
@@ -284,6 +286,7 @@ def load_table(
         reused,
         new_rows,
         made.get("trace", {}),
+        made.get("readings", {}),
     )
 
 
@@ -312,9 +315,13 @@ def _make_table(
     if sql:
         rows = transform(paths, sql, made, where=where)
         with _connected(paths, scratch) as connection:
-            traced = trace(connection, sql)
+            traced, plain = trace(connection, sql), plain_columns(connection, sql)
+        readings = _readings_behind(
+            plain, {name: readings_of(pq.read_schema(found[0])) for name, found in paths.items()}
+        )
     else:
         rows = _join_files(paths[landed[0].name], made, where)
+        readings = readings_of(pq.read_schema(made))
     if len(pq.read_schema(made).names) < 2:
         raise DataError(f"{where} gives one column only. A table needs the target and at least one other column.")
     if not rows:
@@ -323,10 +330,22 @@ def _make_table(
         made = _thinned(made, rows, max_rows)
     inputs = [input_of(s, sum(pq.read_metadata(path).num_rows for path in paths[s.name])) for s in landed]
     remarks = [remark.as_dict() for _, remarks in read.values() for remark in remarks]
-    facts = {"inputs": inputs, "remarks": remarks, "trace": traced}
+    facts = {"inputs": inputs, "remarks": remarks, "trace": traced, "readings": readings}
     target, sha256 = note.with_suffix(".parquet"), sha256_file(made)
     move_into_place(made, target)
     return write_note(note, {target.name: sha256}, facts, scratch)
+
+
+def _readings_behind(
+    plain: Mapping[str, tuple[str, str]], readings: Mapping[str, Mapping[str, CellReading]]
+) -> dict[str, CellReading]:
+    "The readings of the columns that come through the SQL as they are."
+    found = {}
+    for name, (source, column) in plain.items():
+        sources = [source] if source else [other for other, known in readings.items() if column in known]
+        if len(sources) == 1 and column in readings.get(sources[0], {}):
+            found[name] = readings[sources[0]][column]
+    return found
 
 
 def _join_files(paths: Sequence[Path], target: Path, where: str) -> int:

@@ -40,7 +40,7 @@ class RemarkCode(StrEnum):
     CLOCK = "clock"
     LOOKS_LIKE_DATES = "looks-like-dates"
     LOOKS_LIKE_NUMBERS = "looks-like-numbers"
-    NA_IS_ANSWER = "na-is-answer"
+    NA_IS_VALUE = "na-is-value"
     INFINITE = "infinite"
     SHEET = "sheet"
     NOTE = "note"
@@ -72,7 +72,7 @@ _TEXTS = {
     RemarkCode.CLOCK: "{0} read as {1} seconds",
     RemarkCode.LOOKS_LIKE_DATES: "looks like dates, such as {0}, kept as text; state the pattern by read_as",
     RemarkCode.LOOKS_LIKE_NUMBERS: "looks like numbers, such as {0}, kept as text; state read_as: number",
-    RemarkCode.NA_IS_ANSWER: "{0} is a value here, as the others are codes of its kind; missing_codes makes it a gap",
+    RemarkCode.NA_IS_VALUE: "{0} is a value here, as the others are codes of its kind; missing_codes makes it a gap",
     RemarkCode.INFINITE: "infinite values count as missing",
     RemarkCode.SHEET: "sheet {0}{1}",
     RemarkCode.NOTE: "{0}",

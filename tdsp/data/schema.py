@@ -8,7 +8,7 @@ __all__ = ['MIN_ROWS', 'MAX_LEVELS', 'MAX_CATEGORIES', 'MIN_PROSE_WORDS', 'MAX_R
 
 # %% ../../notebooks/lib/data/10_schema.ipynb #f7f1d601
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
+from ..core.cells import CellReading
 from ..core.errors import DataError
 from ..core.kinds import ColumnKind
 from ..core.schema import ColumnSpec, Schema
@@ -34,6 +35,9 @@ _DTYPES: dict[ColumnKind, Callable[[pd.Series], bool]] = {  # the first that fit
 }
 
 
+_READ_AS = {"boolean": "boolean", "float": "number", "timestamp": "date", "string": "text"}  # kind of a reading
+
+
 def infer_schema(
     train: pd.DataFrame,
     *,
@@ -42,11 +46,16 @@ def infer_schema(
     classes: Iterable[str] = (),
     positive_class: str | None = None,
     exclude: Iterable[str] = (),
+    readings: Mapping[str, CellReading] | None = None,  # of the columns that were texts
 ) -> Schema:
     "schema.json: the columns to learn from; `left_out`: the others and why. Raises DataError when none is left."
     excluded = {target, *exclude}
     left_out = find_exclusions(train, without=excluded)
     columns = [_describe_column(train[name]) for name in train.columns if name not in {*excluded, *left_out}]
+    for spec in columns:
+        reading = (readings or {}).get(spec["name"])
+        if reading and _READ_AS[spec["type"]] == {"clock": "number"}.get(reading["kind"], reading["kind"]):
+            spec["reading"] = reading
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5])
         raise DataError(f"no column is left to learn from. {reasons or 'The table has the target only.'}")

@@ -62,7 +62,7 @@ def plot_missing(df: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
 def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", marked: Iterable[str] = ()) -> "Axes":
     "One bar a row, longest first; rows in `marked` in another color, hatched and called suspected."
     values, marked = values[:MAX_FIGURE_ROWS][::-1], set(marked)
-    names = [_label(str(name)) + (", suspected" if name in marked else "") for name in values.index]
+    names = [shorten(name, 26) + (", suspected" if name in marked else "") for name in values.index]
     with report_axes(ax, height=0.9 + 0.26 * max(3, len(values))) as ax:
         colours = [ORANGE if name in marked else BLUE for name in values.index]
         for bar, name in zip(ax.barh(range(len(values)), values, height=0.7, color=colours), values.index):
@@ -73,11 +73,6 @@ def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", mar
         ax.set_xlabel(label)
         ax.set_title(title)
     return ax
-
-
-def _label(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= 26 else f"{name[:25]}…"
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #d252d2eb
 def plot_target(y: pd.Series, *, task: str, positive_class: str | None = None, ax: "Axes | None" = None) -> "Axes":

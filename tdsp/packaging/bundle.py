@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Required, TypedDict
 import numpy as np
 import pandas as pd
 
+from ..core import cells
 from ..core.errors import BundleError, DataError
 from ..core.files import Json, canonical_json, sha256_bytes
 from ..core.project import find_root
 from ..core.record import find_run, read_record
 from ..core.schema import Schema
-from ..core import cells
 from . import loader
 from .onnx.export import OnnxForm, OnnxRecord
 from ..stats.resampling import evenly_spaced

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..config.contract import Contract, Rules, bound_of, read_contract
 from ..config.parameters import Parameters
+from ..core.cells import CellReading
 from ..core.errors import ParameterError
 from ..core.files import Json
 from ..core.formatting import Shown, count_of, format_estimate
@@ -111,7 +112,9 @@ def columns_left_out(p: Parameters, train: pd.DataFrame) -> dict[str, Exclusion]
     return find_exclusions(train, without=not_learned(p))
 
 
-def write_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target) -> Schema:
+def write_schema(
+    run: Run, p: Parameters, train: pd.DataFrame, outcome: Target, readings: Mapping[str, CellReading]
+) -> Schema:
     "The features and the columns left out, with the limits of the contract; kept as schema.json."
     schema = infer_schema(
         train,
@@ -120,6 +123,7 @@ def write_schema(run: Run, p: Parameters, train: pd.DataFrame, outcome: Target) 
         classes=outcome.classes,
         positive_class=outcome.positive_class,
         exclude=not_learned(p) - {p.target},
+        readings=readings,
     )
     contract = read_contract(parameters_folder(find_root()) / f"{run.record.project}.contract.yaml")
     schema = apply_contract(schema, contract) if contract else schema

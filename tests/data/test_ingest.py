@@ -430,7 +430,7 @@ SHAPES = {  # rows, columns, and how many are text, numbers (truths included) an
     "acs_employment/employment_MA_analysis_target.pq": (208_892, 2, 0, 2, 0),
     "adult_income/uci_income_train.csv.gz": (32_561, 15, 8, 7, 0),
     "adult_income/uci_income_test.csv.gz": (16_281, 15, 8, 7, 0),
-    "air_quality/AirQualityUCI.csv": (9_357, 16, 1, 14, 1),
+    "air_quality/AirQualityUCI.csv": (9_357, 16, 0, 15, 1),
     "airbnb_dc/dc_airbnb.csv": (3_723, 19, 4, 15, 0),
     "ames_houses/train.csv": (1_460, 81, 43, 38, 0),
     "arrhythmia/arrhythmia.data": (452, 280, 0, 280, 0),
@@ -476,7 +476,7 @@ TEXTS = {  # by SOURCES.md and the publishers' own descriptions: the columns of 
     "electricity/elec.csv.gz": "",
     "bank_marketing/bank-additional-full.csv.gz": "job marital education default housing loan contact month "
     "day_of_week poutcome y",
-    "air_quality/AirQualityUCI.csv": "Time",
+    "air_quality/AirQualityUCI.csv": "",
     "airbnb_dc/dc_airbnb.csv": "room_type city zipcode state",
     "letter_recognition/letterdata.csv": "letter",
     "german_credit/german.csv": " ".join(f"column_{i}" for i in (1, 3, 4, 6, 7, 9, 10, 12, 14, 15, 17, 19, 20)),

@@ -322,3 +322,11 @@ def test_classes_that_differ_in_spelling_only_are_severe():
     table = pd.DataFrame({"x": rng.normal(size=200), "left": rng.choice(["Yes", "YES", "No"], 200)})
     problems = find_problems(check_input(table, "left"))
     assert [(f.code, f.severity) for f in problems if f.column == "left"] == [("level-variants", "severe")]
+
+
+def test_one_row_is_written_in_the_singular():
+    """Evidence on a single row says row, not rows."""
+    gust = pd.Series(GUST).mask(np.arange(N) == 3)
+    df = pd.DataFrame({"wind": WIND, "gust": gust, "late": LATE})
+    evidence = {finding.key: finding.evidence for finding in find_problems(check_input(df))}
+    assert evidence["missing:gust"].startswith("1 row, ")

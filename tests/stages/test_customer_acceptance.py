@@ -10,11 +10,12 @@ import pytest
 
 from tdsp.config.charter import Charter, read_charter
 from tdsp.core.errors import BundleError
-from tdsp.core.record import Run, create_run, new_record
+from tdsp.core.record import MetricEntry, Run, RunRecord, create_run, new_record
+from tdsp.core.results import Goal
 from tdsp.data.target import Target
 from tdsp.evaluation.slices import Condition
 from tdsp.packaging.bundle import load_model
-from tdsp.stages.context import StageContext
+from tdsp.stages.context import StageContext, random_split_label
 from tdsp.stages.customer_acceptance import (
     ServedTestSet,
     ServiceResult,
@@ -23,6 +24,7 @@ from tdsp.stages.customer_acceptance import (
     call_service,
     checklist,
     kept_slices,
+    reference_rows,
     service_gate,
     signature,
 )
@@ -129,3 +131,12 @@ def test_numbers_and_gaps_travel_without_loss() -> None:
     sent = json.loads(json.dumps(as_json(frame, {"columns": [{"name": "x", "type": "float"}]})))
     back = [row[0] for row in sent["dataframe_split"]["data"]]
     assert back == [*values.tolist(), None]
+
+
+def test_the_score_of_a_random_split_is_shown_beside_a_goal_in_the_same_metric_only() -> None:
+    """A quick model's ROC-AUC is a reference row for a goal in ROC-AUC, not for one in log loss."""
+    entry = MetricEntry(0.8, 0.7, 0.9, label=random_split_label("ROC-AUC"))
+    record = RunRecord(metrics={"random_split": entry})
+    (row,) = reference_rows(record, Goal("binary", "late", "roc_auc", label="ROC-AUC"))
+    assert (row.value, row.low, row.high, row.kind) == (0.8, 0.7, 0.9, "reference")
+    assert reference_rows(record, Goal("binary", "late", "log_loss", label="Log loss")) == ()
