@@ -32,6 +32,7 @@ class ReadOptions:
     thousands: str = ""  # the sign between groups of three digits
     missing_codes: tuple[str, ...] = ()  # beside MISSING
     columns: tuple[tuple[str, str], ...] = ()  # name, and: text, number, or the pattern of its dates (%d.%m.%Y)
+    target: str = ""  # a column that the table should have, which tells the row of names
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -187,7 +188,7 @@ def _read_order(parts: pd.DataFrame, order: str) -> pd.Series | None:
     return None if moments.isna().any() else moments
 
 # %% ../../notebooks/lib/data/14_cell_types.ipynb #e8982311
-_CODE = r"^(0\d+|\d{16,})$"
+_CODE = r"^(0\d+|\d{16,}|0[xX][0-9a-fA-F]+|\+\d[\d ]{8,})$"
 _COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])$"
 
 
