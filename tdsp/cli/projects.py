@@ -23,12 +23,14 @@ def init(
     data: Annotated[str, typer.Argument(metavar="DATA", help="table: a file, a folder, or a URI")],
     target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="column to predict")],
     name: Annotated[str, typer.Option("--name", help="of the project [default: from the file's name]")] = "",
+    encoding: Annotated[str, typer.Option("--encoding", help="of a text file: cp1251, gb18030 [default: found]")] = "",
+    sheet: Annotated[str, typer.Option("--sheet", help="of a workbook [default: the one with the target]")] = "",
     as_json: Json = False,
 ) -> int:
     """Profile a table and write parameters/NAME.yaml, with the reason of every guess."""
     from tdsp.runner.new_project import write_draft
 
-    draft = write_draft(data, target, root=find_root(), name=name)
+    draft = write_draft(data, target, root=find_root(), name=name, encoding=encoding, sheet=sheet)
     if as_json:
         echo_json(draft)
         return 0

@@ -43,6 +43,7 @@ class ReadOptions:
     thousands: str = ""  # the sign between groups of three digits
     missing_codes: tuple[str, ...] = ()  # beside MISSING_TEXTS
     columns: tuple[tuple[str, str], ...] = ()  # name, and: text, number, or the pattern of its dates (%d.%m.%Y)
+    target: str = ""  # a column that the table should have, which tells the row of names
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

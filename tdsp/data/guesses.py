@@ -74,13 +74,20 @@ def _guess_ids(df: pd.DataFrame, target: str) -> Guess:
 
 
 def _guess_missing_codes(df: pd.DataFrame) -> Guess:
-    apart = {str(name): low for name in df.columns if (low := _apart(df[name])) is not None}
-    for name, low in apart.items():
-        alike = [other for other in apart if apart[other] == low]
-        if low in _SENTINELS or len(alike) >= 3:
-            some = f"{name} is {low:.0f} in {(df[name] == low).mean():.1%} of the rows, far from its other values"
-            return Guess([f"{low:.0f}"], some + (f"; so are {len(alike) - 1} more columns" if len(alike) > 1 else ""))
-    return Guess([], "empty, ?, NA, NaN and NULL are always read as missing")
+    columns: dict[float, list[str]] = {}
+    for name in df.columns:
+        rest = df[name]
+        while (low := _apart(rest)) is not None:  # -9999 may hide a -999 above it
+            columns.setdefault(low, []).append(str(name))
+            rest = rest[rest > low]
+    found = {low: names for low, names in columns.items() if low in _SENTINELS or len(names) >= 3}
+    reasons = [
+        f"{names[0]} is {low:.0f} in {(df[names[0]] == low).mean():.1%} of the rows, far from its other values"
+        + (f"; so are {len(names) - 1} more columns" if len(names) > 1 else "")
+        for low, names in found.items()
+    ]
+    none = "empty, ?, NA, NaN and NULL are always read as missing"
+    return Guess([f"{low:.0f}" for low in found], "; ".join(reasons) or none)
 
 
 def _apart(column: pd.Series) -> float | None:

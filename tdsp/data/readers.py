@@ -30,7 +30,8 @@ import pyarrow.parquet as pq
 from ..core.errors import DataError, did_you_mean
 from ..core.kinds import ColumnKind
 from .cell_types import AUTO, ReadOptions, type_columns
-from .csv_reader import MAX_ROW_BYTES, TOO_LONG, Cells, read_cells, require_unique_names, type_cells
+from .csv_reader import MAX_ROW_BYTES, TOO_LONG, Cells, read_cells, type_cells
+from .headers import require_unique_names
 from .remarks import Remark, RemarkCode
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #901d610a

@@ -43,6 +43,19 @@ class RemarkCode(StrEnum):
     NA_IS_VALUE = "na-is-value"
     INFINITE = "infinite"
     SHEET = "sheet"
+    TWICE_ENCODED = "twice-encoded"
+    ROWS_ABOVE = "rows-above"
+    COMMENTS = "comments"
+    TAGS = "tags"
+    HEADER_REPEATED = "header-repeated"
+    DOUBLED_NAME = "doubled-name"
+    TOTAL = "total"
+    TOTAL_KEPT = "total-kept"
+    MERGED_CELLS = "merged-cells"
+    REORDERED = "reordered"
+    NESTED = "nested"
+    DURATION = "duration"
+    LARGE_INTEGERS = "large-integers"
     NOTE = "note"
 
 
@@ -56,7 +69,7 @@ _TEXTS = {
     RemarkCode.TEXT_AS_STATED: "kept as text, as stated",
     RemarkCode.READ_AS_STATED: "read as {0}, as stated",
     RemarkCode.NO_VALUE: "no value at all",
-    RemarkCode.DIGITS_AS_TEXT: "digits with a leading zero, or too long for a number, kept as text",
+    RemarkCode.DIGITS_AS_TEXT: "codes such as digits with a leading zero, many digits or phone numbers, kept as text",
     RemarkCode.DATES: "dates read {0}",
     RemarkCode.DATES_COMPACT: "dates read year, month, day",
     RemarkCode.DATES_BY_ORDER: "dates read {0}, as only then the rows are in order",
@@ -75,6 +88,19 @@ _TEXTS = {
     RemarkCode.NA_IS_VALUE: "{0} is a value here, as the others are codes of its kind; missing_codes makes it a gap",
     RemarkCode.INFINITE: "infinite values count as missing",
     RemarkCode.SHEET: "sheet {0}{1}",
+    RemarkCode.TWICE_ENCODED: "text that was encoded twice put right: {0!r} is {1!r}",
+    RemarkCode.ROWS_ABOVE: "{0} rows above the names left out",
+    RemarkCode.COMMENTS: "{0} comments between the rows left out",
+    RemarkCode.TAGS: "a row of tags below the names left out",
+    RemarkCode.HEADER_REPEATED: "{0} rows left out that repeat the names",
+    RemarkCode.DOUBLED_NAME: "a second column named {0} is called {1}",
+    RemarkCode.TOTAL: "the last row, {0}, left out: its numbers are the sums of the others",
+    RemarkCode.TOTAL_KEPT: "the last row, {0}, is named like a total and kept: its numbers are no sums, please check",
+    RemarkCode.MERGED_CELLS: "{0} merged ranges filled with their value",
+    RemarkCode.REORDERED: "{0} has the columns in another order: aligned by name",
+    RemarkCode.NESTED: "left out: {0} in a cell, which no model takes",
+    RemarkCode.DURATION: "durations read in seconds",
+    RemarkCode.LARGE_INTEGERS: "whole numbers too large for 64 bits kept as text",
     RemarkCode.NOTE: "{0}",
 }
 DATE_ORDERS = frozenset({  # the order of day, month and year was found out from all values of the column

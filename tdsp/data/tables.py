@@ -68,6 +68,7 @@ def read_table(
     thousands: str = "",
     missing_codes: Iterable[str | float] = (),  # values that mean missing, beside NA, NULL, ? and the like
     read_as: Mapping[str, str] | None = None,  # column -> text, number, or the pattern of its dates (%d.%m.%Y)
+    target: str = "",  # a column that the table should have: tells the row of names, and the sheet
 ) -> ReadTable:
     """Return the table as a DataFrame, and as remarks whatever the reader had to detect.
 
@@ -81,7 +82,7 @@ def read_table(
     """
     codes = tuple(sorted(map(str, missing_codes)))
     columns = tuple(sorted((read_as or {}).items()))
-    reading = ReadOptions(encoding, separator, decimal, thousands, codes, columns)
+    reading = ReadOptions(encoding, separator, decimal, thousands, codes, columns, target)
     source = load_source("table", str(uri), root=Path.cwd(), reading=reading)
     frame = to_frame(source.table)
     for name in (read_as or {}).keys() - set(frame.columns):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_CLASS_VALUES', 'MAX_DOMINATED_VALUES', 'EVENT_WORDS', 'NON_EVENT_WORDS', 'TASKS', 'Guess', 'guess_task',
-           'guess_positive', 'Target', 'require_target']
+           'guess_positive', 'Target', 'require_target', 'require_free_names']
 
 # %% ../../notebooks/lib/data/12_target.ipynb #f7f1d602
 import re
@@ -19,6 +19,7 @@ from pandas.api import types as dtypes
 from ..core.errors import DataError, did_you_mean
 from .schema import MIN_ROWS
 from .splits import as_labels
+from .sql import sql_name
 
 # %% ../../notebooks/lib/data/12_target.ipynb #18001c71
 @dataclass(frozen=True, slots=True)
@@ -168,4 +169,15 @@ def _require_classes(counts: pd.Series, target: str, task: str, least: int) -> N
         names = ", ".join(f"{label!r} ({n})" for label, n in few.items())
         raise DataError(
             f"target {target!r}: too few rows in class {names}; {least} are needed. Merge or leave out such classes."
+        )
+
+
+def require_free_names(names: Iterable[str], target: Target) -> None:
+    "Raise DataError for a feature that is named like a column of the predictions: its rows could never be written."
+    outputs = {"binary": ["probability"], "regression": ["prediction"]}
+    taken = outputs.get(target.task, [f"probability_{label}" for label in target.classes])
+    if found := [name for name in names if name in (*taken, "model_version", "model_run")]:
+        raise DataError(
+            f"a column is called {found[0]!r}, as a column of the predictions will be. Rename it in the file, "
+            f"or by SQL: SELECT * RENAME ({sql_name(found[0])} AS {sql_name('given_' + found[0])}) FROM table."
         )

@@ -7,6 +7,7 @@ __all__ = ['MAX_LISTED_LEVELS', 'EXAMPLES', 'infer_contract', 'BreachCode', 'Bre
 
 # %% ../../notebooks/lib/data/08_validation.ipynb #b869bd01
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,8 +49,8 @@ def _infer(scan: Scan, name: str, is_target: bool) -> Rules:
     if kind == ColumnKind.TEXT and 0 < distinct <= 2 * MAX_LISTED_LEVELS:
         found = scan.ask(f"SELECT {x} FROM t WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY {x}")
         levels = tuple(row[0] for row in found) if len(found) <= MAX_LISTED_LEVELS else ()
-    may_be_key = kind in (ColumnKind.TEXT, ColumnKind.INTEGER) and scan.rows >= 100 and present == scan.rows
-    unique = may_be_key and distinct > 0.9 * present
+    may_be_id = kind in (ColumnKind.TEXT, ColumnKind.INTEGER) and scan.rows >= 100 and present == scan.rows
+    unique = may_be_id and not is_target and distinct > 0.9 * present and _is_id(scan, name, kind)
     unique = unique and not scan.ask(f"SELECT {x} FROM t GROUP BY {x} HAVING count(*) > 1 LIMIT 1")
     return Rules(
         type=kind,
@@ -60,6 +61,22 @@ def _infer(scan: Scan, name: str, is_target: bool) -> Rules:
         closed_levels=is_target and bool(levels),
         unique=unique,
     )
+
+
+_ID = re.compile(
+    r"(?i:(^|[\W_])(id|ids|uid|uuid|guid|key|code|nr|no|number|ref|isbn|vin|iban)$)|[a-z](Id|ID|Key|No|Nr)$"
+)
+
+
+def _is_id(scan: Scan, name: str, kind: ColumnKind) -> bool:
+    "Whether a column names its rows: by its own name, as a count of the rows, or as codes of letters and digits."
+    if _ID.search(name):
+        return True
+    x = scan.of(name)
+    if kind == ColumnKind.INTEGER:
+        return bool(scan.ask(f"SELECT max({x}) - min({x}) + 1 = count(*) FROM t")[0][0])
+    code = r"[\w./@:+-]*[A-Za-z][\w./@:+-]*\d[\w./@:+-]*|[0-9a-f-]{32,36}|[\w.+-]+@[\w.-]+"
+    return not scan.ask(f"SELECT 1 FROM t WHERE NOT regexp_full_match({x}, {sql_literal(code)}) LIMIT 1")
 
 
 def _wide(low: float, high: float) -> tuple[str, str]:

@@ -18,7 +18,8 @@ from scipy import stats as distributions
 
 from ..core.formatting import count_of, format_int, format_number, format_percent, join_names
 from ..core.kinds import ColumnKind
-from ..data.csv_reader import HEADERS, UNUSUAL_ENCODINGS
+from ..data.csv_reader import HEADERS
+from ..data.encodings import UNUSUAL_ENCODINGS
 from ..data.remarks import DATE_ORDERS, Remark, RemarkCode
 from .findings import NOTE, SEVERE, CheckInput, Finding, finding
 from ..stats.resampling import evenly_spaced

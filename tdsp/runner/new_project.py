@@ -21,9 +21,10 @@ from ..core.errors import ParameterError
 from ..core.files import write_atomic
 from ..core.project import STAGES, find_notebooks
 from ..core.yaml import to_yaml
+from ..data.cell_types import ReadOptions
 from ..data.guesses import guess_settings
 from ..data.ingest import load_source, to_frame
-from ..data.target import Guess
+from ..data.target import Guess, require_free_names, require_target
 from ..data.validation import infer_contract
 
 # %% ../../notebooks/lib/runner/00_new_project.ipynb #ad26a88a
@@ -37,6 +38,7 @@ def draft_parameters(
     uri: str,  # of the table
     target: str,
     guesses: Mapping[str, Guess],  # prepare.guess_settings
+    encoding: str = "",  # where it was stated
 ) -> str:
     "The text of parameters/NAME.yaml."
     told = {key: guess for key, guess in guesses.items() if key != "ids"} | {"drop": guesses["ids"]}
@@ -51,6 +53,7 @@ def draft_parameters(
         'decision: ""  # who does what with the answer',
         'due: ""  # by when, as YYYY-MM-DD',
         f"sources: {to_yaml({'table': uri})}",
+        *([f"encoding: {to_yaml({'table': encoding})}  # as stated"] if encoding else []),
         f"target: {to_yaml(target)}",
         "threshold: 0  # the score that is required; 0 asks for anything better than guessing",
         *(f"{key}: {to_yaml(told[key].value)}  # {as_comment(told[key].why)}" for key in order if key in told),
@@ -84,6 +87,8 @@ def write_draft(
     *,
     root: Path,
     name: str = "",  # empty: from the file's name
+    encoding: str = "",  # of a text file; empty: detected
+    sheet: str = "",  # of a workbook, or file in a zip; empty: the one with the target
 ) -> Draft:
     "Profile a table; write its parameters, a charter and a contract. Raises DataError or ParameterError."
     name = name or project_name(data)
@@ -92,11 +97,13 @@ def write_draft(
     file = root / "parameters" / f"{name}.yaml"
     if file.exists():
         raise ParameterError(f"{file} exists and is left as it is. Choose another --name, or remove the file.")
-    source = load_source("table", data, root=Path.cwd())
+    data = f"{data}#{sheet}" if sheet else data
+    source = load_source("table", data, root=Path.cwd(), reading=ReadOptions(encoding=encoding, target=target))
     frame = to_frame(source.table)
     guesses = guess_settings(frame, target)
+    require_free_names(map(str, frame.columns), require_target(frame, target))
     notebooks = _copy_notebooks(root)
-    write_atomic(file, draft_parameters(name, _portable(data, root), target, guesses))
+    write_atomic(file, draft_parameters(name, _portable(data, root), target, guesses, encoding))
     charter = file.with_name(f"{name}.charter.yaml")
     if not charter.exists():
         write_atomic(charter, draft_charter(name, [str(column) for column in frame.columns]))

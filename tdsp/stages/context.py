@@ -74,7 +74,8 @@ def read_options(values: Mapping[str, Any]) -> dict[str, ReadOptions]:
                 )
     columns = tuple(sorted(values.get("read_as", {}).items()))
     stated = {source: {n: values.get(n, {}).get(source, "") for n in names} for source in values["sources"]}
-    return {source: ReadOptions(columns=columns, **found) for source, found in stated.items()}
+    target = str(values.get("target", ""))
+    return {source: ReadOptions(columns=columns, target=target, **found) for source, found in stated.items()}
 
 
 GIVEN = "is_test"  # names the rows of the second table, where training and test rows come as two

@@ -31,7 +31,7 @@ from ..core.schema import ColumnSpec, Reading, Schema
 from ..data.remarks import Remark
 from ..data.schema import Exclusion, find_exclusions, infer_schema
 from ..data.splits import ROW, Split, find_seen, split_table
-from ..data.target import Target
+from ..data.target import Target, require_free_names
 from ..exploration.association import target_by_bin
 from ..exploration.column_checks import ask_people, check_columns
 from ..exploration.findings import NOTE, SEVERE, WATCH, CheckInput, Finding, finding
@@ -125,6 +125,7 @@ def write_schema(
         exclude=not_learned(p) - {p.target},
         readings=readings,
     )
+    require_free_names([column["name"] for column in schema["columns"]], outcome)
     contract = read_contract(parameters_folder(find_root()) / f"{run.record.project}.contract.yaml")
     schema = apply_contract(schema, contract) if contract else schema
     if reading := stated_reading(p):

@@ -11,7 +11,7 @@ from tdsp.data.guesses import _guess_missing_codes, guess_settings
 from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.schema import infer_schema
 from tdsp.data.splits import as_labels, split_table, units_of
-from tdsp.data.target import guess_positive, guess_task, require_target
+from tdsp.data.target import guess_positive, guess_task, require_free_names, require_target
 
 
 def series(*values, name="y"):
@@ -349,3 +349,21 @@ def test_a_code_that_several_columns_share_is_found_whatever_it_is():
     table = table.mask(rng.random((500, 3)) < 0.05, -200.0).assign(y=rng.normal(size=500))
     assert _guess_missing_codes(table).value == ["-200"]
     assert _guess_missing_codes(table[["co", "y"]]).value == []
+
+
+def test_every_sentinel_is_proposed():
+    """Columns of one table may mark gaps by different numbers, one column by two."""
+    values = np.arange(200) % 30
+    table = pd.DataFrame({"temp": np.where(values < 3, -999, values), "wind": np.where(values > 26, -9999, values)})
+    table["both"] = np.where(values < 2, -9999, np.where(values < 4, -999, values))
+    assert sorted(_guess_missing_codes(table).value) == ["-999", "-9999"]
+
+
+@pytest.mark.parametrize(("task", "name"), [("binary", "probability"), ("regression", "prediction")])
+def test_a_feature_named_like_an_output_is_refused_with_the_reason(task, name):
+    """Its rows could never be written beside the predictions."""
+    y = np.arange(60) % 2 if task == "binary" else np.arange(60) * 1.5
+    target = require_target(pd.DataFrame({"y": y}), "y")
+    with pytest.raises(DataError, match=f"a column is called '{name}', as a column of the predictions"):
+        require_free_names(["age", name], target)
+    require_free_names(["age", "probably"], target)

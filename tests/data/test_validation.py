@@ -178,3 +178,15 @@ def test_rules_under_their_names_of_before_are_read_with_a_warning(tmp_path):
         columns = read_contract(file).columns
     assert columns["a"] == Rules(type="text", max_null_share=0.1, levels=("x",), closed_levels=True)
     assert columns["d"].max_age_days == 3
+
+
+def test_only_ids_are_drafted_as_unique():
+    """Measures may be all different by chance; a count, a name of an id and codes may not repeat."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({
+        "income": rng.permutation(10_000)[:300], "row": np.arange(300), "customer_id": rng.permutation(10_000)[:300],
+        "device": [f"D{i:04d}" for i in range(300)], "height": [f"{i} cm" for i in range(300)],
+        "note": [f"call number {i} went well" for i in range(300)],
+    })  # fmt: skip
+    rules = infer_contract(frame).columns
+    assert [name for name, rule in rules.items() if rule.unique] == ["row", "customer_id", "device"]
