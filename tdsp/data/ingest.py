@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..core.cells import CellReading
@@ -146,7 +147,7 @@ def _connected(sources: Mapping[str, Sequence[Path]], scratch: Path) -> Iterator
 
 
 def _rows_of(connection: Any, query: str, where: str) -> Rows:
-    "The result as it comes; unsigned numbers beyond int64 are looked for first, as their column has to be wide."
+    "The result as it comes; unsigned numbers beyond int64 are looked for first, as their column has to be text."
     schema = connection.sql(f"SELECT * FROM ({query}) LIMIT 0").to_arrow_table().schema
     unsigned = [f.name for f in schema if pa.types.is_uint64(f.type)]
     highest = ", ".join(f"max({sql_name(name)}) AS {sql_name(name)}" for name in unsigned)
@@ -377,7 +378,17 @@ def _thinned(path: Path, rows: int, max_rows: int) -> Path:
 def to_frame(table: pa.Table) -> pd.DataFrame:
     "The table in pandas; true/false columns with gaps are `boolean`, where Arrow alone would give objects."
     gaps = [f.name for f in table.schema if pa.types.is_boolean(f.type) and table[f.name].null_count]
-    return table.to_pandas().astype(dict.fromkeys(gaps, "boolean"))
+    frame = table.to_pandas().astype(dict.fromkeys(gaps, "boolean"))
+    large = [f.name for f in table.schema if pa.types.is_int64(f.type) and _is_beyond_floats(table[f.name])]
+    return frame.assign(**{name: pd.array(table[name].to_pylist(), dtype="Int64") for name in large})
+
+
+def _is_beyond_floats(column: pa.ChunkedArray) -> bool:
+    "Whether a column of whole numbers with gaps holds some that a float cannot tell apart."
+    if not column.null_count or column.null_count == len(column):
+        return False
+    found = pc.min_max(column).as_py()
+    return max(abs(found["min"]), abs(found["max"])) > 2**53
 
 
 def _read_sql(path: Path | None) -> str:

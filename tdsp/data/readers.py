@@ -31,8 +31,9 @@ from ..core.errors import DataError, did_you_mean
 from ..core.kinds import ColumnKind
 from .cell_types import AUTO, ReadOptions, type_columns
 from .csv_reader import MAX_ROW_BYTES, TOO_LONG, Cells, read_cells, type_cells
-from .headers import require_unique_names
+from .headers import require_unique_names, tidy_names
 from .remarks import Remark, RemarkCode
+from .spreadsheets import cell_text, read_sheet
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #901d610a
 TEXT = (".csv", ".tsv", ".txt", ".data", ".dat", ".tab")
@@ -50,17 +51,21 @@ _DAMAGED = (EOFError, OSError, zlib.error, zipfile.BadZipFile, RuntimeError, Not
 def unpack(
     data: bytes | Path,
     where: str,  # how messages call the file
+    member: str = "",  # the file inside, where a zip holds several
 ) -> tuple[bytes, str]:
     "The bytes behind gzip, zip or zstandard, and the name of the file inside. DataError when damaged or too large."
     try:
-        with open(data, "rb") if isinstance(data, Path) else io.BytesIO(data) as file, _unpacked(file, where) as inner:
+        with (
+            open(data, "rb") if isinstance(data, Path) else io.BytesIO(data) as file,
+            _unpacked(file, where, member) as inner,
+        ):
             return _bounded(*inner), inner[1]
     except _DAMAGED as error:
         raise DataError(f"{where} is damaged or cut off ({error}). Fetch it again.") from error
 
 
 @contextmanager
-def _unpacked(file: IO[bytes], where: str) -> Iterator[tuple[Any, str]]:
+def _unpacked(file: IO[bytes], where: str, member: str) -> Iterator[tuple[Any, str]]:
     head = file.read(4)
     file.seek(0)
     if head[:2] == b"\x1f\x8b":
@@ -70,17 +75,22 @@ def _unpacked(file: IO[bytes], where: str) -> Iterator[tuple[Any, str]]:
         with pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd") as inner:
             yield inner, re.sub(r"\.zstd?$", "", where, flags=re.IGNORECASE)
     elif head == b"PK\x03\x04" and Path(where).suffix.lower() not in EXCEL:
-        with zipfile.ZipFile(file) as archive, archive.open(_only_member(archive, where)) as inner:
+        with zipfile.ZipFile(file) as archive, archive.open(_member(archive, where, member)) as inner:
             yield inner, inner.name
     else:
         yield file, where
 
 
-def _only_member(archive: zipfile.ZipFile, where: str) -> str:
+def _member(archive: zipfile.ZipFile, where: str, member: str) -> str:
     names = [i.filename for i in archive.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX/")]
+    if member in names:
+        return member
     if len(names) != 1:
         shown = ", ".join(map(repr, names[:5])) or "no file"
-        raise DataError(f"{where} holds {len(names)} files: {shown}. Unpack it and name one of them.")
+        hint = did_you_mean(member, names) if member else ""
+        raise DataError(
+            f"{where} holds {len(names)} files: {shown}.{hint} Name one of them: {where}#{(*names, 'FILE')[0]}"
+        )
     return names[0]
 
 
@@ -123,7 +133,7 @@ def plain_schema(
 ) -> pa.Schema:
     "The schema in text, int64, float64, bool and timestamp[us]. DataError for nested columns and doubled names."
     require_unique_names(schema.names, where)
-    return pa.schema([(f.name, pa.float64() if f.name in wide else _plain_type(f.type, f.name, where)) for f in schema])
+    return pa.schema([(f.name, pa.string() if f.name in wide else _plain_type(f.type, f.name, where)) for f in schema])
 
 
 def _plain_type(kind: pa.DataType, name: str, where: str) -> pa.DataType:
@@ -139,7 +149,7 @@ def _plain_type(kind: pa.DataType, name: str, where: str) -> pa.DataType:
     fits = {
         ColumnKind.TEXT: (t.is_string, t.is_large_string, t.is_string_view, t.is_time),
         ColumnKind.INTEGER: (t.is_integer,),
-        ColumnKind.NUMBER: (t.is_floating, t.is_decimal, t.is_null),
+        ColumnKind.NUMBER: (t.is_floating, t.is_decimal, t.is_null, t.is_duration),
         ColumnKind.BOOLEAN: (t.is_boolean,),
         ColumnKind.DATE: (t.is_timestamp, t.is_date),
     }
@@ -167,6 +177,8 @@ def _plain_column(column: Any, target: pa.DataType) -> Any:
         return _plain_column(column.cast(kind.storage_type), target)
     if pa.types.is_timestamp(kind) and kind.tz:
         column = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.timestamp("us"))
+    if pa.types.is_duration(kind):
+        return pc.divide(column.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64()), 1e9)
     column = column.cast(target, safe=target == pa.int64())
     return pc.if_else(pc.is_finite(column), column, None) if pa.types.is_floating(target) else column
 
@@ -249,12 +261,41 @@ def _read_typed(path: Path, where: str, reading: ReadOptions) -> Rows:
     open_file = _open_parquet if suffix in PARQUET else _open_feather
     kind = "Parquet" if suffix in PARQUET else "Feather"
     try:
-        schema, batches = open_file(path)
-        plain = plain_schema(schema, where, wide_columns(schema, batches()))
-        codes = reading.missing_codes
-        return Rows(plain, _named(lambda: (plain_batch(b, plain, codes) for b in batches()), where, kind))
+        schema, read = open_file(path)
+        kept, names, remarks = _usable(schema, where)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in read():
+                yield pa.RecordBatch.from_arrays([batch.column(i) for i in kept], names=names)
+
+        schema = pa.schema([schema.field(i).with_name(name) for i, name in zip(kept, names)])
+        wide = wide_columns(schema, batches())
+        remarks += [Remark(RemarkCode.LARGE_INTEGERS, column=name) for name in wide]
+        plain, codes = plain_schema(schema, where, wide), reading.missing_codes
+        return Rows(
+            plain, _named(lambda: (plain_batch(b, plain, codes) for b in batches()), where, kind), tuple(remarks)
+        )
     except (pa.ArrowInvalid, OSError) as error:
         raise _no_such(where, kind) from error
+
+
+def _usable(schema: pa.Schema, where: str) -> tuple[list[int], list[str], list[Remark]]:
+    "Positions and tidy names of the columns that have one of the five kinds, and remarks on the others."
+    kept, remarks = [], []
+    if where.startswith("rows."):  # of a database: the query is there to be corrected
+        return [*range(len(schema))], list(schema.names), []
+    for i, field in enumerate(schema):
+        try:
+            _plain_type(field.type, field.name, where)
+        except DataError:
+            remarks.append(Remark(RemarkCode.NESTED, (f"values of type {field.type}",), field.name))
+            continue
+        kept.append(i)
+        remarks += [Remark(RemarkCode.DURATION, column=field.name)] if pa.types.is_duration(field.type) else []
+    if not kept:
+        _plain_type(schema.types[0], schema.names[0], where)
+    names, doubled = tidy_names(schema.names[i] for i in kept)
+    return kept, names, [*doubled, *remarks]
 
 
 def _no_such(where: str, kind: str) -> DataError:
@@ -321,6 +362,10 @@ def _column_of(values: list[Any], name: str, where: str) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     if kinds & {list, dict}:
         raise DataError(f"{where}: {name!r} holds nested values. Flatten them before, or leave the column out.")
+    if kinds == {int} and max(abs(value) for value in values if value is not None) < 2**63:
+        return pa.array(values, pa.int64())
+    if kinds == {int}:
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
     if kinds <= {bool} and kinds:
         return pa.array(values, pa.bool_())
     if kinds <= {int, float} and kinds:
@@ -330,11 +375,7 @@ def _column_of(values: list[Any], name: str, where: str) -> pa.Array:
         return pa.array(numbers, from_pandas=True).cast(pa.int64() if whole else pa.float64())
     if kinds <= {date, datetime} and kinds:
         return pa.array([v and datetime(*v.timetuple()[:6]) for v in values], pa.timestamp("us"))
-    return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
-
-
-def _as_text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return pa.array([None if value is None else cell_text(value) for value in values], pa.string())
 
 
 def _read_json(data: bytes, where: str, reading: ReadOptions) -> Rows:
@@ -360,32 +401,25 @@ def _read_json(data: bytes, where: str, reading: ReadOptions) -> Rows:
         raise DataError(f"{at} is no JSON table: {reason}. One list of objects, or one object a line.") from None
     if not all(isinstance(record, dict) for record in records):
         raise DataError(f"{where} is no JSON table: it holds other things than objects. One object a row is needed.")
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {name: [record.get(name) for record in records] for name in names}
-    return rows_of(*table_of_values(columns, where, reading))
+    names = list(dict.fromkeys(name for record in records for name in record))
+    tidy, remarks = tidy_names(names)
+    columns = {new: [record.get(name) for record in records] for name, new in zip(names, tidy)}
+    nested = [n for n, values in columns.items() if any(isinstance(value, list | dict) for value in values)]
+    if len(nested) < len(columns):
+        columns = {name: values for name, values in columns.items() if name not in nested}
+        remarks += [Remark(RemarkCode.NESTED, ("nested values",), name) for name in nested]
+    table, found = table_of_values(columns, where, reading)
+    return rows_of(table, [*remarks, *found])
 
 
 def _read_excel(data: bytes, where: str, sheet: str, reading: ReadOptions) -> Rows:
-    import python_calamine as calamine
-
     try:
         _refuse_bomb(data, where)
-        book = calamine.load_workbook(io.BytesIO(data))
-        if sheet and sheet not in book.sheet_names:
-            raise DataError(f"{where} has no sheet {sheet!r}.{did_you_mean(sheet, book.sheet_names)}")
-        name = sheet or next(iter(book.sheet_names), "")
-        rows = book.get_sheet_by_name(name).to_python()
-    except (calamine.CalamineError, zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{where} is no spreadsheet that can be read: {error}. Save it again as .xlsx or CSV."
-        ) from None
-    rows = [row for row in rows if any(value != "" for value in row)]
-    if len(rows) < 2:
-        raise DataError(f"{where}, sheet {name!r}: a row of names and rows of values are needed.")
-    table, remarks = table_of_values(_excel_columns(rows, where), where, reading)
-    is_choice = not sheet and len(book.sheet_names) > 1
-    others = f", one of {len(book.sheet_names)}; another by {where}#NAME" if is_choice else ""
-    return rows_of(table, [Remark(RemarkCode.SHEET, (name, others)), *remarks])
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{where} is no spreadsheet that can be read: {error}. Save it as .xlsx or CSV.") from None
+    found = read_sheet(data, where, sheet, reading.target)
+    table, remarks = table_of_values(found.columns, where, reading)
+    return rows_of(table, [*found.remarks, *remarks])
 
 
 def _refuse_bomb(data: bytes, where: str) -> None:
@@ -400,14 +434,6 @@ def _refuse_bomb(data: bytes, where: str) -> None:
                             raise DataError(
                                 f"{where} unpacks to more than {MAX_UNPACKED_BYTES >> 32} GiB. Save it as CSV."
                             )
-
-
-def _excel_columns(rows: list[list[Any]], where: str) -> dict[str, list[Any]]:
-    names = [_as_text(value).strip() or f"column_{i + 1}" for i, value in enumerate(rows[0])]
-    require_unique_names(names, where)
-    columns = zip(*([None if value == "" else value for value in row] for row in rows[1:]), strict=True)
-    kept = {name: list(values) for name, values in zip(names, columns, strict=True)}
-    return {n: v for n, v in kept.items() if not re.fullmatch(r"column_\d+", n) or any(x is not None for x in v)}
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #88cbd792
 Keys = tuple[tuple[str, str], ...]
@@ -427,7 +453,7 @@ def read_files(
             rows = with_moments(rows, path, reading) if where.endswith(SQLITE) else rows
             found.append(with_constants(rows, values))
             continue
-        data, inner = unpack(path, where)
+        data, inner = unpack(path, where, sheet)
         if _suffix(inner) in TEXT and data:
             if data[:4] == b"PAR1":
                 raise DataError(f"{inner} is a Parquet file. Rename it to {Path(inner).stem}.parquet.")
@@ -435,7 +461,7 @@ def read_files(
         else:
             found.append(with_constants(_read_whole(data, inner, sheet, reading), values))
     if cells:
-        _require_same_names([part.table.column_names for part in cells], [where for _, where, _ in files])
+        cells = _aligned(cells, [where for _, where, _ in files])
         found.append(rows_of(*type_cells(cells, files[0][1], reading=reading)))
     return found
 
@@ -472,8 +498,14 @@ def _read_whole(data: bytes, where: str, sheet: str, reading: ReadOptions) -> Ro
     raise DataError(f"{where}: the suffix {_suffix(where)!r} is not known. Use one of: {', '.join(FORMATS)}.")
 
 
-def _require_same_names(names: list[list[str]], files: list[str]) -> None:
-    for found, file in zip(names, files):
-        if found != names[0]:
-            odd = sorted({*found} ^ {*names[0]}) or found
+def _aligned(cells: list[Cells], files: list[str]) -> list[Cells]:
+    "The cells with their columns in the order of the first. Raises DataError where a file has other columns."
+    names, found = cells[0].table.column_names, []
+    for part, file in zip(cells, files):
+        other = part.table.column_names
+        if set(other) != set(names):
+            odd = sorted({*other} ^ {*names})
             raise DataError(f"{file} has other columns than {files[0]}: {', '.join(map(repr, odd[:5]))}. Align them.")
+        moved = (Remark(RemarkCode.REORDERED, (file,)),) if other != names else ()
+        found.append(replace(part, table=part.table.select(names), remarks=(*part.remarks, *moved)))
+    return found

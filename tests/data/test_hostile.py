@@ -66,6 +66,8 @@ READ = {  # file: bytes, and what the columns hold
     ),
     "year 9999.csv": (b"a,b\n1,9999-12-31\n2,0001-01-01\n", None),
     "doubled names.csv": (b"a,b,a\n1,2,3\n", {"a": [1], "b": [2], "a_2": [3]}),
+    "partly nested.parquet": (parquet_of(a=[[1], [2]], b=[1, 2]), {"b": [1, 2]}),
+    "partly nested.json": (b'[{"a": {"b": 1}, "b": 1}, {"b": 2}]', {"b": [1, 2]}),
     "old mac lines.csv": (b"a,b\r1,x\r2,y\r", {"a": [1, 2], "b": ["x", "y"]}),
     "path in a zip.zip": (zip_of(**{"../../../../tmp/evil.csv": CSV}), {"a": [1, 2], "b": ["x", "y"]}),
     "wrong name.csv": (gzip.compress(CSV), {"a": [1, 2], "b": ["x", "y"]}),
@@ -99,7 +101,7 @@ REFUSED = {  # file: bytes, and what the message says
     "cut.parquet": (parquet_of(a=[1], b=[2])[:-9], "no Parquet file, or damaged"),
     "no.feather": (b"ARROW1" + b"\0" * 99, "no Feather file, or damaged"),
     "no.xlsx": (zip_of(x=b"y"), "no spreadsheet that can be read"),
-    "nested.parquet": (parquet_of(a=[[1], [2]], b=[1, 2]), "column 'a' is of type list"),
+    "nested.parquet": (parquet_of(a=[[1], [2]]), "column 'a' is of type list"),
 }
 
 assert len(READ) + len(REFUSED) >= 40

@@ -176,7 +176,7 @@ def test_every_kind_of_parquet_column_becomes_one_of_five():
     )
     found = plain_table(table, "t.parquet")
     assert [str(kind) for kind in found.schema.types] == [
-        "string", "int64", "double", "double", "double", "timestamp[us]", "timestamp[us]", "double",
+        "string", "int64", "string", "double", "double", "timestamp[us]", "timestamp[us]", "double",
     ]  # fmt: skip
     assert found["half"].to_pylist() == [1.5, None, 2]
 
@@ -248,8 +248,8 @@ def test_every_type_of_sql_becomes_one_of_five(tmp_path):
     sql = "SELECT sum(delay) AS s, 18446744073709551615::UBIGINT AS h, 7::UBIGINT AS u, avg(delay) AS m"
     sql += ", date '2013-01-05' AS d FROM flights"
     found = ask(TABLES, sql, tmp_path)
-    assert [str(kind) for kind in found.schema.types] == ["double", "double", "int64", "double", "timestamp[us]"]
-    assert found["s"].to_pylist() == [16] and found["h"][0].as_py() > 2**60
+    assert [str(kind) for kind in found.schema.types] == ["double", "string", "int64", "double", "timestamp[us]"]
+    assert found["s"].to_pylist() == [16] and found["h"][0].as_py() == str(2**64 - 1)
 
 
 def test_rows_come_sorted_whatever_the_order_of_the_source(tmp_path):
@@ -335,14 +335,13 @@ def test_names_that_differ_in_capitals_only_are_refused(delays):
         load_table({"a": "delays.csv", "A": "delays.csv"}, delays / "q.sql", root=delays, lake=delays / "lake")
 
 
-def test_parquet_without_rows_or_with_a_doubled_name_is_refused(tmp_path):
-    """Both can be written, neither can be learned from."""
+def test_parquet_without_rows_is_refused_and_a_doubled_name_gets_a_number(tmp_path):
+    """Both can be written."""
     pq.write_table(pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.int64())}), tmp_path / "none.parquet")
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "twice.parquet")
     with pytest.raises(DataError, match=r"none\.parquet has columns and no rows"):
         load(tmp_path, "none.parquet")
-    with pytest.raises(DataError, match="column name 'a' occurs twice"):
-        load(tmp_path, "twice.parquet")
+    assert load(tmp_path, "twice.parquet").columns == ("a", "a_2")
 
 
 def test_a_source_that_changes_while_being_read_is_refused(delays, monkeypatch):
