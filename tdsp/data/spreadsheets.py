@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.cells import parse_number
 from ..core.errors import DataError, did_you_mean
-from .cell_types import number_of
 from .headers import Header, find_header, find_total, merge_names, tidy_names
 from .remarks import Remark, RemarkCode
 
@@ -145,7 +145,7 @@ def _without_total(body: Grid) -> tuple[Grid, list[Remark]]:
 
     def number(value: Any) -> float | None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number else number_of(str(value), ".")
+        return float(value) if is_number else parse_number(str(value), {"kind": "number"})
 
     last = [cell_text(value) for value in body[-1]]
     found = find_total(last, lambda i: [number(row[i]) for row in body[:-1]], lambda i: number(body[-1][i]))
