@@ -165,7 +165,8 @@ def read_text(
     layout: Layout | None = None,  # None: detected
 ) -> tuple[pa.Table, list[Remark]]:
     "A typed table from CSV, TSV or the like, and remarks. Raises DataError naming the file and the line."
-    return type_cells([read_cells(data, where, reading=reading, layout=layout)], where, reading=reading)
+    cells = read_cells(data, where, reading=reading, layout=layout, unique_names=False)
+    return type_cells([cells], where, reading=reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,14 @@ class Cells:
     separator: str = ""
 
 
-def read_cells(data: bytes, where: str, *, reading: ReadOptions = AUTO, layout: Layout | None = None) -> Cells:
+def read_cells(
+    data: bytes,
+    where: str,
+    *,
+    reading: ReadOptions = AUTO,
+    layout: Layout | None = None,
+    unique_names: bool = True,  # False: a doubled name gets a number and a remark
+) -> Cells:
     "The cells of one text file. Raises DataError naming the file and the line."
     text, encoding = decode(data, where, reading.encoding, reading.target)
     text, repairs = repair_twice_encoded(text)
@@ -187,6 +195,8 @@ def read_cells(data: bytes, where: str, *, reading: ReadOptions = AUTO, layout: 
     top, body, lines = _cut_header(text, layout)
     cells, comments = _cut_columns(body, layout, lines, where)
     names, unnamed, doubled = _column_names(top, cells, where, reading.target)
+    if doubled and unique_names:
+        raise DataError(f"{where}: column name {doubled[0].details[0]!r} occurs twice. Rename the columns.")
     sign = SEPARATORS.get(layout.separator, repr(layout.separator))
     remarks = [Remark(RemarkCode.LAYOUT, (encoding_label(encoding), sign, HEADERS[layout.header]))]
     remarks += [Remark(RemarkCode.TWICE_ENCODED, repairs[0])] if repairs else []

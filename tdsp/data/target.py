@@ -179,5 +179,5 @@ def require_free_names(names: Iterable[str], target: Target) -> None:
     if found := [name for name in names if name in (*taken, "model_version", "model_run")]:
         raise DataError(
             f"a column is called {found[0]!r}, as a column of the predictions will be. Rename it in the file, "
-            f"or by SQL: SELECT * RENAME ({sql_name(found[0])} AS {sql_name('given_' + found[0])}) FROM table."
+            f'or by SQL: SELECT * RENAME ({sql_name(found[0])} AS {sql_name("given_" + found[0])}) FROM "table".'
         )
