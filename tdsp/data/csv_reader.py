@@ -165,7 +165,7 @@ def read_text(
     layout: Layout | None = None,  # None: detected
 ) -> tuple[pa.Table, list[Remark]]:
     "A typed table from CSV, TSV or the like, and remarks. Raises DataError naming the file and the line."
-    cells = read_cells(data, where, reading=reading, layout=layout, unique_names=False)
+    cells = read_cells(data, where, reading=reading, layout=layout, strict=False)
     return type_cells([cells], where, reading=reading)
 
 
@@ -185,7 +185,7 @@ def read_cells(
     *,
     reading: ReadOptions = AUTO,
     layout: Layout | None = None,
-    unique_names: bool = True,  # False: a doubled name gets a number and a remark
+    strict: bool = True,  # False, in training: a doubled name gets a number, totals and repeated names are left out
 ) -> Cells:
     "The cells of one text file. Raises DataError naming the file and the line."
     text, encoding = decode(data, where, reading.encoding, reading.target)
@@ -195,13 +195,15 @@ def read_cells(
     top, body, lines = _cut_header(text, layout)
     cells, comments = _cut_columns(body, layout, lines, where)
     names, unnamed, doubled = _column_names(top, cells, where, reading.target)
-    if doubled and unique_names:
+    if doubled and strict:
         raise DataError(f"{where}: column name {doubled[0].details[0]!r} occurs twice. Rename the columns.")
     sign = SEPARATORS.get(layout.separator, repr(layout.separator))
     remarks = [Remark(RemarkCode.LAYOUT, (encoding_label(encoding), sign, HEADERS[layout.header]))]
     remarks += [Remark(RemarkCode.TWICE_ENCODED, repairs[0])] if repairs else []
     remarks += [Remark(RemarkCode.WRAPPED)] if layout.wrapped else []
     remarks += _remarks_above(text, layout, top, comments)
+    if strict:  # each row that somebody sends is predicted or rejected
+        return Cells(cells.rename_columns(names), tuple(unnamed), tuple(remarks), layout.separator)
     cells, repeated = _without_repeated(cells, top)
     cells, total = _without_total(cells.rename_columns(names), reading, layout.separator)
     return Cells(cells, tuple(unnamed), (*remarks, *doubled, *repeated, *total), layout.separator)

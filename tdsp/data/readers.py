@@ -457,7 +457,7 @@ def read_files(
         if _suffix(inner) in TEXT and data:
             if data[:4] == b"PAR1":
                 raise DataError(f"{inner} is a Parquet file. Rename it to {Path(inner).stem}.parquet.")
-            cells.append(_with_keys(read_cells(data, inner, reading=reading, unique_names=False), keys))
+            cells.append(_with_keys(read_cells(data, inner, reading=reading, strict=False), keys))
         else:
             found.append(with_constants(_read_whole(data, inner, sheet, reading), values))
     if cells:

@@ -253,15 +253,12 @@ def reference_profile(frame: pd.DataFrame, schema: Schema, predictions: pd.DataF
     raise BundleError(f"The profile of {len(schema['columns'])} columns does not fit into 1 MB. Drop columns.")
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #80a83f01
-_MLFLOW_TYPES = {"string": "string", "float": "double", "timestamp": "datetime", "boolean": "boolean"}
-
-
 def mlmodel_text(schema: Schema) -> str:
     """The MLmodel file of the python_function flavour. Source: MLflow's model format."""
     inputs: list[dict[str, str | bool]] = []
     for spec in schema["columns"]:
-        has_gaps = spec["type"] == "boolean" and spec.get("nullable", True)
-        kind = "any" if has_gaps else _MLFLOW_TYPES[spec["type"]]  # MLflow's boolean takes none: our own check does
+        # MLflow takes no whole numbers for a double and no text for a date; the loader reads them, or names the cell.
+        kind = "string" if spec["type"] == "string" else "any"
         inputs.append({"type": kind, "name": spec["name"], "required": True})
     outputs = [{"type": "double", "name": name, "required": True} for name in loader.prediction_columns(schema)]
     signature = {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)}

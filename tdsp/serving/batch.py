@@ -127,6 +127,7 @@ def _parquet(path: Path, schema: Schema) -> Iterator[Piece]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(PIECE_ROWS):
             rows = pa.table(batch)
+            rows = rows.rename_columns([name.strip() for name in rows.column_names])
             yield rows, partial(_plain_rows, rows, schema, path.name)
 
 
