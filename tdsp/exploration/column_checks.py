@@ -19,10 +19,11 @@ from ..data.remarks import RemarkCode
 from ..data.schema import LeftOut
 from .findings import CheckInput, Finding, finding
 from .profile import Profile
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/exploration/02_column_checks.ipynb #194cc105
 NINES = re.compile(r"-?9{2,}(\.0)?")
-OVERFLOWS = (2**31 - 1, 2**32 - 1, -(2**31), 2**63 - 1)
+OVERFLOWS = {float(end): end for end in (2**31 - 1, 2**32 - 1, -(2**31), 2**63 - 1)}  # facts are floats
 
 
 def _sentinel(column: Profile, case: CheckInput) -> str:
@@ -42,7 +43,8 @@ def _sentinel(column: Profile, case: CheckInput) -> str:
 
 
 def _overflow(column: Profile, case: CheckInput) -> str:
-    return f"the value {column.high:.0f}, where a counter ends" if {column.high, column.low} & set(OVERFLOWS) else ""
+    hit = next((OVERFLOWS[value] for value in (column.high, column.low) if value in OVERFLOWS), None)
+    return f"the value {hit}, where a counter ends" if hit is not None else ""
 
 
 def _capped(column: Profile, case: CheckInput) -> str:
@@ -85,14 +87,12 @@ def _outlier(column: Profile, case: CheckInput) -> str:
         return ""
     if column.low >= 0 and q1 > 0:
         spread = 5 * math.log(q3 / q1)
-        far = (
-            math.log(column.high) > math.log(q3) + spread
-            or math.log(column.low or column.next_low) < math.log(q1) - spread
-        )
+        high = high and math.log(column.high) > math.log(q3) + spread
+        low = low and math.log(column.low or column.next_low) < math.log(q1) - spread
     else:
-        far = abs(column.skew) > 8
+        high, low = high and column.skew > 8, low and column.skew < -8
     evidence = f"while half of the rows are between {format_number(q1)} and {format_number(q3)}"
-    return f"{format_number(column.high if high else column.low)}, {evidence}" if far else ""
+    return f"{format_number(column.high if high else column.low)}, {evidence}" if high or low else ""
 
 
 def _counter(column: Profile, case: CheckInput) -> str:
@@ -105,7 +105,8 @@ def _counter(column: Profile, case: CheckInput) -> str:
     ):
         return ""
     steps = np.diff(case.frame[column.name].to_numpy(dtype=float))
-    if column.low in (0, 1) and (steps == 1).mean() > 0.8:
+    spacing = np.diff(evenly_spaced(case.rows, len(case.frame)))  # a long table is looked at in some of its rows
+    if column.low in (0, 1) and (steps == spacing).mean() > 0.8:
         return "it counts up from row to row"
     many = column.low >= 100_000 and column.distinct >= 0.9 * column.rows
     return f"{format_int(column.distinct)} different numbers of six digits or more" if many else ""

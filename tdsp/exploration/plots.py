@@ -18,8 +18,9 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from ..core.formatting import Shown, count_of, format_int, format_number, format_percent, shorten
+from ..data.splits import as_labels
 from .leakage import Leak
-from .profile import Profile
+from .profile import Profile, day_of
 from ..stats.plotting import BLUE, INK, ORANGE, PALETTE, report_axes, with_alt_text
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def describe_target(y: pd.Series, *, task: str) -> pd.DataFrame:
     if task == "regression":
         facts = y.describe().rename(STATISTICS)
         return pd.DataFrame({"statistic": facts.index, "value": facts.to_numpy(dtype=float)})
-    counts = y.value_counts()
-    names = [f"{label:g}" if isinstance(label, float) else str(label) for label in counts.index]
-    return pd.DataFrame({"class": names, "rows": counts.array, "share": counts.to_numpy() / counts.sum()})
+    counts = as_labels(y).value_counts()
+    return pd.DataFrame(
+        {"class": counts.index.astype(object), "rows": counts.array, "share": counts.to_numpy() / counts.sum()}
+    )
 
 
 STATISTICS = {
@@ -64,8 +66,8 @@ def _plot_rows(values: pd.Series, title: str, label: str, ax: "Axes | None", mar
     values, marked = values[:MAX_FIGURE_ROWS][::-1], set(marked)
     names = [shorten(name, 26) + (", suspected" if name in marked else "") for name in values.index]
     with report_axes(ax, height=0.9 + 0.26 * max(3, len(values))) as ax:
-        colours = [ORANGE if name in marked else BLUE for name in values.index]
-        for bar, name in zip(ax.barh(range(len(values)), values, height=0.7, color=colours), values.index):
+        colors = [ORANGE if name in marked else BLUE for name in values.index]
+        for bar, name in zip(ax.barh(range(len(values)), values, height=0.7, color=colors), values.index):
             bar.set_hatch("///" if name in marked else "")
         ax.set_yticks(range(len(values)), names)
         ax.grid(visible=False, axis="y")
@@ -213,8 +215,7 @@ def what_it_holds(column: Profile) -> str:
     if not column.present:
         return "No row has a value."
     if column.kind == "date" and column.quantiles:
-        first, last = (np.datetime64("1970-01-01") + np.timedelta64(int(d), "D") for d in (column.low, column.high))
-        return f"From {first} to {last}.{gaps}"
+        return f"From {day_of(column.low)} to {day_of(column.high)}.{gaps}"
     if column.quantiles and column.distinct > 2:
         far = f" {count_of(column.outside, 'row lies far outside', 'rows lie far outside')}." if column.outside else ""
         low, q1, q3, high = map(format_number, (column.low, column.quantiles[1], column.quantiles[3], column.high))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_EXACT_ROWS', 'BINS', 'TOP', 'MAX_COUNTED_LEVELS', 'MAX_PROFILED_COLUMNS', 'Profile', 'profile_column',
-           'TableProfile', 'profile_table', 'data_dictionary', 'value_range', 'examples_of']
+           'TableProfile', 'profile_table', 'data_dictionary', 'value_range', 'examples_of', 'day_of']
 
 # %% ../../notebooks/lib/exploration/00_profile.ipynb #2e682bd8
 import math
@@ -142,10 +142,6 @@ class TableProfile:
     repeated: int  # rows that equal an earlier one in all columns but the ids
     patterns: tuple[tuple[tuple[str, ...], int], ...]  # columns that are empty together, and the rows; most first
 
-    def of(self, name: str) -> Profile:
-        "The facts of one column."
-        return next(column for column in self.columns if column.name == name)
-
 
 def profile_table(
     data: "Path | pa.Table | pd.DataFrame",  # a path leads to one Parquet file
@@ -204,7 +200,7 @@ def data_dictionary(
 def value_range(column: Profile) -> str:
     "Minimum and maximum of a number or date, number of levels of a text."
     if column.quantiles and column.kind == ColumnKind.DATE:
-        return f"{_day(column.low)} to {_day(column.high)}"
+        return f"{day_of(column.low)} to {day_of(column.high)}"
     if column.quantiles:
         limits = f"{format_number(column.low)} to {format_number(column.high)}"
         return f"{limits}, mean {format_number(column.mean)}, {column.distinct:,} different"
@@ -214,11 +210,12 @@ def value_range(column: Profile) -> str:
 def examples_of(column: Profile, n: int = 3) -> str:
     "Some values: the most frequent of a text, quantiles of a number."
     if column.kind == ColumnKind.DATE and column.quantiles:
-        return ", ".join(map(_day, column.quantiles[1:4]))
+        return ", ".join(map(day_of, column.quantiles[1:4]))
     if column.quantiles and column.kind != ColumnKind.TEXT:
         return ", ".join(format_number(q) for q in column.quantiles[1:4])
     return ", ".join(shorten(value) for value, _ in column.top[:n])
 
 
-def _day(days: float) -> str:
+def day_of(days: float) -> str:
+    "The date of so many days since 1970, which are below 0 before."
     return str(np.datetime64("1970-01-01") + np.timedelta64(math.floor(days), "D"))

@@ -22,6 +22,7 @@ from ..data.csv_reader import HEADERS
 from ..data.encodings import UNUSUAL_ENCODINGS
 from ..data.remarks import DATE_ORDERS, Remark, RemarkCode
 from .findings import NOTE, SEVERE, CheckInput, Finding, finding
+from .leakage import meet_one_to_one
 from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/exploration/03_table_checks.ipynb #c534197b
@@ -75,11 +76,12 @@ def _sums(case: CheckInput) -> Iterator[Finding]:
     X = {name: case.frame[name].to_numpy(dtype=float)[rows] for name in case.numbers()}
     close, evidence = 1e-6 * (np.nanstd(y) or 1.0), f"in every one of {len(rows)} rows compared"
     for (a, left), (b, right) in itertools.combinations(X.items(), 2) if len(rows) >= 20 else ():
-        for sign, word in ((1, "plus"), (-1, "minus")):
-            off = np.abs(left + sign * right - y[rows])
+        sums = ((left + right, f"{a} plus {b}"), (left - right, f"{a} minus {b}"), (right - left, f"{b} minus {a}"))
+        for made, words in sums:
+            off = np.abs(made - y[rows])
             varied = np.nanstd(left) and np.nanstd(right)
             if varied and np.isfinite(off).mean() > 0.9 and np.nanmax(off) <= close:
-                yield from (finding("target-sum", evidence, name, case.target, f"{a} {word} {b}") for name in (a, b))
+                yield from (finding("target-sum", evidence, name, case.target, words) for name in (a, b))
 
 
 def _thresholds(case: CheckInput) -> Iterator[Finding]:
@@ -113,7 +115,7 @@ def _copies(case: CheckInput, few: pd.DataFrame) -> Iterator[Finding]:
     names = [c.name for c in case.columns if c.name in few and c.name not in {case.target, *case.left_out}][:200]
     codes = {name: pd.factorize(few[name])[0] for name in names if 2 < few[name].nunique() < 0.5 * len(few)}
     for (a, left), (b, right) in itertools.combinations(codes.items(), 2):
-        if left.max() == right.max() and len(np.unique(left * 1_000_003 + right)) == len(np.unique(left)):
+        if meet_one_to_one(left, right):
             yield finding("copy", f"their {left.max() + 1} values meet one to one", b, a)
 
 

@@ -49,7 +49,7 @@ def _sample(y: np.ndarray, by: np.ndarray | None, kind: str, max_rows: int, rng:
 # %% ../../notebooks/lib/modeling/01_folds.ipynb #3be08fa2
 def _time_pairs(by: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
     times = np.sort(by, kind="stable")
-    first = len(times) // 2
+    first = max(len(times) // 2, int((times == times[0]).sum()))  # the earliest time has nothing before it
     starts = times[[first + (len(times) - first) * i // n_folds for i in range(n_folds)]]
     edges = [*dict.fromkeys(starts.tolist())]
     pairs = []

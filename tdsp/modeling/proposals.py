@@ -45,6 +45,13 @@ def is_skewed(y: np.ndarray, task: str) -> bool:
 Entry = tuple[str, Settings]  # family and settings of a trial
 
 
+def _without_monotone(settings: Settings) -> Settings:
+    "The settings without the constraints of an earlier run: those of this run count."
+    free = settings.copy()
+    free.pop("monotone", None)
+    return free
+
+
 def plan(families: Sequence[str], *, skewed: bool, warm: Iterable[FoundSettings] = ()) -> list[Entry]:
     "Family and settings in the order they are tried: those that did best before, then the fixed ones round by round."
     chosen = [FAMILIES[name] for name in families if name not in (BASELINE, ENSEMBLE)]
@@ -52,7 +59,7 @@ def plan(families: Sequence[str], *, skewed: bool, warm: Iterable[FoundSettings]
     logs = [Settings(log_target=True) | family.fixed[-1 if family.name == "linear" else 0] if family.draw else None
             for family in chosen]  # fmt: skip
     rounds[1:1] = [tuple(logs)] if skewed else []
-    known = [(w["family"], w["settings"].copy()) for w in warm if w["family"] in families]
+    known = [(w["family"], _without_monotone(w["settings"])) for w in warm if w["family"] in families]
     found = [(f.name, s.copy()) for turn in rounds for f, s in zip(chosen, turn, strict=True) if s is not None]
     return known + [entry for entry in found if entry not in known]
 
@@ -63,7 +70,7 @@ MIN_FAMILY_ROWS = {"mlp": 200, "hist_gb": 60}
 def unsuited(problem: SearchProblem, family: Family, settings: Settings) -> str:
     "Why this family is not tried on these rows; empty when it is."
     task, kind, width = (
-        problem.rows("tree", 0).task,
+        problem.facts,
         preprocessing_of(family, settings),
         settings.get("width", DEFAULT_WIDTH),
     )

@@ -55,8 +55,10 @@ class FittedModel:
     def _predicted(self, X: pd.DataFrame) -> np.ndarray:
         "Predictions in the form that metrics take."
         frame = feature_frame(X)
-        for absent in (name for name in self.columns if name not in frame):
-            raise ParameterError(f"X has no column {absent!r}.{did_you_mean(absent, frame.columns)}")
+        absent = [name for name in self.columns if name not in frame]
+        if absent:
+            named = " ".join(f"X has no column {name!r}.{did_you_mean(name, frame.columns)}" for name in absent)
+            raise ParameterError(named)
         features = as_features(plain_frame(frame[self.columns], "X"), self.schema)
         n_classes = max(len(self.classes_), 2)
         return predict(self.pipeline, features, task=self.schema["task"], n_classes=n_classes, n_seen=self.n_seen)

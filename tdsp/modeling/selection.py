@@ -85,7 +85,7 @@ def fit_held_out(
     classes: Sequence[str] = (),
     random_state: int,
 ) -> HeldOut:
-    "The candidate as the last fold made it, or fitted on all but that fold's rows."
+    "The candidate fitted once more on the rows that the last fold learned from."
     fit, score = cv.pairs[-1]
     pipeline = refit(candidate, X.iloc[fit], np.asarray(y)[fit], task=task, random_state=random_state)
     return HeldOut(pipeline, score, task, max(len(classes), 2), len(fit))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from .families import Family, Settings
+from .families import Family, Settings, Task, task_of
 from tdsp.modeling.fitting import (
     MAX_PREPARED_BYTES,
     MIN_EARLY_STOPPING_ROWS,
@@ -46,6 +46,7 @@ class SearchProblem:
     n_classes: int
     random_state: int
     monotone: Mapping[str, str] = field(default_factory=dict)  # column -> up or down
+    _facts: Task | None = None
     _kept: dict[tuple[str, int], FoldData] = field(default_factory=dict)
     _locks: dict[tuple[str, int], threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
@@ -58,6 +59,13 @@ class SearchProblem:
             if sum(rows.nbytes for rows in [*self._kept.values()]) + made.nbytes < MAX_PREPARED_BYTES:
                 self._kept[kind, i] = made
             return made
+
+    @property
+    def facts(self) -> Task:
+        "The facts about the rows that the first fold learns from; counted once."
+        if self._facts is None:
+            self._facts = task_of(self.X.iloc[self.cv.pairs[0][0]], self.task, self.random_state)
+        return self._facts
 
     def prepared(self, kind: str, fit: np.ndarray, score: np.ndarray) -> FoldData:
         "These rows prepared, the first to learn from."
@@ -154,6 +162,11 @@ def collect_trial(
     try:
         found = [future.result() for future in folds]
         made = scored_candidate(problem, trial.name, [fold.y_pred for fold in found])
+    except OutOfTimeError as error:
+        for future in folds:
+            future.cancel()
+        why = f"not tried: {error}"
+        return Candidate(trial.name, (), None, 0.0, 0.0, why, family, settings, tried=False), []
     except Exception as error:
         for future in folds:
             future.cancel()

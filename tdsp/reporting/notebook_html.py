@@ -112,7 +112,7 @@ def _fit_table(match: re.Match[str]) -> str:
 
 
 def plain_text(text: str) -> str:
-    "Return terminal output without its colours; what a carriage return overwrote is gone."
+    "Return terminal output without its colors; what a carriage return overwrote is gone."
     return "\n".join(line.rsplit("\r", 1)[-1] for line in ANSI.sub("", text).replace("\r\n", "\n").split("\n")).strip(
         "\n"
     )

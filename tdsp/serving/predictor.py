@@ -37,7 +37,6 @@ PredictFunction = Callable[[Tensors], np.ndarray]  # (n, number of prediction co
 class ServedModel:
     """A checked bundle that is ready to predict."""
 
-    folder: Path
     sha256: str  # of bundle.json
     name: str
     title: str
@@ -64,7 +63,6 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
     schema, reference = (json.loads(verified_bytes(folder, manifest, f"{n}.json")) for n in ("schema", "reference"))
     engine, predict = _open(folder, manifest, schema)
     return ServedModel(
-        folder=folder,
         sha256=sha256_bytes(loader.canonical(manifest)),
         name=str(manifest.get("name", folder.name)),
         title=str(manifest.get("title") or manifest.get("name", "")),

@@ -64,6 +64,8 @@ def require_token(host: str, token_env: str, environment: Mapping[str, str]) -> 
     if len(token) < MIN_TOKEN_LENGTH:
         found = f"has {len(token)} characters" if token else "is not set"
         raise ParameterError(f"--token-env {token_env}: it {found}, at least {MIN_TOKEN_LENGTH} are needed.")
+    if not token.isascii():
+        raise ParameterError(f"--token-env {token_env}: clients can send ASCII characters only. Choose another token.")
     return token
 
 

@@ -123,7 +123,7 @@ def _balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
 
 # %% ../../notebooks/lib/stats/00_metrics.ipynb #166032aa
 def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
-    y = y_true - y_true.mean()  # centred first: the weighted sums below then lose no digits
+    y = y_true - y_true.mean()  # centered first: the weighted sums below then lose no digits
     square, error = y**2, (y_true - y_pred) ** 2
 
     def score(weights: np.ndarray) -> float:

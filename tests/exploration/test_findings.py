@@ -10,12 +10,14 @@ from tdsp.data.schema import find_exclusions
 from tdsp.data.splits import split_table
 from tdsp.data.target import require_target
 from tdsp.exploration.association import find_clusters, score_association, target_by_bin
-from tdsp.exploration.column_checks import ask_people
+from tdsp.exploration.column_checks import ask_people, check_columns
 from tdsp.exploration.findings import LIST, NOTE, SEVERE, CheckInput, finding
-from tdsp.exploration.plots import variable_table
+from tdsp.exploration.leakage import meet_one_to_one
+from tdsp.exploration.plots import describe_target, variable_table, what_it_holds
 from tdsp.exploration.profile import profile_table
 from tdsp.exploration.split_checks import compare_random_and_forward, score_shift
 from tdsp.stages.data_acquisition import find_problems, findings_gate, split_findings
+from tdsp.stats.resampling import evenly_spaced
 
 N = 1200
 RNG = np.random.default_rng(7)
@@ -127,6 +129,7 @@ def test_a_trap_is_found_where_it_is_and_nothing_else_is_alarming(key):
 
 TARGETS = {
     "target-sum:casual": lambda y: {"casual": (c := RNG.integers(0, 90, N)), "registered": y - c},
+    "target-sum:pickup": lambda y: {"pickup": (c := RNG.integers(0, 90, N)), "dropoff": c + y},
     "target-threshold:HIGH": lambda y: {"HIGH": (y >= 70).astype(int)},
     "target-capped:y": lambda y: {"y": np.minimum(y, 75)},
     "target-spike:y": lambda y: {"y": with_values(0.0, y + 40, slice(0, 90))},
@@ -330,3 +333,90 @@ def test_one_row_is_written_in_the_singular():
     df = pd.DataFrame({"wind": WIND, "gust": gust, "late": LATE})
     evidence = {finding.key: finding.evidence for finding in find_problems(check_input(df))}
     assert evidence["missing:gust"].startswith("1 row, ")
+
+
+def test_a_wide_table_is_named_for_what_it_is():
+    """Fifty columns of two hundred rows are many, yet far from as many."""
+    assert next(f for f in find_problems(check_input(TRAPS["wide"]())) if f.code == "wide").title == (
+        "Many columns for so few rows"
+    )
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-(2**31), "-2147483648"), (2**63 - 1, "9223372036854775807")])
+def test_the_end_of_a_counter_is_the_one_that_was_met(value, shown):
+    """The low end as well as the high one, and that of 64 bits, which no float holds exactly."""
+    numbers = RNG.integers(1, 400, N)
+    numbers[5] = value
+    found = next(f for f in find_problems(check_input(table(nights=numbers))) if f.code == "overflow")
+    assert found.evidence.startswith(f"the value {shown},")
+
+
+def test_an_outlier_at_the_low_end_is_the_one_shown():
+    """A value far below the others is not explained by the highest."""
+    sizes = with_values(-900.25, RNG.normal(6, 0.5, N).round(2), [3])
+    found = next(f for f in find_problems(check_input(table(size=sizes))) if f.code == "outlier")
+    assert found.evidence.startswith("−900.25") or found.evidence.startswith("−900")
+
+
+def test_a_counter_is_found_in_some_rows_of_a_long_table():
+    """The rules see evenly spaced rows: a counter then goes up by the distance between them."""
+    whole = pd.concat([table()] * 3, ignore_index=True).assign(patch=np.tile(np.arange(1, 1801), 2))
+    facts = profile_table(whole)
+    case = CheckInput(facts.columns, whole.iloc[evenly_spaced(3600, 1000)], "late", "binary", facts.rows)
+    assert "counter:patch" in [f.key for f in check_columns(case)]
+
+
+@pytest.mark.parametrize(
+    "other", [np.arange(N) % 4 // 2 + 2 * (np.arange(N) % 8 > 5), [None if i % 5 == 1 else i % 5 for i in range(N)]]
+)
+def test_columns_that_do_not_meet_one_to_one_are_no_copies(other):
+    """As many values, or pairs unique one way only; a gap meets gaps alone."""
+    codes = {"gaps": np.arange(N) % 5, "other": other}
+    assert not any(key.startswith("copy") for key in keys(table(**codes)))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "meet"),
+    [
+        ([0, 1, 2, -1], [2, 0, 1, -1], True),
+        ([0, 1, 2, 0], [0, 1, 2, 1], False),
+        ([0, 1, -1, 2, 2], [0, 1, 2, -1, -1], False),
+        ([-1, 0, 1, 1], [1, 0, 1, -1], False),
+    ],
+)
+def test_codes_meet_one_to_one_both_ways(left, right, meet):
+    """Each pair is unique from either side, and gaps are in the same rows."""
+    assert meet_one_to_one(np.array(left), np.array(right)) == meet
+
+
+def along(values, task="binary"):
+    X = pd.DataFrame({"x": values})
+    return target_by_bin(X, np.arange(len(X)) % 2, task=task, random_state=0)["x"]
+
+
+def test_bins_that_look_alike_stay_apart():
+    """Five bins within a thousandth have five labels."""
+    found = along(1 + np.arange(1000) / 1e6)
+    assert list(found["rows"]) == [200] * 5 and found["where"].is_unique
+
+
+def test_dates_are_shown_as_dates_and_days_before_1970_count():
+    """From the first day on; noon of New Year's Eve 1969 is that day."""
+    days = pd.Series(pd.date_range("1969-12-31 12:00", periods=400, freq="D"))
+    assert along(days)["where"][0].startswith("1969-12-31 to 1970-")
+    facts = profile_table(pd.DataFrame({"day": days})).columns[0]
+    assert what_it_holds(facts).startswith("From 1969-12-31 to 1971-02-03")
+
+
+def test_levels_called_none_or_other_are_no_gaps_and_no_rest():
+    """Each has its own row beside those of the gaps and of the rest."""
+    values = ["none"] * 90 + ["other"] * 80 + [None] * 30 + [f"level {i % 9}" for i in range(45)]
+    found = along(values).set_index("where")["rows"]
+    assert (found["none"], found["other"], found["(missing)"]) == (90, 80, 30)
+    assert found["(other)"] == 15 and found.sum() == len(values)
+
+
+def test_a_class_keeps_all_its_digits():
+    """Labels of seven digits are not rounded."""
+    labels = pd.Series([1234567.0, 1234568.0, 1234568.0])
+    assert list(describe_target(labels, task="binary")["class"]) == ["1234568", "1234567"]

@@ -93,3 +93,9 @@ def test_a_table_that_cannot_be_looked_at_is_refused(
 def test_codes_of_leaks_are_codes_of_findings() -> None:
     """A renamed finding would otherwise be lost."""
     assert set(LEAKING) <= set(LIST)
+
+
+def test_a_heading_keeps_the_names_of_columns() -> None:
+    """Only the first letter becomes a capital."""
+    shown = find_leaks(FLIGHTS.rename(columns={"arr_delay": "ArrDelay", "late": "Late"}), "Late")._repr_html_()
+    assert "may give Late away: ArrDelay" in shown

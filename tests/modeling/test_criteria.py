@@ -211,16 +211,33 @@ def test_speed_and_size_are_those_of_what_would_be_packaged():
 
 
 def test_what_the_folds_have_chosen_makes_room_for_the_average():
-    """The best score owes 0.02 to being chosen by its folds: the average, 0.01 behind, goes forward and says so."""
+    """The best score gains 0.02 from being chosen by its folds: the average, 0.01 behind, goes forward and says so."""
     table = pd.DataFrame([row("trees", 0.81, 0.4), row("ensemble", 0.80, 0.3, selection_optimism=0.02)])
     found = rank(table, R2, baseline=0.0, weights={"performance": 1})
     assert found.names == ("ensemble", "trees")
-    assert "0.01 behind trees, which owes 0.02 to being chosen by the folds that score it" in found.sentence
+    assert "0.01 behind trees, whose score gains 0.02 from being chosen by the folds that score it" in found.sentence
     assert rank(table.assign(selection_optimism=0.0), R2, baseline=0.0, weights={"performance": 1}).names[0] == "trees"
 
 
 def test_a_selection_optimism_that_does_not_decide_is_no_reason():
-    """The average would be behind even so: what speaks for it is that it is cheaper."""
+    """The average would be behind even so: what speaks for it is that it trains faster."""
     table = pd.DataFrame([row("trees", 0.81, 0.3), row("ensemble", 0.80, 0.3, selection_optimism=0.001)])
     found = rank(table.assign(cpu_seconds=[500, 1]), R2, baseline=0.0, weights={"performance": 1, "training": 1})
-    assert found.names[0] == "ensemble" and "behind trees, and cheaper" in found.sentence
+    assert found.names[0] == "ensemble" and "behind trees, but trains faster" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("better", "weights", "words"),
+    [
+        ({"latency_1_ms": 1.0}, {"inference": 1}, "but predicts faster"),
+        ({"explainability": 0.9}, {"explainability": 1}, "but easier to explain (0.90 against 0.30)"),
+        ({"columns_needed": 2}, {"columns": 1}, "but needs fewer columns"),
+        ({"latency_1_ms": 1.0, "columns_needed": 2}, {"columns": 1, "inference": 0.1}, "but needs fewer columns"),
+    ],
+)
+def test_the_criterion_that_decided_is_named(better, weights, words):
+    """The largest weighted gain over the one with the best score."""
+    same = {"latency_1_ms": 900.0, "columns_needed": 10, "columns": 10}
+    table = pd.DataFrame([row("trees", 0.81, 0.3) | same, row("line", 0.8, 0.3) | same | better])
+    found = rank(table, R2, baseline=0.0, weights={"performance": 0.1} | weights)
+    assert found.names[0] == "line" and words in found.sentence

@@ -1,4 +1,4 @@
-"""Averages and what the best of many owes: chosen by some folds, scored by others."""
+"""Averages and how much the best of many gains by chance: chosen by some folds, scored by others."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_a_single_fold_is_chosen_by_its_halves(kind):
 
 
 def test_a_fold_that_cannot_be_scored_does_not_hide_selection_optimism():
-    """One fold of one class only: the others still tell that the best guess owes its lead to chance."""
+    """One fold of one class only: the others still tell that the best guess leads by chance."""
     y = np.r_[np.random.default_rng(2).integers(0, 2, 450), np.zeros(150, dtype=int)]
     cv = Folds("time", tuple((np.arange(100), np.arange(a, a + 100)) for a in (100, 200, 300, 500)), 600, "four")
     selection = EnsembleSelection(y, cv, METRICS["roc_auc"], guesses(y, cv))

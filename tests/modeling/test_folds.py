@@ -98,3 +98,12 @@ def test_a_block_that_learns_from_one_class_only_is_left_out():
     folds = make_folds(y, task="binary", kind="time", by=np.arange(600), random_state=0)
     assert folds.n_folds >= 1
     assert all(len(np.unique(y[fit])) == 2 for fit, _ in folds.pairs)
+
+
+@pytest.mark.parametrize("n_later", [1, 2, 15])
+def test_there_is_a_block_where_nearly_all_rows_share_the_earliest_time(n_later):
+    """Blocks start after the first moment: one exists as soon as two moments do."""
+    by = np.array([2012] * 100 + list(range(2013, 2013 + n_later)))
+    cv = make_folds(np.arange(len(by)), task="regression", kind="time", by=by, random_state=1)
+    assert cv.n_folds == min(n_later, 3) and by[cv.pairs[0][0]].max() == 2012
+    assert sum(len(score) for _, score in cv.pairs) == n_later

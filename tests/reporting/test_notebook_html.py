@@ -122,7 +122,7 @@ def test_headings_start_at_the_second_level_and_stage_links_lead_to_pages():
 
 
 def test_terminal_output_is_readable():
-    """Colours go, and a progress bar leaves its last state."""
+    """Colors go, and a progress bar leaves its last state."""
     assert plain_text("\x1b[31mred\x1b[0m\n10 %\r100 %\n") == "red\n100 %"
 
 

@@ -162,7 +162,7 @@ def test_undecided_run_says_what_is_missing(outputs: Path):
 
 
 def test_failure_page_marks_the_line_and_shows_the_fix(outputs: Path):
-    """Message, place, correction, the cell with its line, the traceback without colours."""
+    """Message, place, correction, the cell with its line, the traceback without colors."""
     path = outputs / "runs/flights-20261114T164000Z-b200/index.html"
     page, markup = Page(path), path.read_text()
     assert "Stopped in stage 2, Data: the data are not as promised" in page.text

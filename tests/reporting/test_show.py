@@ -81,7 +81,7 @@ def test_bound_never_rounds_onto_the_limit() -> None:
 
 
 def test_figure_follows_both_schemes_and_names_no_remote_address() -> None:
-    """The SVG holds both palettes, only palette colours as variables, and nothing to fetch."""
+    """The SVG holds both palettes, only palette colors as variables, and nothing to fetch."""
     svg = plotting.themed_svg(_line().figure)
     assert "prefers-color-scheme:dark" in svg
     assert "var(--blue)" in svg

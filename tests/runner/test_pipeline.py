@@ -124,7 +124,7 @@ def test_exit_codes_follow_status_and_verdict(status, verdict, code):
 
 
 def test_a_failure_is_described_from_the_executed_notebook(tmp_path):
-    """Cell and line are those of the innermost place in the failed cell, colours are gone."""
+    """Cell and line are those of the innermost place in the failed cell, colors are gone."""
     path = tmp_path / "n.ipynb"
     cells = [nbformat.v4.new_code_cell("def f(x):\n    return 1 / x"), nbformat.v4.new_code_cell("a = 1\nf(0)")]
     shown = ["\x1b[31mZeroDivisionError\x1b[0m", "Cell \x1b[32mIn[2]\x1b[0m, line 2", "Cell In[1], line 2, in f(x)"]

@@ -361,6 +361,8 @@ def test_other_machines_need_a_token() -> None:
         require_token("127.0.0.1", "T", {})
     with pytest.raises(ParameterError, match="it has 5 characters, at least 16"):
         require_token("127.0.0.1", "T", {"T": "short"})
+    with pytest.raises(ParameterError, match="ASCII characters only"):  # no client could send it
+        require_token("127.0.0.1", "T", {"T": "schlüssel" * 3})
 
 
 def test_a_service_with_a_token_refuses_requests_without_it(

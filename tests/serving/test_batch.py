@@ -613,3 +613,19 @@ def test_files_of_one_source_may_order_their_columns_but_not_differ(model: Path,
     second.drop(columns="flight").to_parquet(tmp_path / "in/2.parquet")
     with pytest.raises(DataError, match="its files differ in the columns 'flight'"):
         predict_file(model, f"file://{tmp_path}/in/*.parquet", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_long_text_in_wide_characters_is_refused(model, tmp_path, monkeypatch, encoding):
+    """A cut between bytes would break its characters: it is to be saved in UTF-8."""
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 1000)
+    path = tmp_path / "wide.csv"
+    path.write_bytes(flights().to_csv(index=False).encode(encoding))
+    with pytest.raises(DataError, match="wide.csv is in UTF-16 or UTF-32 .* Save it in UTF-8"):
+        predict_file(model, path, tmp_path / "out.csv")
+
+
+def test_the_password_of_an_address_is_not_written():
+    """The address that identifies a job is kept on disk until it ends."""
+    identity = batch._identity("postgresql://me:sesame@host/flights?table=late")
+    assert identity["uri"] == "postgresql://me:***@host/flights?table=late"
