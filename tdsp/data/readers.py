@@ -180,6 +180,9 @@ def _plain_column(column: Any, target: pa.DataType) -> Any:
     if pa.types.is_duration(kind):
         return pc.divide(column.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64()), 1e9)
     column = column.cast(target, safe=target == pa.int64())
+    if pa.types.is_string(target):  # as a cell of a text file: trimmed, and empty is no value
+        column = pc.utf8_trim_whitespace(column)
+        return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     return pc.if_else(pc.is_finite(column), column, None) if pa.types.is_floating(target) else column
 
 

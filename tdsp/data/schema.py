@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from ..core.cells import CellReading
+from ..core.cells import MISSING_TEXTS, CellReading
 from ..core.errors import DataError
 from ..core.kinds import ColumnKind
 from ..core.schema import ColumnSpec, Schema
@@ -56,6 +56,8 @@ def infer_schema(
         reading = (readings or {}).get(spec["name"])
         if reading and _READ_AS[spec["type"]] == {"clock": "number"}.get(reading["kind"], reading["kind"]):
             spec["reading"] = reading
+        elif spec["type"] == "string" and (kept := MISSING_TEXTS & set(train[spec["name"]].dropna())):
+            spec["reading"] = {"kind": "text", "kept": sorted(kept)}  # a typed table says itself where it has no value
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5])
         raise DataError(f"no column is left to learn from. {reasons or 'The table has the target only.'}")

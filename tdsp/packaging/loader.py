@@ -142,11 +142,13 @@ def type_words(spec: Json) -> str:
 
 
 def cell_reading(spec: Json, schema: Json) -> CellReading:
-    """The reading of a column's cells; of an older schema that has none, what is stated for all columns."""
-    if "reading" in spec:
-        return spec["reading"]
+    """The reading of a column's cells, with what is stated for all columns."""
     stated = schema.get("reading", {})
-    reading = CellReading(kind=_TYPES[spec["type"]].cells, missing=list(stated.get("missing_codes", ())))
+    codes = list(stated.get("missing_codes", ()))
+    if "reading" in spec:
+        found: CellReading = spec["reading"]
+        return {**found, "missing": [*found.get("missing", ()), *codes]}
+    reading = CellReading(kind=_TYPES[spec["type"]].cells, missing=codes)
     if stated.get("decimal") or stated.get("thousands") == ".":
         reading["decimal"] = stated.get("decimal") or ","
     if "%" in (pattern := dict(stated.get("columns", ())).get(spec["name"], "")):
