@@ -166,13 +166,15 @@ def _sentence(
 ) -> str:
     "Why the first one won and what it costs."
     won = rest.iloc[0]
-    best = measured.iloc[int((metric.sign * measured["score"]).argmax())]
+    best_at = int((metric.sign * measured["score"]).argmax())
+    best = measured.iloc[best_at]
     text = f"{won['candidate']} goes forward with {metric.label} {won['score']:.4g} over the folds"
     if best["candidate"] == won["candidate"]:
         text += f", the best of {len(measured)}" if len(measured) > 1 else ""
     else:
         lost = format_number(metric.sign * (best["score"] - won["score"]))
-        gains = weighted.loc[won.name] - weighted.loc[best.name]
+        won_at = int((measured["candidate"] == won["candidate"]).argmax())
+        gains = weighted.iloc[won_at] - weighted.iloc[best_at]
         text += f", {lost} behind {best['candidate']}, {_why_not(best, won, metric, gains)}"
     clear = rest.iloc[int(rest["explainability"].argmax())]
     if clear["candidate"] != won["candidate"]:

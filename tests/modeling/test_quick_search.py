@@ -97,3 +97,11 @@ def test_the_model_names_a_column_that_is_absent() -> None:
     model = search(X[["distance", "carrier"]], LATE, **QUICK).model
     with pytest.raises(ParameterError, match=r"no column 'carrier'.*Did you mean 'carriers'"):
         model.predict(X.rename(columns={"carrier": "carriers"}))
+
+
+def test_all_absent_columns_are_named_at_once():
+    """Each with its own line of advice, in one error."""
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=["wind", "gust", "rain"])
+    model = search(X, X["wind"] + X["gust"], candidates=["linear"], trials=1).model
+    with pytest.raises(ParameterError, match=r"no column 'wind'.*no column 'gust'"):
+        model.predict(X[["rain"]])

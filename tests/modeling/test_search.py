@@ -302,7 +302,7 @@ def test_the_seconds_of_a_fit_follow_the_line_through_two_fits():
     """A fixed cost of 3 s and 1 s for each 2,000 rows: 23 s on 40,000 rows, where a share would say 80."""
     state = _Search.__new__(_Search)
     with ThreadPoolExecutor(1) as state.pool:
-        state.timed = lambda trial, n_rows: 3 + n_rows / 2000
+        state.timed = lambda _, n_rows: 3 + n_rows / 2000
         assert state.expected_seconds(None, 40_000) == pytest.approx(23)
 
 

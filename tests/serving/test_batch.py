@@ -621,7 +621,7 @@ def test_a_long_text_in_wide_characters_is_refused(model, tmp_path, monkeypatch,
     monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 1000)
     path = tmp_path / "wide.csv"
     path.write_bytes(flights().to_csv(index=False).encode(encoding))
-    with pytest.raises(DataError, match="wide.csv is in UTF-16 or UTF-32 .* Save it in UTF-8"):
+    with pytest.raises(DataError, match=r"wide\.csv is in UTF-16 or UTF-32 .* Save it in UTF-8"):
         predict_file(model, path, tmp_path / "out.csv")
 
 
