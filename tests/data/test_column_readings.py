@@ -1,0 +1,160 @@
+"""Columns that were read wrongly once: made-up tables of each kind, with the right value and what has to be said."""
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tdsp.data.cell_types import ReadOptions, readings_of, type_columns
+from tdsp.data.csv_reader import read_text
+
+
+def read(text: str, **options: str) -> tuple[pa.Table, str]:
+    """The table of a text, and all remarks in one line."""
+    table, remarks = read_text(text.encode(), "t.csv", reading=ReadOptions(**options))
+    return table, " | ".join(map(str, remarks))
+
+
+def column(values: list[str], name: str = "x", **others: list[str]) -> tuple[list, str]:
+    """The values of one column, read beside others, and the remarks."""
+    table, remarks = type_columns(pa.table({name: values, **others}))
+    return table[name].to_pylist(), " | ".join(map(str, remarks))
+
+
+def test_a_group_that_begins_with_zero_settles_the_column():
+    """0.461 is no thousand: the column has decimal points although the others have commas."""
+    table, _ = read("usage;km\n71,5;8.831\n49,6;0.461\n")
+    assert table["km"].to_pylist() == [8.831, 0.461] and table["usage"].to_pylist() == [71.5, 49.6]
+    table, _ = read("age;kg\n47;6,802\n49;0,823\n")
+    assert table["kg"].to_pylist() == [6.802, 0.823]
+
+
+def test_groups_of_three_are_thousands_in_a_german_file_and_that_is_said():
+    """By the semicolons where no number tells; one line overrules it."""
+    text = "age;income\n47;9.141\n50;7.776\n"
+    table, said = read(text)
+    assert table["income"].to_pylist() == [9141, 7776] and "income: '9.141' read as 9141" in said
+    assert read(text, decimal=".")[0]["income"].to_pylist() == [9.141, 7.776]
+
+
+def test_dates_that_do_not_tell_follow_those_that_do():
+    """signed has a day beyond 12, last_visit has none: both are read day first, and it is said."""
+    found, said = column(["07/09/2023", "10/01/2023"], "last_visit", signed=["23/10/2023", "04/07/2023"])
+    assert found == [dt.datetime(2023, 9, 7), dt.datetime(2023, 1, 10)]
+    assert "last_visit: dates read day first, as the file's other dates are" in said
+
+
+def test_two_digit_years_of_births_are_of_the_century_before():
+    """No one is born in 2060; a contract may end in 2030."""
+    found, said = column(["03/06/60", "25/03/75"], "birth", seen=["2023-05-01", "2023-06-02"])
+    assert found[0].year == 1960 and "birth: two-digit years read as 1924 to 2023" in said
+    found, _ = column(["03/06/30", "25/03/25"], "contract_end", seen=["2023-05-01", "2023-06-02"])
+    assert found[0].year == 2030
+
+
+def test_percent_beside_fractions_has_one_scale():
+    """19% is 0.19 beside 0.75, and 19 beside 75."""
+    assert column(["19%", "0.75"])[0] == [0.19, 0.75] and "'19%' read as 0.19" in column(["19%", "0.75"])[1]
+    assert column(["19%", "75"])[0] == [19, 75]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["ZA", "NA", "BW"], ["ZA", "NA", "BW"]),
+        (["EU", "APAC", "NA"], ["EU", "APAC", "NA"]),
+        (["pro", "NA", "basic"], ["pro", None, "basic"]),
+        ([" basic ", "", "pro"], ["basic", None, "pro"]),
+    ],
+)
+def test_na_is_a_value_among_codes_of_its_kind(values, expected):
+    """Namibia and North America are no gaps; a gap among words stays one."""
+    found, said = column(values)
+    assert found == expected and ("NA is a value here" in said) == ("NA" in expected)
+
+
+@pytest.mark.parametrize("text", ["\u2212222.5", "222.5-", "(222.5)", "-222.5", "- 222.5"])
+def test_every_minus_is_one(text):
+    """Typeset, trailing, in brackets."""
+    assert column([text, "11.25"])[0] == [-222.5, 11.25]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "said"),
+    [
+        (["90,000km", "1,200km"], None, ""),  # few levels with a unit may be categories: they stay text
+        ([f"{i} kg" for i in range(20)], list(range(20)), "'0 kg' read as 0"),
+        ([f"{i}.2k" for i in range(1, 21)], [i * 1000 + 200 for i in range(1, 21)], "'1.2k' read as 1200"),
+        ([f"{i}M" for i in range(1, 21)], [i * 10**6 for i in range(1, 21)], "'1M' read as 1000000"),
+        ([f"{i},000+" for i in range(1, 21)], [i * 1000 for i in range(1, 21)], "'1,000+' read as 1000"),
+        ([f"\u20b9{i}.5 Lac" for i in range(1, 21)], [i * 10**5 + 50_000 for i in range(1, 21)], "read as 150000"),
+        ([f"About {i} EUR" for i in range(1, 21)], list(range(1, 21)), "'About 1 EUR' read as 1"),
+        ([f"{i} MB" for i in range(1, 20)] + ["1 GB"], [i * 10**6 for i in range(1, 20)] + [10**9], ""),
+        ([f"{i} EUR" for i in range(1, 20)] + ["5 USD"], None, "numbers in several units, kept as text"),
+        (["1234*", "5"], [1234, 5], "'1234*' read as 1234"),
+        (["1:23:45", "14:05"], [5025, 50700], "read as 5025 seconds"),
+        (["0xE79C20", "12"], None, "kept as text"),
+    ],
+)
+def test_units_and_marks_are_read_and_said(values, expected, said):
+    """What an analyst would do without being asked."""
+    found, remarks = column(values)
+    assert found == (expected or values) and said in remarks
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (["5. Mai 2023", "23. Oktober 2023"], "2023-05-05"),
+        (["5 mai 2023", "23 octobre 2023"], "2023-05-05"),
+        (["Oct 23, 2023", "May 5, 2023"], "2023-10-23"),
+        (["2023-10-23 24:00", "2023-07-04 01:00"], "2023-10-24"),
+        (["2023-10-23", "24/10/2023"], "2023-10-23"),
+        (["2023-05", "2023-06"], "2023-05-01"),
+        (["2023Q2", "2023Q3"], "2023-04-01"),
+    ],
+)
+def test_dates_as_people_write_them(values, first):
+    """Months of the common languages, 24:00, ISO beside another order, months and quarters."""
+    assert str(column(values, "day")[0][0]).startswith(first)
+
+
+def test_dates_that_are_none_are_gaps_and_said():
+    """0000-00-00 and words among dates."""
+    days = [f"2023-05-{i:02}" for i in range(1, 29)]
+    found, said = column([*days, "0000-00-00", "open"], "closed_on")
+    assert found[-2:] == [None, None] and "'0000-00-00'" in said and "'open'" in said
+
+
+def test_versions_are_no_dates():
+    """10.2.19 may be both; it stays text, and how to state it is said."""
+    values = [f"10.{i % 9}.{i}" for i in range(19, 45)]
+    found, said = column(values, "firmware")
+    assert found == values and "kept as text; state the pattern by read_as" in said
+
+
+def test_one_damaged_cell_does_not_drop_a_measure_and_codes_stay_codes():
+    """A cell of its own shape is damage; two that are written alike are codes."""
+    numbers = [f"{n / 7:.2f}" for n in range(300)]
+    found, said = column([*numbers, "12.3.4"])
+    assert found[-1] is None and "1 damaged cells count as missing: '12.3.4'" in said
+    assert column([*numbers, "20007-3413", "20001-4044"])[0][0] == "0.00"
+
+
+def test_the_reading_of_each_column_is_stored_as_json():
+    """In the metadata of the column, from where it goes into schema.json."""
+    table, _ = type_columns(pa.table({"day": ["31/01/2023"], "debt": ["2.908,53"]}), missing_codes=["-999"])
+    readings = readings_of(table.schema)
+    assert readings["day"] | {"latest_year": 0} == {
+        "kind": "date", "latest_year": 0, "order": "day first", "missing": ["-999"],
+    }  # fmt: skip
+    assert readings["debt"] == {"kind": "number", "decimal": ",", "missing": ["-999"]}
+
+
+def test_large_columns_of_numbers_are_read_fast_and_alike():
+    """Arrow's way and the way of single cells give the same numbers."""
+    rng = np.random.default_rng(0)
+    values = [f"{v:.6g}" for v in rng.normal(0, 1e3, 2000)]
+    found, _ = column(values)
+    assert found == [float(value) for value in values]
