@@ -1,6 +1,7 @@
 """The verbs that prepare a run: `init`, `check` and `ingest`."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from tdsp.runner import preflight
 
 if TYPE_CHECKING:
     from tdsp.data.ingest import Table
+    from tdsp.runner.new_project import DraftColumn
 
 
 def init(
@@ -37,12 +39,26 @@ def init(
     echo(f"{count_of(draft.rows, 'row')}, {count_of(draft.columns, 'column')}")
     for remark in draft.remarks:
         echo(f"  {remark}")
+    echo_columns(draft.read)
     for key, guess in draft.guesses.items():
         echo(f"{key}: {guess.value if guess.value not in ('', []) else 'none'}  ({guess.why})")
     written = [draft.parameters, draft.charter, draft.contract, *([draft.notebooks] if draft.notebooks else [])]
     echo(f"Wrote {', '.join(shown_path(path) for path in written)}")
     echo(f"Next: tdsp run {shlex.quote(shown_path(draft.parameters))}")
     return 0
+
+
+MAX_COLUMNS_SHOWN = 40
+
+
+def echo_columns(columns: Sequence["DraftColumn"]) -> None:
+    """Print what each column was read as, those with a guess first where there are too many for a screen."""
+    few = len(columns) <= MAX_COLUMNS_SHOWN
+    shown = columns if few else sorted(columns, key=lambda column: not column.note)[:MAX_COLUMNS_SHOWN]
+    rows = [(c.name, c.read_as, ", ".join(c.examples), f"{c.gaps:,}" if c.gaps else "", c.note) for c in shown]
+    echo_table(("column", "read as", "for example", "gaps", "guessed"), rows)
+    if not few:
+        echo(f"and {count_of(len(columns) - len(shown), 'column')} more; --json lists all")
 
 
 def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:

@@ -7,7 +7,7 @@ __all__ = ['SAMPLE', 'MAX_DAMAGED', 'MAX_WORD_ROWS', 'MAX_OTHER_ROWS', 'MAX_WORD
            'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'MIN_CODES', 'FINDERS', 'FileHabits', 'TextColumn', 'odd_words',
            'remarks_on_odd', 'decimal_evidence', 'column_decimal', 'factors_of', 'find_numbers', 'stated_numbers',
            'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock',
-           'find_reading', 'kept_codes']
+           'find_reading', 'kept_codes', 'reading_words']
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #da5905c7
 import re
@@ -443,3 +443,15 @@ def kept_codes(texts: Iterable[str]) -> list[str]:
     others = [text for text in texts if text not in MISSING_TEXTS]
     is_code = len(others) >= MIN_CODES and all(_SHORT_CODE.fullmatch(text) for text in others)
     return ["NA"] if is_code and "NA" in texts else []
+
+
+def reading_words(reading: CellReading) -> str:
+    """The reading in a few words: number with decimal comma, in km; date, day first."""
+    kind = {"clock": "seconds", "boolean": "true or false"}.get(reading["kind"], reading["kind"])
+    details = []
+    if reading.get("decimal") == ",":
+        details.append("decimal comma")
+    if units := sorted({"".join(affix[:2]) for affix in reading.get("affixes", ())}):
+        details.append(f"in {', '.join(units)}")
+    details += [reading[key] for key in ("order", "pattern") if reading.get(key)]
+    return ", ".join([kind, *details])
