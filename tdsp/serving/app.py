@@ -214,14 +214,22 @@ def _add_faults(app: "FastAPI") -> None:
         return response
 
 
-async def _read_rows(request: Request, served: ServedModel, limit: int) -> RequestRows:
+def require_few_rows(body: bytes, kind: str, rows: int) -> None:
+    """Raise BadRequest for a body that must hold many more rows: before it is parsed, when it costs no memory yet."""
+    signs = (b"\n", b"\r") if kind == "text/csv" else (b"[", b"{")
+    if sum(body.count(sign) for sign in signs) > 3 * rows + 1000:  # texts may hold such signs, too
+        raise BadRequest(f"At most {rows:,} rows are predicted at once.", status=413)
+
+
+async def _read_rows(request: Request, served: ServedModel, limits: RequestLimits) -> RequestRows:
     """The rows of a request to /invocations. Raises BadRequest."""
     kind, _, parameters = request.headers.get("content-type", "").partition(";")
     read = READERS.get(kind.strip().lower())
     charset = parameters.lower().replace('"', "").replace(" ", "")
     if read is None or charset not in ("", "charset=utf-8"):
         raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
-    body = await read_body(request, limit)
+    body = await read_body(request, limits.body_bytes)
+    require_few_rows(body, kind.strip().lower(), limits.rows)
     if len(body) < PARSE_IN_THREAD_BYTES:
         return read(served.reader, body)
     return await asyncio.to_thread(read, served.reader, body)
@@ -233,7 +241,7 @@ def _with_predictions(app: "FastAPI", service: Service) -> ASGIApp:
     async def invocations(request: Request) -> Response:
         served = service.served
         try:
-            rows = await _read_rows(request, served, service.limits.body_bytes)
+            rows = await _read_rows(request, served, service.limits)
             predicted = await service.predict(served, rows, request.scope["request_id"])
         except Exception as error:
             if not isinstance(error, (BadRequest, ConnectionResetError)):

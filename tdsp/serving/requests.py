@@ -4,6 +4,7 @@
 # all else goes through the loader's own check, so that its judgment and its words are those of batch and training.
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from tdsp.core.cells import CellReading, known_text, parse_date
 from tdsp.core.errors import DataError
 from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging.loader import (
+    MAX_NAMES_COMPARED,
     MISSING,
     TIME_FEATURES,
     Problem,
@@ -120,8 +122,8 @@ def _split(value: Json) -> Columns:
     if not isinstance(names, list) or not set(map(type, names)) <= {str}:
         raise BadRequest("dataframe_split: `columns` must be a list of texts.")
     if len(set(names)) < len(names):
-        doubled = max(names, key=names.count)
-        raise BadRequest(f"dataframe_split: column {doubled[:60]!r} is there {names.count(doubled)} times.")
+        ((doubled, times),) = Counter(names).most_common(1)
+        raise BadRequest(f"dataframe_split: column {doubled[:60]!r} is there {times} times.")
     return _positional("dataframe_split", data, names)
 
 
@@ -228,9 +230,8 @@ class Reader:
         except DataError as error:
             raise BadRequest(str(error)) from None
         frame = text_frame(cells, self.schema)
-        others = {name: cells[name].to_pylist() for name in cells.column_names if name not in frame}
         keys = cells[self.key].to_pylist() if self.key in cells.column_names else None
-        return self._checked(pd.concat([frame, pd.DataFrame(others, dtype=object)], axis=1), keys)
+        return self._checked({str(name): frame[name] for name in frame}, cells.column_names, keys)
 
     def read(self, columns: Columns) -> RequestRows:
         """The rows of cells by column. Raises BadRequest."""
@@ -243,8 +244,8 @@ class Reader:
             }
         if rows := self._plain(columns):
             return rows
-        frame = pd.DataFrame({name: pd.Series(list(cells), dtype=object) for name, cells in columns.items()})
-        return self._checked(frame, columns.get(self.key))
+        sent = {name: pd.Series(list(columns[name]), dtype=object) for name in self.names if name in columns}
+        return self._checked(sent, list(columns), columns.get(self.key))
 
     def _plain(self, columns: Columns) -> RequestRows | None:
         """The rows where each cell is of its column's type; None where the loader has to look."""
@@ -307,8 +308,11 @@ class Reader:
         found += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
         return found + ([f"not used by the model: {_listed(extra)}"] if extra else [])
 
-    def _checked(self, frame: pd.DataFrame, keys: Sequence[Json] | None) -> RequestRows:
-        """The rows as the loader sees them, with its words where they do not fit."""
+    def _checked(self, own: Mapping[str, pd.Series], names: Sequence[str], keys: Sequence[Json] | None) -> RequestRows:
+        """The rows as the loader sees them, with its words where they do not fit; `names` are all that were sent."""
+        unknown = [name for name in names if name not in self._known][:MAX_NAMES_COMPARED]
+        index = next(iter(own.values())).index if own else range(1)
+        frame = pd.DataFrame(dict(own) | dict.fromkeys(unknown), index)  # these only to find the name that was meant
         try:
             features = as_features(frame, self.schema)
         except RecursionError:
@@ -320,7 +324,7 @@ class Reader:
         typed = {spec["name"]: (read_column(frame[spec["name"]], spec, self.schema)[0], kind) for spec, kind in others}
         raw_columns: Columns = {name: _raw_cells(values, kind) for name, (values, kind) in typed.items()}
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
-        warnings = self._warn({str(name) for name in frame}, notes["unknown_levels"], notes["out_of_range"])
+        warnings = self._warn(set(names), notes["unknown_levels"], notes["out_of_range"])
         return RequestRows(len(frame), tensors_of(features, self.schema), floats, raw_columns, warnings, _keys(keys))
 
 
