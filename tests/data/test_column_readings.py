@@ -1,4 +1,4 @@
-"""Columns that were read wrongly once: made-up tables of each kind, with the right value and what has to be said."""
+"""Columns that were read wrongly once: made-up tables of each kind, with the right values and remarks."""
 
 import datetime as dt
 
@@ -30,25 +30,25 @@ def test_a_group_that_begins_with_zero_settles_the_column():
     assert table["kg"].to_pylist() == [6.802, 0.823]
 
 
-def test_groups_of_three_are_thousands_in_a_german_file_and_that_is_said():
+def test_groups_of_three_are_thousands_in_a_german_file_with_a_remark():
     """By the semicolons where no number tells; one line overrules it."""
     text = "age;income\n47;9.141\n50;7.776\n"
-    table, said = read(text)
-    assert table["income"].to_pylist() == [9141, 7776] and "income: '9.141' read as 9141" in said
+    table, remark = read(text)
+    assert table["income"].to_pylist() == [9141, 7776] and "income: '9.141' read as 9141" in remark
     assert read(text, decimal=".")[0]["income"].to_pylist() == [9.141, 7.776]
 
 
 def test_dates_that_do_not_tell_follow_those_that_do():
-    """signed has a day beyond 12, last_visit has none: both are read day first, and it is said."""
-    found, said = column(["07/09/2023", "10/01/2023"], "last_visit", signed=["23/10/2023", "04/07/2023"])
+    """signed has a day beyond 12, last_visit has none: both are read day first, with a remark."""
+    found, remark = column(["07/09/2023", "10/01/2023"], "last_visit", signed=["23/10/2023", "04/07/2023"])
     assert found == [dt.datetime(2023, 9, 7), dt.datetime(2023, 1, 10)]
-    assert "last_visit: dates read day first, as the file's other dates are" in said
+    assert "last_visit: dates read day first, as the file's other dates are" in remark
 
 
 def test_two_digit_years_of_births_are_of_the_century_before():
     """No one is born in 2060; a contract may end in 2030."""
-    found, said = column(["03/06/60", "25/03/75"], "birth", seen=["2023-05-01", "2023-06-02"])
-    assert found[0].year == 1960 and "birth: two-digit years read as 1924 to 2023" in said
+    found, remark = column(["03/06/60", "25/03/75"], "birth", seen=["2023-05-01", "2023-06-02"])
+    assert found[0].year == 1960 and "birth: two-digit years read as 1924 to 2023" in remark
     found, _ = column(["03/06/30", "25/03/25"], "contract_end", seen=["2023-05-01", "2023-06-02"])
     assert found[0].year == 2030
 
@@ -70,8 +70,8 @@ def test_percent_beside_fractions_has_one_scale():
 )
 def test_na_is_a_value_among_codes_of_its_kind(values, expected):
     """Namibia and North America are no gaps; a gap among words stays one."""
-    found, said = column(values)
-    assert found == expected and ("NA is a value here" in said) == ("NA" in expected)
+    found, remark = column(values)
+    assert found == expected and ("NA is a value here" in remark) == ("NA" in expected)
 
 
 @pytest.mark.parametrize("text", ["\u2212222.5", "222.5-", "(222.5)", "-222.5", "- 222.5"])
@@ -81,7 +81,7 @@ def test_every_minus_is_one(text):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected", "said"),
+    ("values", "expected", "remark"),
     [
         (["90,000km", "1,200km"], None, ""),  # few levels with a unit may be categories: they stay text
         ([f"{i} kg" for i in range(20)], list(range(20)), "'0 kg' read as 0"),
@@ -97,10 +97,10 @@ def test_every_minus_is_one(text):
         (["0xE79C20", "12"], None, "kept as text"),
     ],
 )
-def test_units_and_marks_are_read_and_said(values, expected, said):
-    """What an analyst would do without being asked."""
+def test_units_and_marks_are_read_with_a_remark(values, expected, remark):
+    """As an analyst would do without being asked."""
     found, remarks = column(values)
-    assert found == (expected or values) and said in remarks
+    assert found == (expected or values) and remark in remarks
 
 
 @pytest.mark.parametrize(
@@ -120,25 +120,25 @@ def test_dates_as_people_write_them(values, first):
     assert str(column(values, "day")[0][0]).startswith(first)
 
 
-def test_dates_that_are_none_are_gaps_and_said():
+def test_dates_that_are_none_are_gaps_with_a_remark():
     """0000-00-00 and words among dates."""
     days = [f"2023-05-{i:02}" for i in range(1, 29)]
-    found, said = column([*days, "0000-00-00", "open"], "closed_on")
-    assert found[-2:] == [None, None] and "'0000-00-00'" in said and "'open'" in said
+    found, remark = column([*days, "0000-00-00", "open"], "closed_on")
+    assert found[-2:] == [None, None] and "'0000-00-00'" in remark and "'open'" in remark
 
 
 def test_versions_are_no_dates():
-    """10.2.19 may be both; it stays text, and how to state it is said."""
+    """10.2.19 may be both; it stays text, and the remark has how to state it."""
     values = [f"10.{i % 9}.{i}" for i in range(19, 45)]
-    found, said = column(values, "firmware")
-    assert found == values and "kept as text; state the pattern by read_as" in said
+    found, remark = column(values, "firmware")
+    assert found == values and "kept as text; state the pattern by read_as" in remark
 
 
 def test_one_damaged_cell_does_not_drop_a_measure_and_codes_stay_codes():
     """A cell of its own shape is damage; two that are written alike are codes."""
     numbers = [f"{n / 7:.2f}" for n in range(300)]
-    found, said = column([*numbers, "12.3.4"])
-    assert found[-1] is None and "1 damaged cells count as missing: '12.3.4'" in said
+    found, remark = column([*numbers, "12.3.4"])
+    assert found[-1] is None and "1 damaged cells count as missing: '12.3.4'" in remark
     assert column([*numbers, "20007-3413", "20001-4044"])[0][0] == "0.00"
 
 

@@ -106,7 +106,6 @@ def test_mistakes_in_a_parameter_file(shop, tdsp, text, named):
         pytest.param(
             b"a,b,churned\n1,2,yes\n" * 1 + b"1,2,no\n" * 30 + b"1,2,3,no\n", ["shop.csv", "line 33"], id="ragged"
         ),
-        pytest.param(b"a,a,churned\n" + b"1,2,yes\n3,4,no\n" * 20, ["shop.csv", "'a'"], id="doubled names"),
         pytest.param(GOOD.replace("yes", "no").encode(), ["'churned'", "'no' in every row"], id="constant target"),
         pytest.param(GOOD.replace(",yes", ",").replace(",no", ",").encode(), ["churned"], id="target missing"),
         pytest.param(GOOD.replace(",yes", ",maybe", 1).encode(), ["'maybe'"], id="single row"),

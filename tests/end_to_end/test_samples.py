@@ -11,7 +11,6 @@ import pytest
 from tdsp.runner import pipeline
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
-SHORT = {"search_trials": "3"}  # three models instead of sixteen
 SHORT_FLIGHTS = {"max_rows": "30000", "search_trials": "3"}  # all months, in seconds instead of minutes
 
 
@@ -27,17 +26,12 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("diabetes", SHORT),
-        *(pytest.param(name, {}, marks=pytest.mark.slow, id=f"{name}-whole search") for name in EXPECTED),
-    ],
-)
-def test_a_sample_runs_to_its_verdict(project, name, settings):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_sample_runs_to_its_verdict(project, name):
     """Binary, multiclass and regression: score, interval and verdict are as they should be."""
     verdict, score, range_ = EXPECTED[name]
-    outcome = run(project, name, **settings)
+    outcome = run(project, name)
     found = outcome.record.metrics[score]
     assert (outcome.record.status, outcome.record.verdict, outcome.page_problem) == ("succeeded", verdict, "")
     assert range_[0] <= found.value <= range_[1] and found.low < found.value <= found.high

@@ -68,6 +68,7 @@ def test_the_packaged_model_predicts_from_the_run(sample_run):
     assert (predicted["probability"].to_numpy() == kept["winner"].to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_a_changed_hand_over_file_stops_the_next_stage(sample_run, tmp_path):
     """A stage reads only what the stage before wrote: here the limit was moved after the goal was set."""
     run = tmp_path / "run"

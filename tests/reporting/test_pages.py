@@ -300,6 +300,7 @@ def test_page_fits_a_small_phone_fetches_nothing_and_breaks_no_rule(visit, outpu
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_no_payload_runs(visit, outputs: Path):
     """Every page of two runs in which titles, columns, parameters, messages and outputs are attacks."""
     attacked = [*pages(outputs / "runs/hostile-1"), *pages(outputs / "runs/hostile-2"), outputs / "index.html"]

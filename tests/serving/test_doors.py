@@ -84,7 +84,7 @@ def test_a_rows_fate_depends_on_the_row_and_the_schema_at_length(rows, random, s
 
 
 def require_agreement(rows: list[dict[str, str]]) -> None:
-    """Send each row through every door and compare."""
+    """Send each row as DataFrame, JSON and CSV, and compare."""
     for row, (reason, _) in zip(rows, fates_of(rows), strict=True):
         frame = pd.DataFrame([row])
         body = json.dumps({"dataframe_records": [row]}).encode()
