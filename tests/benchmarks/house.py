@@ -23,8 +23,8 @@ LOOSE = {
     ": Any": r"(: |-> )Any\b",
     "bare dict": r"(: |-> )dict\b(?!\[)",
     "Mapping[str, object/Any]": r"Mapping\[str, (object|Any)\]",
-    "object": r"\bobject\b(?!\])",
-    "cast": r"\bcast\(",
+    "object": r"(?<!dtype=)(?<!astype\()(?<![\"'])\bobject\b(?![\"'\]])",  # NumPy's dtype is no annotation
+    "cast": r"(?<![.\w])cast\(",  # Arrow's method is none either
 }
 
 
