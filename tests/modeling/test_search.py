@@ -100,6 +100,7 @@ def test_the_best_boosted_trees_are_tried_again_with_a_short_step():
         leaves | {"log_target": True}, leaves, short | {"log_target": True}]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_clock_that_ends_before_every_family_was_met_ends_the_search():
     """A trial that was not begun is neither a fault nor a line of the table."""
 
