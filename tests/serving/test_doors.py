@@ -76,7 +76,7 @@ def test_a_rows_fate_depends_on_the_row_and_the_schema_alone(rows, random, size)
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False), st.integers(1, 8))
 def test_a_rows_fate_depends_on_the_row_and_the_schema_at_length(rows, random, size):
     """The same for many more rows."""
@@ -116,7 +116,7 @@ def test_csv_json_and_frames_agree(rows):
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ROWS)
 def test_csv_json_and_frames_agree_at_length(rows):
     """The same for many more rows."""
