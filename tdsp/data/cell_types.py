@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from ..core.cells import MAX_CELL, MISSING_TEXTS, CellReading, parse_cells
 from ..core.errors import DataError
 from tdsp.data.column_readings import (
+    CODES,
     SAMPLE,
     FileHabits,
     Found,
@@ -64,7 +65,6 @@ def is_number(text: str) -> bool:
 
 # %% ../../notebooks/lib/data/14_cell_types.ipynb #f9d96e80
 _FIELD = b"tdsp.reading"  # key of a reading in the metadata of an Arrow field
-_MARKED = r"^(0\d+|\d{16,}|0[xX].*|\+\d{7,})$"  # digits that are no number
 _YEAR = re.compile(r"(?<!\d)(19|20)\d\d(?!\d)")
 _DATED = re.compile(r"((19|20)\d\d|\d{1,2})[-/.]\d{1,2}[-/.]\d{2,4}")
 
@@ -128,7 +128,7 @@ def _distinct(column: pa.ChunkedArray, name: str, codes: list[str]) -> _Distinct
 def _habits(columns: list[TextColumn], reading: ReadOptions, separator: str) -> FileHabits:
     "Facts about the file that the columns that tell prove."
     stated = stated_decimal(reading)
-    votes = [sign for column in columns if _is_numeric(column) and (sign := decimal_evidence(column.texts[:2000])[0])]
+    votes = [sign for column in columns if _is_numeric(column) and (sign := decimal_evidence(column.texts[:2000]))]
     usual = "," if separator == ";" else "."
     decimal = stated or max((".", ","), key=lambda sign: (votes.count(sign), sign == usual))
     dated = [column.texts for column in columns if any(map(_DATED.match, column.texts[:5]))]
@@ -158,14 +158,10 @@ def _read_column(column: _Distinct, how: str, habits: FileHabits) -> tuple[CellR
 
 def _plain_numbers(column: _Distinct, habits: FileHabits) -> tuple[CellReading, tuple[Remark, ...], pa.Array] | None:
     "Whole numbers and numbers as Python writes them, at the speed of Arrow; None for any other column."
-    if pc.any(pc.match_substring_regex(column.values, _MARKED)).as_py():
+    if pc.any(pc.match_substring_regex(column.values, f"^({CODES})$")).as_py():
         return None
     has_point = pc.any(pc.match_substring(column.values, ".")).as_py()
-    if (
-        has_point
-        and habits.decimal == ","
-        and (habits.is_stated or decimal_evidence(column.text.texts[:5000])[0] != ".")
-    ):
+    if has_point and habits.decimal == "," and (habits.is_stated or decimal_evidence(column.text.texts[:5000]) != "."):
         return None
     reading: CellReading = {"kind": "number", "decimal": "." if has_point else habits.decimal}
     try:

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'MAX_DAMAGED', 'MAX_WORD_ROWS', 'MAX_OTHER_ROWS', 'MAX_WORDS', 'MIN_VALUES', 'Found', 'MAGNITUDES', 'SCALES',
-           'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'MIN_CODES', 'FINDERS', 'FileHabits', 'TextColumn', 'odd_words',
-           'remarks_on_odd', 'decimal_evidence', 'column_decimal', 'factors_of', 'find_numbers', 'stated_numbers',
-           'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock',
-           'find_reading', 'kept_codes', 'reading_words']
+           'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'CODES', 'MIN_CODES', 'FINDERS', 'FileHabits', 'TextColumn',
+           'odd_words', 'remarks_on_odd', 'decimal_evidence', 'column_decimal', 'factors_of', 'find_numbers',
+           'stated_numbers', 'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans',
+           'find_clock', 'find_reading', 'kept_codes', 'reading_words']
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #da5905c7
 import re
@@ -15,12 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
 from tdsp.core.cells import (
     MISSING_TEXTS,
     ORDERS,
+    PARSERS,
     CellReading,
     date_fields,
     digits_value,
@@ -69,11 +71,16 @@ class TextColumn:
 
 Found = tuple[CellReading, tuple[Remark, ...]]
 
+
+def _is_mostly(column: TextColumn, looks: Callable[[str], object]) -> bool:
+    """Whether at least half of the first texts look like it."""
+    sample = column.texts[:SAMPLE]
+    return sum(bool(looks(text)) for text in sample) >= 0.5 * len(sample)
+
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #26bd2a18
-def odd_words(
-    column: TextColumn, reading: CellReading, parse: Callable[[str, CellReading], object]
-) -> list[str] | None:
+def odd_words(column: TextColumn, reading: CellReading) -> list[str] | None:
     """The texts that mean no value among values; None where too many cells are of another kind."""
+    parse = PARSERS[reading["kind"]]
     gaps, odd = [], []
     for text in column.texts:
         if (known := known_text(text, reading)) is None:
@@ -108,7 +115,6 @@ def remarks_on_odd(column: TextColumn, odd: Iterable[str]) -> Iterator[Remark]:
 _CURRENCY = re.compile(
     r"[^\w\s#@.,:;!?\"'=&|\\/]{1,2}|[A-Z]{3}|[A-Z]{0,3}\$|rs\.?|inr|eur|usd|gbp|kr\.?|zł|kč|ft|lei|€uro", re.I
 )
-_CURRENCY_CODE = re.compile(r"[A-Za-z]{3}")
 _UNIT = re.compile(r"[^\W\d_].*|[%‰°€$£¥₹º\"'].*|\+?\s*[^\W\d_].*")
 _ORDINAL = frozenset(["st", "nd", "rd", "th", "er", "."])
 MAGNITUDES = {
@@ -129,9 +135,9 @@ SCALES = (  # units of one measure, in the first of them
 Affix = tuple[str, str]  # text before and after a number
 
 
-def decimal_evidence(texts: Iterable[str]) -> tuple[str, str]:
-    """The decimal sign that a column's numbers prove, and the sign that may part decimals or thousands; or empty."""
-    proofs, open_signs = Counter[str](), Counter[str]()
+def decimal_evidence(texts: Iterable[str]) -> str:
+    """The decimal sign that a column's numbers prove; empty where each may have groups of thousands as well."""
+    proofs = Counter[str]()
     for text in texts:
         parts = number_parts(text) if "." in text or "," in text else None
         if parts is None:
@@ -145,26 +151,28 @@ def decimal_evidence(texts: Iterable[str]) -> tuple[str, str]:
             proofs[other] += digits_value(digits, other) is not None
         elif signs:
             whole, _, fraction = digits.partition(signs[0])
-            is_open = len(fraction) == 3 and 0 < len(whole) <= 3 and whole[0] != "0"
-            (open_signs if is_open else proofs)[signs[0]] += 1
-    proven = max(proofs, key=lambda sign: proofs[sign]) if proofs.total() else ""
-    return proven, max(open_signs, key=lambda sign: open_signs[sign]) if open_signs else ""
+            proofs[signs[0]] += len(fraction) != 3 or not 0 < len(whole) <= 3 or whole[0] == "0"
+    return max(proofs, key=lambda sign: proofs[sign]) if proofs.total() else ""
 
 
 def column_decimal(texts: Iterable[str], habits: FileHabits) -> str:
     """The decimal sign of a column: as stated, as its numbers prove, else as the file writes it."""
     if habits.is_stated:
         return habits.decimal
-    return decimal_evidence(texts)[0] or habits.decimal
+    return decimal_evidence(texts) or habits.decimal
 
 
-def _affixes(column: TextColumn) -> Counter[Affix]:
-    """Rows by the texts around numbers."""
-    found: Counter[Affix] = Counter()
-    for text, rows in zip(column.texts, column.counts.tolist(), strict=True):
+def _affixes(column: TextColumn) -> dict[Affix, str]:
+    """The texts around numbers, each with a cell that has them, in the order of the column."""
+    found: dict[Affix, str] = {}
+    for text in column.texts:
         if parts := number_parts(text):
-            found[parts["before"], parts["after"]] += rows
+            found.setdefault((parts["before"], parts["after"]), text)
     return found
+
+
+def _looks_like_number(text: str) -> bool:
+    return number_parts(text) is not None
 
 
 def _is_affix(affix: Affix) -> bool:
@@ -210,18 +218,18 @@ def _is_currency(unit: str) -> bool:
 
 def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     """The reading of a column of numbers; None where it is none."""
-    sample = column.texts[:SAMPLE]
-    if sum(number_parts(text) is not None for text in sample) < 0.5 * len(sample):
+    if not _is_mostly(column, _looks_like_number):
         return None
     affixes = _affixes(column)
-    kept = {affix: rows for affix, rows in affixes.items() if _is_affix(affix)}
+    kept = [affix for affix in affixes if _is_affix(affix)]
     shown = [affix for affix in kept if affix != ("", "")]
     with_letters = any(re.search(r"[^\W\d_]", "".join(affix)) for affix in shown)
     if with_letters and len(column.texts) < MIN_VALUES // 2:
         return None  # few levels such as "3 rooms" are categories
     factors = factors_of(kept) if shown else {}
     if factors is None:
-        return {"kind": "text"}, (Remark(RemarkCode.SEVERAL_UNITS, (_examples(column, shown),)),)
+        examples = ", ".join(repr(text) for affix, text in affixes.items() if affix in shown[:3])
+        return {"kind": "text"}, (Remark(RemarkCode.SEVERAL_UNITS, (examples,)),)
     if ("", "") in kept and any("%" in after for _, after in shown):
         factors = _percent_factors(column, factors)
     reading: CellReading = {"kind": "number", "decimal": column_decimal(column.texts, habits)}
@@ -229,7 +237,7 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
         reading["thousands"] = habits.thousands
     if shown:
         reading["affixes"] = [(*affix, float(factors[affix])) for affix in sorted(shown)]
-    odd = odd_words(column, reading, parse_number)
+    odd = odd_words(column, reading)
     if odd is None:
         return None
     if odd:
@@ -244,27 +252,18 @@ def _percent_factors(column: TextColumn, factors: Mapping[Affix, float]) -> dict
     return {affix: 0.01 if is_fraction and "%" in affix[1] else factor for affix, factor in factors.items()}
 
 
-def _examples(column: TextColumn, affixes: Iterable[Affix]) -> str:
-    """A text with each of some affixes."""
-    wanted, shown = set(affixes), []
-    for text in column.texts:
-        parts = number_parts(text)
-        if parts and (affix := (parts["before"], parts["after"])) in wanted:
-            wanted.discard(affix)
-            shown.append(repr(text))
-    return ", ".join(shown[:3])
-
-
 def _remarks_on_numbers(column: TextColumn, reading: CellReading) -> Iterator[Remark]:
     """One remark for each way in which a number is not written as Python would, with an example."""
     seen: set[tuple[str, str, bool]] = set()
     for text in column.texts:
+        if len(seen) == 3:
+            return
         value = parse_number(text, reading)
         parts = number_parts(text)
         if value is None or parts is None or _float(text) == value:
             continue
         way = (parts["before"], parts["after"], bool(re.search(r"[.,]", parts["digits"])))
-        if way not in seen and len(seen) < 3:
+        if way not in seen:
             seen.add(way)
             yield Remark(RemarkCode.MARKED_NUMBERS, (repr(text), f"{value:.12g}"))
 
@@ -307,12 +306,10 @@ def find_compact_dates(column: TextColumn, habits: FileHabits) -> Found | None:
 
 def find_dates(column: TextColumn, habits: FileHabits) -> Found | None:
     """The reading of a column of dates; None where it is none."""
-    sample = column.texts[:SAMPLE]
-    if sum(_looks_like_date(text) for text in sample) < 0.5 * len(sample):
-        return None
-    fitting = _fitting_orders(column, habits)
+    fitting = _fitting_orders(column, habits) if _is_mostly(column, _looks_like_date) else []
     if not fitting:
         return None
+    sample = column.texts[:SAMPLE]
     order, code = _choose_order(column, [order for order, _ in fitting], habits)
     reading, odd = next(
         (reading, odd) for reading, odd in (found for _, found in fitting) if reading.get("order", "") == order
@@ -328,6 +325,10 @@ def find_dates(column: TextColumn, habits: FileHabits) -> Found | None:
     return reading, (*remarks, *remarks_on_odd(column, odd))
 
 
+def _looks_like_iso(text: str) -> bool:
+    return bool(_ISO_LIKE.fullmatch(text))
+
+
 def _looks_like_date(text: str) -> bool:
     return bool(_ISO_LIKE.fullmatch(text) or date_fields(text) or re.fullmatch(r"\d{4}([-/]\d\d|[-/ ]?Q[1-4])", text))
 
@@ -338,13 +339,15 @@ def _fitting_orders(column: TextColumn, habits: FileHabits) -> list[tuple[str, t
         return []
     latest = habits.latest_year + (0 if _BIRTH.search(column.name) else YEARS_AHEAD)
     iso: CellReading = {"kind": "date"}
-    odd = odd_words(column, iso, parse_date)
-    if odd is not None and all(text in odd or _ISO_LIKE.fullmatch(text) for text in column.texts):
+    odd = odd_words(column, iso) if _is_mostly(column, _looks_like_iso) else None
+    if odd is not None and all(text in odd or _looks_like_iso(text) for text in column.texts):
         return [("", (iso, odd))]
     found = []
     for order in (order for order in ORDERS if order != "compact"):
         reading: CellReading = {"kind": "date", "latest_year": latest, "order": order}
-        odd = odd_words(column, reading, parse_date)
+        if not _is_mostly(column, partial(parse_date, reading=reading)):
+            continue  # at the price of a sample
+        odd = odd_words(column, reading)
         if odd is not None and len(odd) < len(column.texts):
             found.append((order, (reading, odd)))
     fewest = min((len(odd) for _, (_, odd) in found), default=0)
@@ -378,14 +381,14 @@ def _is_sorted(texts: Sequence[str], order: str) -> bool:
 
 def telling_order(column: TextColumn, habits: FileHabits) -> str:
     """The order that the cells of a column of dates prove; empty where they prove none."""
-    sample = column.texts[:SAMPLE]
-    if sum(date_fields(text) is not None for text in sample) < 0.5 * len(sample):
+    if not _is_mostly(column, date_fields):
         return ""
     orders = [order for order, _ in _fitting_orders(column, habits)]
     return orders[0] if len(orders) == 1 and orders[0] in AMBIGUOUS else ""
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #fb9a15ba
-_CODE = re.compile(r"0\d+|\d{16,}|0[xX][0-9a-fA-F]+|\+\d[\d /()-]{6,}")
+CODES = r"0\d+|\d{16,}|0[xX][0-9a-fA-F]+|\+\d[\d /()-]{6,}"  # digits that are no number
+_CODE = re.compile(CODES)
 _SHORT_CODE = re.compile(r"[A-Z]{2,5}")
 MIN_CODES = 2  # other codes that must be there before NA is one of them
 
@@ -409,7 +412,7 @@ def find_clock(column: TextColumn, habits: FileHabits) -> Found | None:
     reading: CellReading = {"kind": "clock"}
     if parse_clock(column.texts[0], reading) is None:
         return None
-    odd = odd_words(column, reading, parse_clock)
+    odd = odd_words(column, reading)
     if odd is None:
         return None
     if odd:

@@ -299,7 +299,7 @@ def _without_total(cells: pa.Table, reading: ReadOptions, separator: str) -> tup
     above = cells.slice(0, rows - 1)
 
     def numbers(i: int, texts: list[str]) -> list[float | None]:
-        proven = decimal_evidence(above.column(i).slice(0, 2000).to_pylist())[0]
+        proven = decimal_evidence(above.column(i).slice(0, 2000).to_pylist())
         decimal = stated_decimal(reading) or proven or ("," if separator == ";" else ".")
         how: CellReading = {"kind": "number", "decimal": decimal, "thousands": reading.thousands}
         return [parse_number(text.strip(), how) if text else None for text in texts]

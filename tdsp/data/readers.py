@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..core.cells import number_codes
 from ..core.errors import DataError, did_you_mean
 from ..core.kinds import ColumnKind
 from .cell_types import AUTO, ReadOptions, type_columns
@@ -191,10 +191,10 @@ def _without_codes(column: Any, codes: list[str]) -> Any:
         return column
     if pa.types.is_string(column.type):
         return pc.if_else(pc.is_in(column, pa.array(codes)), None, column)
-    numbers = pd.to_numeric(pd.Series(codes), errors="coerce").dropna()
+    numbers = number_codes(codes)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        whole = numbers[numbers == numbers.round()] if pa.types.is_integer(column.type) else numbers
-        return pc.if_else(pc.is_in(column, pa.array(whole.to_numpy()).cast(column.type)), None, column)
+        fitting = [n for n in numbers if n.is_integer()] if pa.types.is_integer(column.type) else numbers
+        return pc.if_else(pc.is_in(column, pa.array(fitting, pa.float64()).cast(column.type)), None, column)
     return column
 
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Json', 'MISSING', 'TIME_FEATURES', 'Rule', 'MAX_NAMES_COMPARED', 'MAX_NAME', 'MIN_ROWS_FOR_THREADS', 'BUNDLE_VERSION',
-           'Problem', 'SchemaError', 'fits_type', 'type_words', 'cell_reading', 'number_codes', 'read_column',
-           'known_levels', 'training_range', 'contract_limits', 'broken_rules', 'without_limits', 'feature_names',
-           'as_features', 'frame_notes', 'prediction_columns', 'predict_frame', 'predict_features', 'BundleCheckError',
-           'canonical', 'sealed', 'read_manifest', 'verified_bytes', 'check_bundle', 'Model', 'load_bundle']
+           'Problem', 'SchemaError', 'fits_type', 'type_words', 'cell_reading', 'read_column', 'known_levels',
+           'training_range', 'contract_limits', 'broken_rules', 'without_limits', 'feature_names', 'as_features',
+           'frame_notes', 'prediction_columns', 'predict_frame', 'predict_features', 'BundleCheckError', 'canonical',
+           'sealed', 'read_manifest', 'verified_bytes', 'check_bundle', 'Model', 'load_bundle']
 
 # %% ../../notebooks/lib/packaging/00_loader.ipynb #24686e09
 import contextlib
@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..core.cells import CellReading, parse_cells
+from ..core.cells import CellReading, number_codes, parse_cells
 
 Json = Mapping[str, Any]  # schema.json, bundle.json, or a part, as they were read
 
@@ -157,41 +157,29 @@ def cell_reading(spec: Json, schema: Json) -> CellReading:
     return reading
 
 
-def number_codes(reading: CellReading) -> list[float]:
-    """The numbers that mean no value."""
-    return pd.to_numeric(pd.Series(reading.get("missing", ()), dtype=object), errors="coerce").dropna().tolist()
-
-
 def read_column(values: pd.Series, spec: Json, schema: Json) -> tuple[pd.Series, np.ndarray]:
     """The column in its type, and a mask of cells that are none of it: each text is read by the column's reading alone.
 
     What is no text stays as it is, but for the codes that mean no value.
     """
-    reading, none = cell_reading(spec, schema), np.zeros(len(values), dtype=bool)
+    reading, odd = cell_reading(spec, schema), np.zeros(len(values), dtype=bool)
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.dtype.categories.dtype)
     if values.dtype.kind in "fiu":
-        codes = number_codes(reading)
-        return (values.mask(values.isin(codes)) if codes else values), none
+        codes = number_codes(reading.get("missing", ()))
+        return (values.mask(values.isin(codes)) if codes else values), odd
     if values.dtype.kind in "bM":
-        return values, none
+        return values, odd
     is_text = values.map(lambda cell: isinstance(cell, str)).to_numpy(dtype=bool)
     if not is_text.any():
-        return values, none
-    parsed, odd = parse_cells(values[is_text], reading)
-    none[is_text] = odd
-    if is_text.all() or values[~is_text].isna().all():
-        column = parsed.reindex(range(len(values))) if is_text.all() else _placed(parsed, is_text)
-        return column.set_axis(values.index), none
+        return values, odd
+    parsed, odd[is_text] = parse_cells(values[is_text], reading)
+    if values[~is_text].isna().all():
+        places = np.where(is_text, np.cumsum(is_text) - 1, -1)  # gaps elsewhere
+        return parsed.reindex(places).set_axis(values.index), odd
     mixed = values.astype(object).to_numpy(copy=True)
     mixed[is_text] = parsed.astype(object).where(parsed.notna(), None)
-    return pd.Series(mixed, values.index, dtype=object), none
-
-
-def _placed(parsed: pd.Series, at: np.ndarray) -> pd.Series:
-    """Values at their places, gaps elsewhere."""
-    places = np.where(at, np.cumsum(at) - 1, -1)
-    return parsed.reindex(places).reset_index(drop=True)
+    return pd.Series(mixed, values.index, dtype=object), odd
 
 # %% ../../notebooks/lib/packaging/00_loader.ipynb #7425b5f7
 def _first(mask: np.ndarray) -> int | None:

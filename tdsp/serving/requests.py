@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from tdsp.core.cells import CellReading, known_text, parse_date
+from tdsp.core.cells import CellReading, known_text, number_codes, parse_date
 from tdsp.core.errors import DataError
 from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging.loader import (
@@ -28,7 +28,6 @@ from tdsp.packaging.loader import (
     contract_limits,
     frame_notes,
     known_levels,
-    number_codes,
     read_column,
     training_range,
 )
@@ -205,7 +204,7 @@ class Reader:
         self._levels = {spec["name"]: levels for spec in specs if (levels := known_levels(spec))}
         self._closed = {spec["name"] for spec in specs if spec.get("closed")}
         floats = [spec for spec in specs if spec["type"] == "float"]
-        codes = [number_codes(self._readings[spec["name"]]) for spec in floats]
+        codes = [number_codes(self._readings[spec["name"]].get("missing", ())) for spec in floats]
         self._codes = [(i, found) for i, found in enumerate(codes) if found]
         self._training_range = [_column_of(ends) for ends in zip(*map(training_range, floats), strict=True)]
         self._limits = [_column_of(ends) for ends in zip(*map(_number_limits, floats), strict=True)]
@@ -308,11 +307,18 @@ class Reader:
         found += [f"{name}: {n} outside the range the model has seen" for name, n in ranges.items()]
         return found + ([f"not used by the model: {_listed(extra)}"] if extra else [])
 
+    def _typed(self, values: pd.Series, spec: ColumnSpec) -> pd.Series:
+        """The column in its type; as it was sent where a cell is none of it, so that the loader names that cell."""
+        typed, odd = read_column(values, spec, self.schema)
+        return values if odd.any() else typed
+
     def _checked(self, own: Mapping[str, pd.Series], names: Sequence[str], keys: Sequence[Json] | None) -> RequestRows:
         """The rows as the loader sees them, with its words where they do not fit; `names` are all that were sent."""
         unknown = [name for name in names if name not in self._known][:MAX_NAMES_COMPARED]
         index = next(iter(own.values())).index if own else range(1)
-        frame = pd.DataFrame(dict(own) | dict.fromkeys(unknown), index)  # these only to find the name that was meant
+        specs = {spec["name"]: spec for spec in self.schema["columns"]}
+        columns = {name: self._typed(values, specs[name]) for name, values in own.items()}
+        frame = pd.DataFrame(columns | dict.fromkeys(unknown), index)  # these only to find the name that was meant
         try:
             features = as_features(frame, self.schema)
         except RecursionError:
@@ -320,9 +326,9 @@ class Reader:
         except SchemaError as error:
             raise BadRequest(f"The rows do not fit the model: {error}.", list(map(_field, error.problems))) from None
         notes = frame_notes(frame, self.schema)
-        others = [(spec, spec["type"]) for spec in self.schema["columns"] if spec["type"] != "float"]
-        typed = {spec["name"]: (read_column(frame[spec["name"]], spec, self.schema)[0], kind) for spec, kind in others}
-        raw_columns: Columns = {name: _raw_cells(values, kind) for name, (values, kind) in typed.items()}
+        raw_columns: Columns = {
+            name: _raw_cells(frame[name], kind) for kind, names in self._of.items() for name in names if kind != "float"
+        }
         floats = features[self._of["float"]].to_numpy(dtype="float64").T
         warnings = self._warn(set(names), notes["unknown_levels"], notes["out_of_range"])
         return RequestRows(len(frame), tensors_of(features, self.schema), floats, raw_columns, warnings, _keys(keys))
