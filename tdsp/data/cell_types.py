@@ -21,10 +21,12 @@ from ..core.cells import MAX_CELL, MISSING_TEXTS, CellReading, parse_cells
 from ..core.errors import DataError
 from tdsp.data.column_readings import (
     CODES,
+    FIRST_TEXTS,
     SAMPLE,
     FileHabits,
     Found,
     TextColumn,
+    column_decimal,
     decimal_evidence,
     find_reading,
     kept_codes,
@@ -128,7 +130,9 @@ def _distinct(column: pa.ChunkedArray, name: str, codes: list[str]) -> _Distinct
 def _habits(columns: list[TextColumn], reading: ReadOptions, separator: str) -> FileHabits:
     "Facts about the file that the columns that tell prove."
     stated = stated_decimal(reading)
-    votes = [sign for column in columns if _is_numeric(column) and (sign := decimal_evidence(column.texts[:2000]))]
+    votes = [
+        sign for column in columns if _is_numeric(column) and (sign := decimal_evidence(column.texts[:FIRST_TEXTS]))
+    ]
     usual = "," if separator == ";" else "."
     decimal = stated or max((".", ","), key=lambda sign: (votes.count(sign), sign == usual))
     dated = [column.texts for column in columns if any(map(_DATED.match, column.texts[:5]))]
@@ -161,7 +165,7 @@ def _plain_numbers(column: _Distinct, habits: FileHabits) -> tuple[CellReading, 
     if pc.any(pc.match_substring_regex(column.values, f"^({CODES})$")).as_py():
         return None
     has_point = pc.any(pc.match_substring(column.values, ".")).as_py()
-    if has_point and habits.decimal == "," and (habits.is_stated or decimal_evidence(column.text.texts[:5000]) != "."):
+    if has_point and habits.decimal == "," and column_decimal(column.text.texts, habits) != ".":
         return None
     reading: CellReading = {"kind": "number", "decimal": "." if has_point else habits.decimal}
     try:

@@ -24,7 +24,7 @@ import pyarrow.csv
 from ..core.cells import MISSING_TEXTS, CellReading, parse_number
 from ..core.errors import DataError
 from .cell_types import AUTO, ReadOptions, stated_decimal, type_columns
-from .column_readings import decimal_evidence
+from .column_readings import FIRST_TEXTS, decimal_evidence
 from .encodings import decode, encoding_label, repair_twice_encoded
 from .headers import find_header, find_total, is_value, merge_names, tidy_names
 from .remarks import Remark, RemarkCode
@@ -299,7 +299,7 @@ def _without_total(cells: pa.Table, reading: ReadOptions, separator: str) -> tup
     above = cells.slice(0, rows - 1)
 
     def numbers(i: int, texts: list[str]) -> list[float | None]:
-        proven = decimal_evidence(above.column(i).slice(0, 2000).to_pylist())
+        proven = decimal_evidence(above.column(i).slice(0, FIRST_TEXTS).to_pylist())
         decimal = stated_decimal(reading) or proven or ("," if separator == ";" else ".")
         how: CellReading = {"kind": "number", "decimal": decimal, "thousands": reading.thousands}
         return [parse_number(text.strip(), how) if text else None for text in texts]
