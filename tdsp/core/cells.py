@@ -36,6 +36,7 @@ class CellReading(TypedDict, total=False):
     order: str  # of day, month and year, one of ORDERS
     pattern: str  # of dates, as stated: %d.%m.%Y
     latest_year: int  # two-digit years beyond it belong to the century before
+    codes: list[float]  # numbers that mean no value, however they are written
     missing: list[str]  # what means no value, beside MISSING_TEXTS
     kept: list[str]  # what is a value here although MISSING_TEXTS has it
 
@@ -57,9 +58,7 @@ _NUMBER = re.compile(
 _PLAIN = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
 _MINUS = str.maketrans("\u2212\u2013\uff0d\ufe63", "----")
 _FOOTNOTE = re.compile(r"[*+†‡]{1,3}|/-|\.-|,-")
-_ABOUT = re.compile(
-    r"(about|approx\.?|around|circa|ca\.?|c\.|over|under|up to|from|min\.?|max\.?|[~≈<>≤≥]=?)\b\s*", re.I
-)
+_ABOUT = re.compile(r"(about|approx\.?|around|circa|ca\.?|c\.|over|under|up to|from|min\.?|max\.?)(?!\w)\s*", re.I)
 _ABOUT_SIGN = re.compile(r"[~≈<>≤≥]=?\s*")
 
 
@@ -94,10 +93,10 @@ def number_parts(text: str) -> NumberParts | None:
     return NumberParts(negative=negative, digits=digits, exponent=found["exponent"] or "", before=before, after=after)
 
 
-def digits_value(digits: str, decimal: str, thousands: str = "") -> float | None:
+def digits_value(digits: str, decimal: str, thousands: str = "", exponent: str = "") -> float | None:
     """The number that digits with these signs are; None where their groups are none of thousands."""
     if digits.isdecimal():
-        return float(digits)
+        return float(digits + exponent)
     whole, point, fraction = digits.rpartition(decimal)
     if not point:
         whole, fraction = digits, ""
@@ -116,7 +115,7 @@ def digits_value(digits: str, decimal: str, thousands: str = "") -> float | None
         if not whole_groups or not 0 < len(first) <= 3 or first[0] == "0":
             return None
         whole = first + "".join(groups)
-    return float(f"{whole or 0}.{fraction or 0}") if whole or fraction else None
+    return float(f"{whole or 0}.{fraction or 0}{exponent}") if whole or fraction else None
 
 
 def parse_number(text: str, reading: CellReading) -> float | None:
@@ -127,11 +126,10 @@ def parse_number(text: str, reading: CellReading) -> float | None:
     parts = number_parts(text)
     if parts is None:
         return None
-    value = digits_value(parts["digits"], decimal, thousands)
+    value = digits_value(parts["digits"], decimal, thousands, parts["exponent"])
     factor = _factor(parts["before"], parts["after"], reading)
     if value is None or factor is None:
         return None
-    value = float(f"{value!r}{parts['exponent']}") if parts["exponent"] else value
     return _finite((-value if parts["negative"] else value) * factor)
 
 
@@ -280,13 +278,13 @@ def _zone(text: str) -> timezone | None:
     return timezone(-offset if text[0] == "-" else offset)
 
 
-_TIME = re.compile(r"(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d)(?:\.\d+)?)?")
+_TIME = re.compile(r"(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?")
 
 
 def parse_clock(text: str, reading: CellReading) -> float | None:
     """The seconds of a clock time or a duration such as 14:05 or 1:23:45; None where the text is none."""
     found = _TIME.fullmatch(text) if len(text) <= MAX_CELL else None
-    return found and float(int(found["hours"]) * 3600 + int(found["minutes"]) * 60 + int(found["seconds"] or 0))
+    return found and int(found["hours"]) * 3600 + int(found["minutes"]) * 60 + float(found["seconds"] or 0)
 
 
 def parse_boolean(text: str, reading: CellReading) -> bool | None:
@@ -307,7 +305,7 @@ _DTYPES = {"number": "float64", "date": "datetime64[us]", "clock": "float64", "b
 
 def number_codes(codes: Iterable[str]) -> list[float]:
     """The codes that are numbers, which mean no value however they are written: -999, -999.0."""
-    return pd.to_numeric(pd.Series(list(codes), dtype=object), errors="coerce").dropna().tolist()
+    return pd.to_numeric(pd.Series(list(codes), dtype=object), errors="coerce").dropna().astype(float).tolist()
 
 
 def parse_cells(texts: Iterable[str | None], reading: CellReading) -> tuple[pd.Series, np.ndarray]:
@@ -317,7 +315,7 @@ def parse_cells(texts: Iterable[str | None], reading: CellReading) -> tuple[pd.S
     parse = PARSERS[reading["kind"]]
     values = [None if text is None else parse(text, reading) for text in known]
     odd = [text is not None and value is None for text, value in zip(known, values, strict=True)]
-    if codes := number_codes(reading.get("missing", ())) if reading["kind"] == "number" else []:
+    if codes := reading.get("codes"):
         values = [None if value in codes else value for value in values]
     column = pd.Series([*values, None], dtype=_DTYPES[reading["kind"]])  # the last is the gap, at position -1
     return column.take(places).reset_index(drop=True), np.array([*odd, False], dtype=bool)[places]

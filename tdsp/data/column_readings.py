@@ -6,8 +6,9 @@
 __all__ = ['FIRST_TEXTS', 'SAMPLE', 'MAX_DAMAGED', 'MAX_WORD_ROWS', 'MAX_OTHER_ROWS', 'MAX_WORDS', 'MIN_VALUES', 'Found',
            'MAGNITUDES', 'SCALES', 'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'CODES', 'MIN_CODES', 'FINDERS', 'FileHabits',
            'TextColumn', 'shape_of', 'one_of_each_shape', 'odd_words', 'remarks_on_odd', 'decimal_evidence',
-           'column_decimal', 'factors_of', 'find_numbers', 'stated_numbers', 'find_compact_dates', 'find_dates',
-           'telling_order', 'find_codes', 'find_booleans', 'find_clock', 'find_reading', 'kept_codes', 'reading_words']
+           'number_reading', 'column_decimal', 'factors_of', 'find_numbers', 'stated_numbers', 'find_compact_dates',
+           'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock', 'find_reading', 'kept_codes',
+           'reading_words']
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #da5905c7
 import re
@@ -172,6 +173,12 @@ def decimal_evidence(texts: Iterable[str]) -> str:
     return max(proofs, key=lambda sign: proofs[sign]) if proofs.total() else ""
 
 
+def number_reading(decimal: str, habits: FileHabits) -> CellReading:
+    """The reading of numbers with this decimal sign, and the thousands sign that is stated."""
+    reading: CellReading = {"kind": "number", "decimal": decimal}
+    return reading | ({"thousands": habits.thousands} if habits.thousands else {})
+
+
 def column_decimal(texts: Sequence[str], habits: FileHabits) -> str:
     """The decimal sign of a column: as stated, as its numbers prove, else as the file writes it."""
     if habits.is_stated:
@@ -248,11 +255,9 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     if factors is None:
         examples = ", ".join(repr(text) for affix, text in affixes.items() if affix in shown[:3])
         return {"kind": "text"}, (Remark(RemarkCode.SEVERAL_UNITS, (examples,)),)
+    reading = number_reading(column_decimal(column.texts, habits), habits)
     if ("", "") in kept and any("%" in after for _, after in shown):
-        factors = _percent_factors(column, factors)
-    reading: CellReading = {"kind": "number", "decimal": column_decimal(column.texts, habits)}
-    if habits.thousands:
-        reading["thousands"] = habits.thousands
+        factors = _percent_factors(column, factors, reading)
     if shown:
         reading["affixes"] = [(*affix, float(factors[affix])) for affix in sorted(shown)]
     odd = odd_words(column, reading)
@@ -263,9 +268,9 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     return reading, (*_remarks_on_numbers(column, reading), *remarks_on_odd(column, odd))
 
 
-def _percent_factors(column: TextColumn, factors: Mapping[Affix, float]) -> dict[Affix, float]:
+def _percent_factors(column: TextColumn, factors: Mapping[Affix, float], reading: CellReading) -> dict[Affix, float]:
     """Percent beside fractions: 19 % is 0.19, where the plain numbers are at most 1."""
-    plain = [parse_number(text, {"kind": "number"}) for text in column.texts]
+    plain = [parse_number(text, reading) for text in column.texts]
     is_fraction = all(value is None or abs(value) <= 1 for value in plain)
     return {affix: 0.01 if is_fraction and "%" in affix[1] else factor for affix, factor in factors.items()}
 
@@ -297,7 +302,7 @@ def stated_numbers(column: TextColumn, habits: FileHabits) -> CellReading:
     """The reading of a column that is stated to be numbers, with whatever units it has."""
     affixes = [affix for affix in _affixes(column) if affix != ("", "")]
     factors = factors_of(affixes) or dict.fromkeys(affixes, 1.0)
-    reading: CellReading = {"kind": "number", "decimal": column_decimal(column.texts, habits)}
+    reading = number_reading(column_decimal(column.texts, habits), habits)
     return reading | ({"affixes": [(*affix, factors[affix]) for affix in sorted(affixes)]} if affixes else {})
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #71b9f465
@@ -324,18 +329,17 @@ def find_compact_dates(column: TextColumn, habits: FileHabits) -> Found | None:
 
 def find_dates(column: TextColumn, habits: FileHabits) -> Found | None:
     """The reading of a column of dates; None where it is none."""
-    fitting = _fitting_orders(column, habits) if _is_mostly(column, _looks_like_date) else []
+    fitting = _fitting_orders(column, habits) if _is_mostly(column, _looks_like_date) else {}
     if not fitting:
         return None
     sample = column.texts[:SAMPLE]
-    order, code = _choose_order(column, [order for order, _ in fitting], habits)
-    reading, odd = next(
-        (reading, odd) for reading, odd in (found for _, found in fitting) if reading.get("order", "") == order
-    )
+    order, code = _choose_order(column, {order: reading for order, (reading, _) in fitting.items()}, habits)
+    reading, odd = fitting[order]
     if odd:
         reading["missing"] = odd
     remarks = [Remark(code, (order,))] if order else []
-    if any(re.search(r"(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$", text) and len(text) > 16 for text in sample):
+    shapes = one_of_each_shape(column.texts)
+    if any(re.search(r"(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$", text) and len(text) > 16 for text in shapes):
         remarks.append(Remark(RemarkCode.DATES_IN_UTC))
     if any(_SHORT_YEAR.fullmatch(text) for text in sample) and order in (*AMBIGUOUS, "month named"):
         last = reading["latest_year"]
@@ -351,25 +355,25 @@ def _looks_like_date(text: str) -> bool:
     return bool(_ISO_LIKE.fullmatch(text) or date_fields(text) or re.fullmatch(r"\d{4}([-/]\d\d|[-/ ]?Q[1-4])", text))
 
 
-def _fitting_orders(column: TextColumn, habits: FileHabits) -> list[tuple[str, tuple[CellReading, list[str]]]]:
+def _fitting_orders(column: TextColumn, habits: FileHabits) -> dict[str, tuple[CellReading, list[str]]]:
     """The orders in which the cells are dates, with the reading and the words that are none; those with fewest odd."""
     if not _WHEN.search(column.name) and _is_version(column.texts):
-        return []
+        return {}
     latest = habits.latest_year + (0 if _BIRTH.search(column.name) else YEARS_AHEAD)
     iso: CellReading = {"kind": "date"}
     odd = odd_words(column, iso) if _is_mostly(column, _looks_like_iso) else None
     if odd is not None and all(text in odd or _looks_like_iso(text) for text in column.texts):
-        return [("", (iso, odd))]
-    found = []
+        return {"": (iso, odd)}
+    found: dict[str, tuple[CellReading, list[str]]] = {}
     for order in (order for order in ORDERS if order != "compact"):
         reading: CellReading = {"kind": "date", "latest_year": latest, "order": order}
         if not _is_mostly(column, partial(parse_date, reading=reading)):
             continue  # at the price of a sample
         odd = odd_words(column, reading)
         if odd is not None and len(odd) < len(column.texts):
-            found.append((order, (reading, odd)))
-    fewest = min((len(odd) for _, (_, odd) in found), default=0)
-    return [entry for entry in found if len(entry[1][1]) == fewest]
+            found[order] = (reading, odd)
+    fewest = min((len(odd) for _, odd in found.values()), default=0)
+    return {order: entry for order, entry in found.items() if len(entry[1]) == fewest}
 
 
 def _is_version(texts: Iterable[str]) -> bool:
@@ -378,22 +382,24 @@ def _is_version(texts: Iterable[str]) -> bool:
     return bool(found) and any(len(part) == 1 for match in found for part in match.groups())
 
 
-def _choose_order(column: TextColumn, orders: Sequence[str], habits: FileHabits) -> tuple[str, RemarkCode]:
+def _choose_order(
+    column: TextColumn, readings: Mapping[str, CellReading], habits: FileHabits
+) -> tuple[str, RemarkCode]:
     """The order of day, month and year, and how it was found."""
-    both = [order for order in orders if order in AMBIGUOUS]
-    if "month named" in orders or len(both) < 2:
-        return ("month named" if "month named" in orders else orders[0]), RemarkCode.DATES
+    both = [order for order in readings if order in AMBIGUOUS]
+    if "month named" in readings or len(both) < 2:
+        return ("month named" if "month named" in readings else next(iter(readings))), RemarkCode.DATES
     if habits.order in both:
         return habits.order, RemarkCode.DATES_LIKE_OTHERS
-    in_order = [order for order in both if _is_sorted(column.texts, order)]
+    in_order = [order for order in both if _is_sorted(column.texts, readings[order])]
     if len(in_order) == 1:
         return in_order[0], RemarkCode.DATES_BY_ORDER
     dotted = all(re.match(r"\d+\.", text) for text in column.texts[:SAMPLE])
     return ("day first" if habits.decimal == "," or dotted else "month first"), RemarkCode.DATES_BY_HABIT
 
 
-def _is_sorted(texts: Sequence[str], order: str) -> bool:
-    moments = [moment for text in texts if (moment := parse_date(text, {"kind": "date", "order": order}))]
+def _is_sorted(texts: Sequence[str], reading: CellReading) -> bool:
+    moments = [moment for text in texts if (moment := parse_date(text, reading))]
     return moments == sorted(moments) or moments == sorted(moments, reverse=True)
 
 
@@ -401,7 +407,7 @@ def telling_order(column: TextColumn, habits: FileHabits) -> str:
     """The order that the cells of a column of dates prove; empty where they prove none."""
     if not _is_mostly(column, date_fields):
         return ""
-    orders = [order for order, _ in _fitting_orders(column, habits)]
+    orders = list(_fitting_orders(column, habits))
     return orders[0] if len(orders) == 1 and orders[0] in AMBIGUOUS else ""
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #fb9a15ba
@@ -428,15 +434,16 @@ def find_booleans(column: TextColumn, habits: FileHabits) -> Found | None:
 def find_clock(column: TextColumn, habits: FileHabits) -> Found | None:
     """The reading of clock times and durations, in seconds."""
     reading: CellReading = {"kind": "clock"}
-    if parse_clock(column.texts[0], reading) is None:
+    parsed = {text: seconds for text in column.texts[:SAMPLE] if (seconds := parse_clock(text, reading)) is not None}
+    if len(parsed) < 0.5 * len(column.texts[:SAMPLE]):
         return None
     odd = odd_words(column, reading)
     if odd is None:
         return None
     if odd:
         reading["missing"] = odd
-    seconds = f"{parse_clock(column.texts[0], reading):g}"
-    return reading, (Remark(RemarkCode.CLOCK, (repr(column.texts[0]), seconds)), *remarks_on_odd(column, odd))
+    text, seconds = next(iter(parsed.items()))
+    return reading, (Remark(RemarkCode.CLOCK, (repr(text), f"{seconds:g}")), *remarks_on_odd(column, odd))
 
 
 FINDERS = (find_compact_dates, find_codes, find_booleans, find_dates, find_clock, find_numbers)

@@ -13,7 +13,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -191,9 +191,11 @@ def read_cells(
     text, encoding = decode(data, where, reading.encoding, reading.target)
     text, repairs = repair_twice_encoded(text)
     layout = layout or detect_layout(text, where, reading.separator, reading.target)
+    if strict:  # each row that somebody sends is predicted or rejected
+        layout = replace(layout, tags=False)
     text = (unwrap(text) or text) if layout.wrapped else text
     top, body, lines = _cut_header(text, layout)
-    cells, comments = _cut_columns(body, layout, lines, where)
+    cells, comments = _cut_columns(body, layout, lines, where, strict=strict)
     names, unnamed, doubled = _column_names(top, cells, where, reading.target)
     if doubled and strict:
         raise DataError(f"{where}: column name {doubled[0].details[0]!r} occurs twice. Rename the columns.")
@@ -202,7 +204,7 @@ def read_cells(
     remarks += [Remark(RemarkCode.TWICE_ENCODED, repairs[0])] if repairs else []
     remarks += [Remark(RemarkCode.WRAPPED)] if layout.wrapped else []
     remarks += _remarks_above(text, layout, top, comments)
-    if strict:  # each row that somebody sends is predicted or rejected
+    if strict:
         return Cells(cells.rename_columns(names), tuple(unnamed), tuple(remarks), layout.separator)
     cells, repeated = _without_repeated(cells, top)
     cells, total = _without_total(cells.rename_columns(names), reading, layout.separator)
@@ -311,15 +313,17 @@ def _without_total(cells: pa.Table, reading: ReadOptions, separator: str) -> tup
     return (above, [Remark(RemarkCode.TOTAL, shown)]) if found else (cells, [Remark(RemarkCode.TOTAL_KEPT, shown)])
 
 
-def _cut_columns(body: str, layout: Layout, lines: int, where: str) -> tuple[pa.Table, int]:
+def _cut_columns(body: str, layout: Layout, lines: int, where: str, *, strict: bool) -> tuple[pa.Table, int]:
     "The cells below the names, and how many comments among them were left out."
     names = [str(i) for i in range(layout.columns)]
     comments = 0
 
     def on_odd_row(row: Any) -> str:
         nonlocal comments
-        comments += row.text.lstrip().startswith("#")
-        return "skip" if row.text.lstrip().startswith("#") else "error"
+        if strict or not row.text.lstrip().startswith("#"):
+            return "error"
+        comments += 1
+        return "skip"
 
     if "blank" in layout.quoting:  # Arrow has no such option
         body = _without_blanks(body, layout)
@@ -341,9 +345,11 @@ def _cut_columns(body: str, layout: Layout, lines: int, where: str) -> tuple[pa.
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             raise DataError(f"{where}: a row is longer than {MAX_ROW_BYTES >> 20} MiB. {TOO_LONG}") from None
-        raise _fault(body, layout, lines, where) or DataError(f"{where} cannot be read: {error}.") from error
+        raise _fault(body, layout, lines, where, strict=strict) or DataError(
+            f"{where} cannot be read: {error}."
+        ) from error
     if any("\n" in (column[-1].as_py() or "") for column in cells.columns if len(column)) and (
-        fault := _fault(body, layout, lines, where)
+        fault := _fault(body, layout, lines, where, strict=strict)
     ):
         raise fault  # a quote that is never closed takes all rows below it for one value
     return cells, comments
@@ -357,7 +363,7 @@ def _without_blanks(body: str, layout: Layout) -> str:
     return written.getvalue()
 
 
-def _fault(body: str, layout: Layout, above: int, where: str) -> DataError | None:
+def _fault(body: str, layout: Layout, above: int, where: str, *, strict: bool) -> DataError | None:
     "The error that names the first row with another number of fields, or with a quote that is never closed."
     if not body.strip():
         return DataError(f"{where} has a header and no rows.")
@@ -367,7 +373,8 @@ def _fault(body: str, layout: Layout, above: int, where: str) -> DataError | Non
     sign = SEPARATORS.get(layout.separator, repr(layout.separator))
     try:
         for row in reader:
-            if row and len(row) != layout.columns and not row[0].lstrip().startswith("#"):
+            is_comment = not strict and row and row[0].lstrip().startswith("#")
+            if row and len(row) != layout.columns and not is_comment:
                 return DataError(
                     f"{where}, line {above + reader.line_num}: {len(row)} fields where the other rows have "
                     f"{layout.columns}. Correct it; a value with a {sign} needs quotes."

@@ -139,7 +139,7 @@ def decode(
 
 def _decode_as(data: bytes, where: str, encoding: str) -> str:
     try:
-        return data.decode(encoding)
+        return data.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise DataError(
             f"encoding {encoding!r} is not known. Use one of: utf-8, utf-16, {', '.join(_LABELS)}."

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from ..core.cells import number_codes
 from ..core.errors import DataError, did_you_mean
 from ..core.kinds import ColumnKind
-from .cell_types import AUTO, ReadOptions, type_columns
+from .cell_types import AUTO, ReadOptions, type_columns, without_numbers
 from .csv_reader import MAX_ROW_BYTES, TOO_LONG, Cells, read_cells, type_cells
 from .headers import require_unique_names, tidy_names
 from .remarks import Remark, RemarkCode
@@ -191,10 +191,8 @@ def _without_codes(column: Any, codes: list[str]) -> Any:
         return column
     if pa.types.is_string(column.type):
         return pc.if_else(pc.is_in(column, pa.array(codes)), None, column)
-    numbers = number_codes(codes)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        fitting = [n for n in numbers if n.is_integer()] if pa.types.is_integer(column.type) else numbers
-        return pc.if_else(pc.is_in(column, pa.array(fitting, pa.float64()).cast(column.type)), None, column)
+        return without_numbers(column, number_codes(codes))
     return column
 
 

@@ -145,15 +145,16 @@ def type_words(spec: Json) -> str:
 def cell_reading(spec: Json, schema: Json) -> CellReading:
     """The reading of a column's cells, with what is stated for all columns."""
     stated = schema.get("reading", {})
-    codes = list(stated.get("missing_codes", ()))
-    if "reading" in spec:
-        found: CellReading = spec["reading"]
-        return {**found, "missing": [*found.get("missing", ()), *codes]}
-    reading = CellReading(kind=_TYPES[spec["type"]].cells, missing=codes)
-    if stated.get("decimal") or stated.get("thousands") == ".":
+    stored: CellReading | None = spec.get("reading")
+    reading = stored.copy() if stored else CellReading(kind=_TYPES[spec["type"]].cells)
+    if not stored and (stated.get("decimal") or stated.get("thousands") == "."):
         reading["decimal"] = stated.get("decimal") or ","
-    if "%" in (pattern := dict(stated.get("columns", ())).get(spec["name"], "")):
+    if not stored and "%" in (pattern := dict(stated.get("columns", ())).get(spec["name"], "")):
         reading["pattern"] = pattern
+    codes = stated.get("missing_codes", ())
+    reading["missing"] = [*reading.get("missing", ()), *codes]
+    if reading["kind"] == "number":
+        reading["codes"] = [*reading.get("codes", ()), *number_codes(codes)]
     return reading
 
 
@@ -165,11 +166,13 @@ def read_column(values: pd.Series, spec: Json, schema: Json) -> tuple[pd.Series,
     reading, odd = cell_reading(spec, schema), np.zeros(len(values), dtype=bool)
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.dtype.categories.dtype)
+    codes = frozenset(reading.get("codes", ()))
     if values.dtype.kind in "fiu":
-        codes = number_codes(reading.get("missing", ()))
         return (values.mask(values.isin(codes)) if codes else values), odd
     if values.dtype.kind in "bM":
         return values, odd
+    if codes:  # numbers among texts, as JSON may hold them
+        values = values.mask(values.map(lambda cell: type(cell) in (int, float) and cell in codes).astype(bool))
     is_text = values.map(lambda cell: isinstance(cell, str)).to_numpy(dtype=bool)
     if not is_text.any():
         return values, odd

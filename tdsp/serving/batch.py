@@ -28,6 +28,7 @@ from ..core.schema import Schema
 from ..core.secrets import hide_passwords
 from ..data import csv_reader
 from ..data.cell_types import ReadOptions
+from ..data.headers import require_unique_names
 from ..data.ingest import to_frame
 from ..data.readers import PARQUET, TEXT, plain_table, unpack
 from ..data.sources import fetch, is_volatile
@@ -132,7 +133,7 @@ def _long_text(path: Path, schema: Schema) -> Iterator[Piece]:
             cells = csv_reader.read_cells(block, where, reading=reading, layout=layout).table
             names = cells.column_names
         else:
-            below = replace(layout, header=0)
+            below = replace(layout, header=0, above=0, tags=False)
             cells = csv_reader.read_cells(block, where, reading=reading, layout=below).table.rename_columns(names)
         yield from _slices(cells, partial(text_frame, cells, schema))
 
@@ -143,6 +144,7 @@ def _parquet(path: Path, schema: Schema) -> Iterator[Piece]:
         for batch in file.iter_batches(PIECE_ROWS):
             rows = pa.table(batch)
             rows = rows.rename_columns([name.strip() for name in rows.column_names])
+            require_unique_names(rows.column_names, path.name)
             yield rows, partial(_plain_rows, rows, schema, path.name)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from tdsp.core.cells import CellReading, known_text, number_codes, parse_date
+from tdsp.core.cells import CellReading, known_text, parse_date
 from tdsp.core.errors import DataError
 from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging.loader import (
@@ -204,7 +204,7 @@ class Reader:
         self._levels = {spec["name"]: levels for spec in specs if (levels := known_levels(spec))}
         self._closed = {spec["name"] for spec in specs if spec.get("closed")}
         floats = [spec for spec in specs if spec["type"] == "float"]
-        codes = [number_codes(self._readings[spec["name"]].get("missing", ())) for spec in floats]
+        codes = [self._readings[spec["name"]].get("codes", ()) for spec in floats]
         self._codes = [(i, found) for i, found in enumerate(codes) if found]
         self._training_range = [_column_of(ends) for ends in zip(*map(training_range, floats), strict=True)]
         self._limits = [_column_of(ends) for ends in zip(*map(_number_limits, floats), strict=True)]

@@ -34,4 +34,5 @@ def validate_rows(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, di
         columns[name], odd = read_column(before, spec, schema)
         for position, reason in _faults(before, spec, columns[name], odd).items():
             reasons.setdefault(position, []).append(reason)
-    return frame.assign(**columns), {position: "; ".join(found) for position, found in sorted(reasons.items())}
+    typed = pd.DataFrame({**frame, **columns}, index=frame.index)
+    return typed, {position: "; ".join(found) for position, found in sorted(reasons.items())}

@@ -149,7 +149,7 @@ def test_the_reading_of_each_column_is_stored_as_json():
     assert readings["day"] | {"latest_year": 0} == {
         "kind": "date", "latest_year": 0, "order": "day first", "missing": ["-999"],
     }  # fmt: skip
-    assert readings["debt"] == {"kind": "number", "decimal": ",", "missing": ["-999"]}
+    assert readings["debt"] == {"kind": "number", "decimal": ",", "missing": ["-999"], "codes": [-999.0]}
 
 
 def test_large_columns_of_numbers_are_read_fast_and_alike():
@@ -158,3 +158,60 @@ def test_large_columns_of_numbers_are_read_fast_and_alike():
     values = [f"{v:.6g}" for v in rng.normal(0, 1e3, 2000)]
     found, _ = column(values)
     assert found == [float(value) for value in values]
+
+
+def test_a_missing_code_is_a_number_in_training_too():
+    """-999.0 is -999, as in a file to predict."""
+    table, _ = type_columns(pa.table({"x": ["1.5", "-999.0", "-999", "2.5"]}), missing_codes=["-999"])
+    assert table["x"].to_pylist() == [1.5, None, None, 2.5]
+
+
+def test_a_damaged_cell_makes_no_other_number_a_gap():
+    """5.5 is damage in a column with decimal commas; 5,5 stays what it is."""
+    values = [f"{n},5" for n in range(400)]
+    found, _ = column([*values, "5.5"])
+    assert found[:400] == [n + 0.5 for n in range(400)] and found[400] is None
+
+
+def test_small_numbers_with_an_exponent_are_read():
+    """Of either decimal sign."""
+    assert column(["0,00001E3", "0,5"])[0] == [0.01, 0.5]
+
+
+def test_percent_is_judged_in_the_columns_own_decimals():
+    """19 % beside 1,5 and 29,5 is 19."""
+    values = [f"{n},5" for n in range(1, 30)]
+    assert column([*values, "19 %"])[0][-1] == 19
+
+
+def test_short_years_of_two_centuries_show_the_order_of_day_and_month():
+    """Only day first are these rows in the order of time."""
+    found, remark = column(["05-11-98", "06-01-99", "02-03-99", "02-03-01", "04-05-02"], "day")
+    assert found[0] == dt.datetime(1998, 11, 5) and "only then the rows are in order" in remark
+
+
+def test_a_column_of_times_may_begin_with_a_gap_and_keeps_fractions():
+    """In whatever order the cells are."""
+    times = [f"10:{n:02}" for n in range(30)]
+    assert column(["unknown", *times])[0][:2] == [None, 36000]
+    assert column(["0:01:23.5", "0:02:00"])[0] == [83.5, 120]
+
+
+def test_one_moment_with_a_zone_among_many_has_a_remark():
+    """Not only where it is among the first."""
+    found, remark = column(
+        [f"2023-01-01 10:{n:02}:{s:02}" for n in range(10) for s in range(10)] + ["2023-01-02 10:00:00+02:00"]
+    )
+    assert found[-1] == dt.datetime(2023, 1, 2, 8) and "moments in UTC" in remark
+
+
+@pytest.mark.parametrize("text", ["ca. 5", "approx. 5", "min. 5", "about 5", "~5"])
+def test_words_of_uncertainty_are_left_out(text):
+    """With their point."""
+    assert column([text, "6"])[0] == [5, 6]
+
+
+def test_infinite_values_are_gaps_in_the_stored_reading_too():
+    """A gap of training is one wherever it comes."""
+    table, _ = type_columns(pa.table({"x": ["1.5", "inf", "2"]}))
+    assert readings_of(table.schema)["x"]["missing"] == ["inf"]

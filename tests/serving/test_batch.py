@@ -498,6 +498,18 @@ def test_a_cell_that_contradicts_the_reading_rejects_its_row_alone(
     assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == kept
 
 
+def test_lines_above_the_names_are_left_out_of_the_first_piece_only(
+    model: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A title above the names costs no row further down."""
+    monkeypatch.setattr(batch, "MAX_WHOLE_BYTES", 100)
+    monkeypatch.setattr(batch, "PIECE_BYTES", 6000)
+    data = save(tmp_path / "new.csv", flights().drop(columns="remark"))
+    data.write_text("Flights of the week,,,,\nall airports,,,,\n" + data.read_text())
+    predict_file(model, data, tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["probability"].tolist() == expected.tolist()
+
+
 def test_pieces_end_where_rows_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line break inside quotes ends no row, wherever the file is cut; a quote that is never closed is named."""
     rows = "".join(f'{i},"two\nlines, ""{i}"""\n' for i in range(50))

@@ -121,3 +121,23 @@ def test_csv_json_and_frames_agree(rows):
 def test_csv_json_and_frames_agree_at_length(rows):
     """The same for many more rows."""
     require_agreement(rows)
+
+
+def test_a_code_is_a_gap_whatever_the_other_cells_are():
+    """-999 as a number beside a text that is read by the loader, and beside plain numbers."""
+    schema = {"task": "regression", "target": "y", "reading": {"missing_codes": ["-999"]}, "columns": [
+        {"name": "a", "type": "float"}, {"name": "b", "type": "float"},
+    ]}  # fmt: skip
+    for b in (1.5, "1.5"):
+        rows = Reader(schema).read_json(json.dumps({"instances": [{"a": -999, "b": b}]}).encode())
+        assert np.isnan(rows.floats[0, 0]) and rows.floats[1, 0] == 1.5
+
+
+def test_no_row_that_was_sent_is_left_out():
+    """Cells that begin with # are cells; a row of another length is named."""
+    schema = {"task": "regression", "target": "y", "columns": [
+        {"name": name, "type": "string"} for name in ("tag", "color")
+    ]}  # fmt: skip
+    assert Reader(schema).read_csv(b"tag,color\n#a,#fff\n#b,#000\n").count == 2
+    with pytest.raises(BadRequest, match="line 3"):
+        Reader(schema).read_csv(b"tag,color\nx,y\n#odd,1,2\nu,v\n")
