@@ -10,7 +10,7 @@ __all__ = ['as_comment', 'draft_parameters', 'DraftColumn', 'describe_columns', 
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -82,7 +82,7 @@ def describe_columns(table: pa.Table, frame: pd.DataFrame, remarks: Iterable[Rem
     "Each column with its reading, two values, the number of gaps and what was guessed."
     readings, notes = readings_of(table.schema), dict[str, list[str]]()
     for remark in remarks:
-        notes.setdefault(remark.column, []).append(replace(remark, column="").text)
+        notes.setdefault(remark.column, []).append(remark.in_column("").text)
     rows = []
     for name in map(str, frame.columns):
         kind = str(kind_of(frame[name]))
