@@ -236,6 +236,16 @@ def test_a_form_that_predicts_otherwise_is_refused() -> None:
     assert form.record == {"present": False, "reason": form.reason, "rows": 1500, "max_difference": form.max_difference}
 
 
+def test_a_column_without_gaps_keeps_its_model() -> None:
+    """Where the contract allows no gap, none is among the rows of the proof: not even as an empty text."""
+    frame, schema, y = table("binary")
+    frame = frame.dropna().reset_index(drop=True)
+    y = y[: len(frame)]
+    schema = schema | {"columns": [spec | {"nullable": False} for spec in schema["columns"]]}
+    fitted = fit_final("linear", as_features(frame, schema), y, task="binary", random_state=0)
+    assert onnx_form(fitted, schema, frame).model
+
+
 def test_awkward_rows_hold_every_edge_of_every_column() -> None:
     """A gap, an unseen level, both ends and what lies beyond them, one cell a row; the last row is empty."""
     frame, schema, _ = table("binary")

@@ -54,7 +54,7 @@ def _edges(spec: ColumnSpec) -> list[Any]:
     """Values at and beyond the edges of a column; None is a gap."""
     gap = [None] if spec.get("nullable", True) else []
     if spec["type"] == "string":
-        return [*gap, UNSEEN, ""]
+        return [*gap, UNSEEN]
     if spec["type"] == "boolean":
         return [*gap, True, False]
     if spec["type"] == "timestamp":
