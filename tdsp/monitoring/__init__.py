@@ -1,0 +1,1 @@
+"""Drift, broken columns, accuracy within bounds and what follows from them."""
