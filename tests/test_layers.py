@@ -16,7 +16,7 @@ FLOORS = (
     ("core",),
     ("stats", "config"),
     ("data", "packaging"),
-    ("exploration", "modeling", "evaluation", "registry"),
+    ("exploration", "modeling", "evaluation", "registry", "monitoring"),
     ("serving", "reporting"),
     ("stages",),
     ("runner",),

@@ -1,7 +1,7 @@
 """The command `tdsp`: each verb parses, calls one function, prints its result and says what to do next."""
 
 # Results go to stdout, progress and errors to stderr. Exit codes: 0 done and accepted, 1 failed while running,
-# 2 bad input, 3 rejected or insufficient evidence, 130 interrupted.
+# 2 bad input, 3 rejected or insufficient evidence, 4 an alarm of the monitor, 130 interrupted.
 
 import os
 import sys
@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from tdsp.cli import doctor, models, predictions, projects, run, runs
+from tdsp.cli import doctor, models, monitoring, predictions, projects, run, runs
 from tdsp.cli.console import echo, warn
 from tdsp.core.errors import ExitCode, TdspError, did_you_mean
 
@@ -51,6 +51,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     runs.report: "tdsp report latest",
     predictions.predict: "tdsp predict flights@champion new.csv -o scored.parquet",
     predictions.serve: "tdsp serve flights@champion",
+    monitoring.monitor: "tdsp monitor flights@champion new.csv --labels late",
     models.track: "tdsp track --pending",
     models.models: "tdsp models flights",
     models.promote: "tdsp promote flights@challenger",

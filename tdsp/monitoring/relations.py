@@ -39,7 +39,7 @@ def _matrix(frame: pd.DataFrame, profiles: Mapping[str, ColumnProfile]) -> np.nd
     columns = []
     for name, profile in profiles.items():
         if "levels" in profile:
-            codes = pd.Index(profile["levels"], dtype=object).get_indexer(as_levels(frame[name]))
+            codes = pd.Index(profile["levels"], dtype=object).get_indexer(pd.Index(as_levels(frame[name])))
             columns.append(np.where(codes < 0, np.nan, codes))
         else:
             columns.append(as_numbers(frame[name]))
@@ -58,7 +58,9 @@ def _fit(X: np.ndarray, column: int, categories: Sequence[int], random_state: in
         "seed": random_state, "deterministic": True, "force_row_wise": True, "num_threads": 1, "max_bin": 63,
     }  # fmt: skip
     at = [c - (c > column) for c in categories if c != column]
-    table = lightgbm.Dataset(others, X[known, column], categorical_feature=at, free_raw_data=True, params={"verbosity": -1})
+    table = lightgbm.Dataset(
+        others, X[known, column], categorical_feature=at, free_raw_data=True, params={"verbosity": -1}
+    )
     return lightgbm.train(settings, table, num_boost_round=TREES)
 
 
@@ -76,7 +78,7 @@ def residual_statistics(residuals: np.ndarray) -> np.ndarray:
         return np.full(3, np.nan)
     return np.array([*np.quantile(np.abs(known), [0.5, 0.9]), np.median(known)])
 
-# %% ../../notebooks/lib/monitoring/02_relations.ipynb #960b28ad
+# %% ../../notebooks/lib/monitoring/02_relations.ipynb #302de364
 @dataclass(frozen=True, slots=True, eq=False)
 class Relation:
     "A column that the others predict: its model, and its residuals in the reference's windows."
@@ -97,12 +99,22 @@ class Relations:
     def residuals(self, frame: pd.DataFrame) -> np.ndarray:
         "Residuals of rows, (n_rows, n_checked)."
         X, names = _matrix(frame, self.profiles), list(self.profiles)
-        parts = [_residuals(model, X, names.index(one.column)) for one, model in zip(self.checked, self.models, strict=True)]
+        parts = [
+            _residuals(model, X, names.index(one.column)) for one, model in zip(self.checked, self.models, strict=True)
+        ]
         return np.column_stack(parts) if parts else np.empty((len(frame), 0))
+
+    def residuals_of(self, frame: pd.DataFrame, at: int) -> np.ndarray:
+        "Residuals of one of the checked columns, (n_rows,)."
+        return _residuals(
+            self.models[at], _matrix(frame, self.profiles), list(self.profiles).index(self.checked[at].column)
+        )
 
     def chance(self, n_rows: float) -> np.ndarray:
         "Half the width of the 90 per cent band of each statistic over so many rows, (3, n_checked)."
-        return np.column_stack([_chance(one.marks, n_rows) for one in self.checked]) if self.checked else np.empty((3, 0))
+        return (
+            np.column_stack([_chance(one.marks, n_rows) for one in self.checked]) if self.checked else np.empty((3, 0))
+        )
 
     def as_text(self) -> bytes:
         "All models in LightGBM's text form, compressed; the same models give the same bytes."

@@ -33,7 +33,9 @@ def require_window(size: str) -> str:
     "The size of a window as it is written: day, week, month or a number of rows. Raises ParameterError for others."
     if size in PERIODS or (size.isdigit() and int(size) >= MIN_ROWS):
         return size
-    raise ParameterError(f"window: {size!r} is no window. Use day, week, month, or a number of rows from {MIN_ROWS} on.")
+    raise ParameterError(
+        f"window: {size!r} is no window. Use day, week, month, or a number of rows from {MIN_ROWS} on."
+    )
 
 
 def cut_windows(n_rows: int, size: str, times: pd.Series | None = None) -> list[Window]:

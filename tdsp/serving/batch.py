@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_WHOLE_BYTES', 'PIECE_ROWS', 'PIECE_BYTES', 'Piece', 'WIDE_MARKS', 'read_options', 'text_frame', 'read_pieces',
-           'require_file', 'BatchScorer', 'BatchResult', 'predict_file']
+           'require_file', 'BatchScorer', 'BatchResult', 'files_of', 'predict_file']
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #5976e5a2
 import json
@@ -279,7 +279,7 @@ def _identity(data: str) -> dict[str, str | int]:
     return {"path": str(Path(data).resolve()), "bytes": state.st_size, "changed": state.st_mtime_ns}
 
 
-def _files_of(data: str, folder: Path) -> list[Path]:
+def files_of(data: str, folder: Path) -> list[Path]:
     """The files to read: the one that was named, or those that were fetched, once a job, to the folder."""
     if not _is_elsewhere(data):
         return [Path(data)]
@@ -311,7 +311,7 @@ def _score_pieces(data: str, scorer: BatchScorer, parts: Parts, progress: Callab
     """The counts of all pieces, those that an earlier call had finished included."""
     counts = parts.done()
     rows = sum(piece.read for piece in counts)
-    pieces = chain.from_iterable(read_pieces(path, scorer.model.schema) for path in _files_of(data, parts.folder))
+    pieces = chain.from_iterable(read_pieces(path, scorer.model.schema) for path in files_of(data, parts.folder))
     for cells, typed in islice(pieces, len(counts), None):
         cells = _aligned(cells, counts[0].names, scorer.where) if counts else cells
         done, rejected, about = scorer.score((cells, typed), rows)

@@ -5,11 +5,12 @@ import io
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
     )
 
 
-def _typical_value(spec: ColumnSpec, reference: bundle.Reference) -> str | float | bool | None:
+def _typical_value(spec: ColumnSpec, reference: Mapping[str, Any]) -> str | float | bool | None:
     """A typical value of a column: its median or its most frequent level; no real row is shown."""
     seen = reference.get("columns", {}).get(spec["name"], {})
     marks, levels = seen.get("quantiles") or [], seen.get("levels") or dict.fromkeys(spec.get("levels") or [], 1)

@@ -14,14 +14,14 @@ import pandas as pd
 from ..config.parameters import Parameters
 from ..core.record import Run
 from ..core.results import Gate, Headline
-from ..packaging.bundle import Bundle, choose_golden, describe_pipeline, reference_profile, write_bundle
-from ..packaging.loader import predict_frame
+from ..packaging.bundle import Bundle, choose_golden, describe_pipeline, write_bundle
 from ..packaging.onnx.export import MIN_ROWS, onnx_form
 from ..packaging.parity import ParityRecord
 from ..packaging.wheel import build_wheel
 from ..reporting.documents.fields import Evidence
 from ..reporting.documents.render import card_values
 from .context import _open_gates, _word, charter_of
+from .reference import kept_reference
 from ..stats.gates import exact_gate
 
 # %% ../../notebooks/lib/stages/04_deployment.ipynb #698f48c6
@@ -35,13 +35,15 @@ def pack(run: Run, p: Parameters) -> Bundle:
     run.note(**about)
     values = card_values(Evidence(run.record, run.folder, charter_of(run)))
     card = {"title": p.title, "question": p.question, **about, **values}
+    reference, models = kept_reference(run)
     bundle = write_bundle(
         run.folder / "model",
         name=run.record.project,
         pipeline=pipeline,
         schema=schema,
         golden_frame=choose_golden(test, schema, p.golden_rows),
-        reference=reference_profile(train, schema, predict_frame(pipeline, train, schema)),
+        reference=reference,
+        reference_models=models,
         card=card,
         onnx=onnx,
     )

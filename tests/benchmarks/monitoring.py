@@ -11,6 +11,7 @@ A stream's windows are held out in five interleaved folds; each fold is judged b
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,8 @@ import pandas as pd
 from scipy import stats as distributions
 
 from tdsp.data.schema import infer_schema
-from tdsp.monitoring.reference import Reference, WindowJudgment, build_reference, open_reference
+from tdsp.monitoring.faults import name_fault, suspect
+from tdsp.monitoring.reference import Reference, build_reference, open_reference
 from tdsp.monitoring.windows import Window, cut_windows
 from tests.support.streams import Stream, streams
 
@@ -74,7 +76,9 @@ def held_out(stream: Stream, size: str) -> Iterator[HeldOut]:
     schema = infer_schema(features, target=stream.target, task=stream.task, classes=["0", "1"], positive_class="1")
     predicted = pd.DataFrame({"prediction": predictions_of(stream.name)})
     both = features.assign(prediction=predicted["prediction"])
-    windows = [window for window in cut_windows(len(frame), size, times) if len(window.rows) >= 20]
+    windows = cut_windows(len(frame), size, times)
+    typical = np.median([len(window.rows) for window in windows])
+    windows = [window for window in windows if len(window.rows) >= typical / 2]  # a half week at either end is none
     for fold in range(FOLDS):
         out, kept = windows[fold::FOLDS], [w for i, w in enumerate(windows) if i % FOLDS != fold]
         rows = np.concatenate([window.rows for window in kept])
@@ -82,7 +86,7 @@ def held_out(stream: Stream, size: str) -> Iterator[HeldOut]:
         built = build_reference(
             features.iloc[rows].reset_index(drop=True), schema, predicted.iloc[rows].reset_index(drop=True),
             times=None if times is None else times.iloc[rows].reset_index(drop=True), time_column="", random_state=SEED,
-            sizes=[size],
+            sizes=[size], ordered=stream.name != "acs",
         )  # fmt: skip
         reference = open_reference(built.record, built.models, size)
         if reference is None:
@@ -175,9 +179,14 @@ def faults_of(stream: Stream) -> dict[str, tuple[str, Fault]]:
             "°F to °C": ("temp", lambda v: (v - 32) / 1.8), "°F + 5": ("temp", lambda v: v + 5),
             "hPa to inHg": ("pressure", lambda v: v * 0.02953), "miles to km": ("distance", lambda v: v * 1.609344),
             "mph to m/s": ("wind_speed", lambda v: v * 0.44704), "feet to m": ("dest_alt", lambda v: v * 0.3048),
-            "distance + 5 %": ("distance", lambda v: v * 1.05), "clock - 5 h": ("departure_minute", lambda v: (v - 300) % 1440),
+            "distance + 5 %": ("distance", lambda v: v * 1.05),
+            "clock - 5 h": ("departure_minute", lambda v: (v - 300) % 1440),
         }  # fmt: skip
-        more, swap, half = ["temp", "distance", "humid"], ("departure_minute", "arrival_minute"), ["temp", "humid", "distance"]
+        more, swap, half = (
+            ["temp", "distance", "humid"],
+            ("departure_minute", "arrival_minute"),
+            ["temp", "humid", "distance"],
+        )
     elif stream.name == "bike":
         pairs, more, swap, half = {}, ["temp", "hum", "hr"], ("temp", "hum"), ["temp", "hum", "windspeed"]
     else:
@@ -198,13 +207,6 @@ def faults_of(stream: Stream) -> dict[str, tuple[str, Fault]]:
     return found | {f"{swap[0]} and {swap[1]} swapped": (swap[0], swapped(*swap))}
 
 
-def first_column(judgment: WindowJudgment) -> str:
-    """The column that the judgment names first."""
-    from tdsp.monitoring.faults import suspect
-
-    return suspect(judgment)
-
-
 def faults(*names: str) -> None:
     """Print the share of held-out windows in which each fault is found, and the share in which its column is named."""
     for name, size in [("flights", "week"), ("bike", "week"), ("electricity", "336")]:
@@ -217,11 +219,19 @@ def faults(*names: str) -> None:
                     part = fold.frame.iloc[window.rows]
                     for label, (column, fault) in faults_of(stream).items():
                         judgment = fold.reference.judge(window, fault(part))
-                        named = first_column(judgment) in (column, *label.split(" and "))
-                        rows.setdefault(label, []).append((judgment.beyond, judgment.beyond and named))
+                        named = judgment.beyond and suspect(judgment) in (
+                            column,
+                            *label.replace(" swapped", "").split(" and "),
+                        )
+                        fault = name_fault(fold.reference, window, fault(part), judgment) if judgment.beyond else None
+                        rows.setdefault(label, []).append((judgment.beyond, named, fault.text if fault else "moved"))
             for label, found in rows.items():
-                n, hit, named = len(found), sum(a for a, _ in found), sum(b for _, b in found)
-                print(f"{name:12} {label:42} found {hit / n:4.0%} named {named / n:4.0%} of {n}", flush=True)
+                n, hit, named = len(found), sum(one[0] for one in found), sum(one[1] for one in found)
+                text, times = Counter(one[2] for one in found if one[0]).most_common(1)[0] if hit else ("", 0)
+                print(
+                    f"{name:12} {label:42} found {hit / n:4.0%} column {named / n:4.0%} of {n}; {times} x {text}",
+                    flush=True,
+                )
 
 
 # the life of a model ------------------------------------------------------------------------------------------------

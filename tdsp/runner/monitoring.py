@@ -1,0 +1,74 @@
+"""Executes notebooks/monitoring.ipynb for one model and one table, and renders its page."""
+
+import json
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tdsp.core.errors import ExitCode, StageError, TdspError
+from tdsp.core.project import find_notebooks, find_root
+from tdsp.reporting.monitor_page import render_monitor
+from tdsp.runner.kernels import modules_of, start_kernel
+from tdsp.runner.pipeline import describe_failure, import_papermill
+from tdsp.stages.monitoring import MonitorSettings, open_monitor
+
+NOTEBOOK = "monitoring.ipynb"
+ALARM_CODE = 4
+
+
+def exit_code(state: str) -> int:
+    """Return 4 for an alarm, 0 for every other state."""
+    return ALARM_CODE if state == "alarm" else ExitCode.DONE
+
+
+def run_monitor(settings: MonitorSettings, outputs: Path) -> tuple[Path, dict[str, Any]]:
+    """Judge a table; return the folder of the report and the content of monitor.json.
+
+    Raises TdspError for what cannot be monitored, before any report exists.
+    """
+    root = find_root()
+    name = open_monitor(settings, root).name  # every mistake of the caller is found here, in this process
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
+    folder = outputs.resolve() / "monitoring" / name / stamp
+    folder.mkdir(parents=True)
+    try:
+        _execute(settings, root, folder)
+    except BaseException:
+        if not (folder / NOTEBOOK).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    result: dict[str, Any] = json.loads((folder / "monitor.json").read_bytes())
+    render_monitor(folder, result)
+    return folder, result
+
+
+def _execute(settings: MonitorSettings, root: Path, folder: Path) -> None:
+    """Let papermill execute the notebook into the folder. Raises StageError naming the cell that failed."""
+    papermill = import_papermill()
+    source = find_notebooks(root) / NOTEBOOK
+    kernel = start_kernel(cwd=Path.cwd(), preload=modules_of(source))
+    try:
+        papermill.execute_notebook(
+            str(source).replace("{", "{{").replace("}", "}}"),
+            None,
+            {**asdict(settings), "place": str(folder)},
+            engine_name="tdsp",
+            save_as=folder / NOTEBOOK,
+            progress=_quiet,
+            progress_bar=False,
+            execution_timeout=None,
+            kernel=kernel,
+        )
+    except TdspError:
+        raise
+    except Exception as error:
+        failure = describe_failure(folder / NOTEBOOK, error)
+        raise StageError(f"{failure.sentence('monitoring')} The notebook is {folder / NOTEBOOK}.") from error
+    finally:
+        kernel.end()
+
+
+def _quiet(cell: int, cells: int, seconds: float) -> None:
+    """Show no progress: a monitoring takes seconds."""
