@@ -151,7 +151,8 @@ def judge_drift(monitored: Monitored) -> Drift:
             Finding(
                 "unjudged", "ok", "", first,
                 f"Drift is not judged from {first} on: the reference ends "
-                f"{format_date(monitored.record['last'], time=False)} and knows no such season. Broken columns are judged.",
+                f"{format_date(monitored.record['last'], time=False)} and knows no such season."
+                " Broken columns are judged.",
                 "Train again with a year of rows.",
             )
         )  # fmt: skip
