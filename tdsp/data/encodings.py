@@ -101,6 +101,8 @@ def _score_latin(text: str, encoding: str) -> float:
     foreign = sum(not sign.isalpha() for sign in signs) + len(odd)
     if encoding == "cp1252":  # names of many countries: the letters of several languages
         known_anywhere = len(signs & set("".join(_LATIN[encoding]))) == len(signs)
+        if signs & set("ðþý") and not signs & set("áéíóúæ"):  # Turkish: Icelandic would have its vowels, too
+            covered *= 0.84
         return max(0.0, max(0.9 * covered, 0.65 * known_anywhere) - 0.15 * foreign)
     return max(0.0, 0.85 * covered - 0.15 * foreign)
 
