@@ -188,7 +188,7 @@ def read_cells(
     strict: bool = True,  # False, in training: a doubled name gets a number, totals and repeated names are left out
 ) -> Cells:
     "The cells of one text file. Raises DataError naming the file and the line."
-    text, encoding = decode(data, where, reading.encoding, reading.target)
+    text, encoding = decode(data, where, reading.encoding, reading.target, reading.likely_encoding)
     text, repairs = repair_twice_encoded(text)
     layout = layout or detect_layout(text, where, reading.separator, reading.target)
     if strict:  # each row that somebody sends is predicted or rejected

@@ -171,6 +171,13 @@ def test_other_encodings_are_found(encoding):
     assert read(text.encode(encoding), second)[0].equals(expected) and read(text.encode(encoding))[0].equals(expected)
 
 
+def test_a_short_text_is_in_the_encoding_of_training_where_it_is_no_utf_8():
+    """One Polish word does not tell its encoding; what is UTF-8 stays so."""
+    row = "city,age\nZamość,4\n"
+    for data in (row.encode("cp1250"), row.encode("utf-8")):
+        assert read(data, likely_encoding="cp1250")[0]["city"].to_pylist() == ["Zamość"]
+
+
 def test_an_uncertain_encoding_is_refused_with_the_way_to_state_it():
     """A guess that may be wrong would name columns wrongly."""
     with pytest.raises(DataError, match="tdsp init --encoding NAME"):
