@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..core.cells import MISSING_TEXTS
 from ..core.errors import DataError
-from .cell_types import is_number
+from .column_readings import is_number
 from .remarks import Remark, RemarkCode
 
 # %% ../../notebooks/lib/data/15_headers.ipynb #hdr00005

@@ -129,6 +129,7 @@ def _long_text(path: Path, schema: Schema) -> Iterator[Piece]:
                 csv_reader.decode(block, where, reading.encoding, likely=reading.likely_encoding)[0],
                 where,
                 reading.separator,
+                narrow=True,
             )
             if layout.wrapped:
                 raise DataError(f"{where}: every line is in quotes as a whole. Save the file without them.")
