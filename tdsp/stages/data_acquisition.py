@@ -141,7 +141,7 @@ def write_schema(
 
 
 def reading_steps(remarks: Iterable[Remark]) -> pd.DataFrame:
-    "What was done to files and columns while reading, and the line of the parameters that undoes it."
+    "The changes to files and columns while reading, each with the line of the parameters that undoes it."
     columns = ["column", "what was done", "to undo, write into the parameters"]
     rows = [(r.column or r.source, r.in_column("").text, r.undo or "change the file, or use SQL") for r in remarks]
     return pd.DataFrame(rows, columns=columns)

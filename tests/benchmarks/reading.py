@@ -1,4 +1,4 @@
-"""Texts whose right values are known, read: how many are right, said, refused, or silently wrong.
+"""The reader on texts whose values are known: right, wrong with a remark, refused, or silently wrong.
 
     python -m tests.benchmarks.reading [KIND …]
 

@@ -1,4 +1,4 @@
-"""Texts are never read wrongly without a word; `python -m tests.benchmarks.reading` shows all of them by kind."""
+"""Texts are never read wrongly without a word; `python -m tests.benchmarks.reading` shows all, by kind."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_no_text_is_read_wrongly_without_a_word():
 
 
 def test_a_wrong_value_without_a_remark_is_found():
-    """The measure itself: another truth than the file's is silently wrong, in a column with a remark it is said."""
+    """The measure itself: another truth than the file's is silently wrong where no remark names the column."""
     entry = reading.column("any", "plain", ["1.5"] * reading.ROWS, [2.5] * reading.ROWS)
     assert reading.outcome(entry)[0] == "SILENTLY WRONG"
     marked = reading.column("any", "marked", ["1.5 kg"] * reading.ROWS, [2.5] * reading.ROWS)

@@ -136,7 +136,7 @@ def test_a_blank_above_a_name_adds_nothing():
     assert read(text, "churned")[0].column_names == [*expected, "churned", "contract: more"]
 
 
-def test_questions_with_their_answers_below_are_two_rows_of_names():
+def test_questions_above_and_choices_below_are_two_rows_of_names():
     """Also where the first row holds the target; a word below it that is one of its values is a first row instead."""
     top = ["id", "Seen?", "", "", "Fan?"]
     rows = [[str(i), "One", "Two" if i % 2 else "", "Three", "yes" if i % 3 else "no"] for i in range(30)]

@@ -140,7 +140,7 @@ def test_rows_that_end_in_a_separator_keep_their_names():
     assert table.to_pydict() == {"a": [1, 3], "b": [2, 4]}
 
 
-def test_a_model_of_one_feature_can_be_asked_by_csv():
+def test_a_model_of_one_feature_takes_csv():
     """One column is no table to train on, but may be all that a model takes; a decimal comma in it is refused."""
     assert read_cells(b'size\r\n1\r\n""\r\n3', "body").table.to_pydict() == {"size": ["1", "", "3"]}
     with pytest.raises(DataError, match="the rows hold 2 values, the header 1 name"):
