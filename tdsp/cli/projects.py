@@ -27,12 +27,18 @@ def init(
     name: Annotated[str, typer.Option("--name", help="of the project [default: from the file's name]")] = "",
     encoding: Annotated[str, typer.Option("--encoding", help="of a text file: cp1251, gb18030 [default: found]")] = "",
     sheet: Annotated[str, typer.Option("--sheet", help="of a workbook [default: the one with the target]")] = "",
+    member: Annotated[str, typer.Option("--member", help="file of a zip [default: its only one]")] = "",
+    drop: Annotated[list[str] | None, typer.Option("--drop", metavar="COLUMN", help="no feature; repeatable")] = None,
     as_json: Json = False,
 ) -> int:
     """Profile a table and write parameters/NAME.yaml, with the reason of every guess."""
     from tdsp.runner.new_project import write_draft
 
-    draft = write_draft(data, target, root=find_root(), name=name, encoding=encoding, sheet=sheet)
+    if sheet and member:
+        raise ParameterError("--sheet and --member name two parts of one file. Give one of them.")
+    draft = write_draft(
+        data, target, root=find_root(), name=name, encoding=encoding, sheet=sheet or member, drop=drop or ()
+    )
     if as_json:
         echo_json(draft)
         return 0
@@ -55,10 +61,17 @@ def echo_columns(columns: Sequence["DraftColumn"]) -> None:
     """Print what each column was read as, those with a guess first where there are too many for a screen."""
     few = len(columns) <= MAX_COLUMNS_SHOWN
     shown = columns if few else sorted(columns, key=lambda column: not column.note)[:MAX_COLUMNS_SHOWN]
-    rows = [(c.name, c.read_as, ", ".join(c.examples), f"{c.gaps:,}" if c.gaps else "", c.note) for c in shown]
+    rows = [
+        (_middle_cut(c.name), c.read_as, "; ".join(c.examples), f"{c.gaps:,}" if c.gaps else "", c.note) for c in shown
+    ]
     echo_table(("column", "read as", "for example", "gaps", "guessed"), rows)
     if not few:
         echo(f"and {count_of(len(columns) - len(shown), 'column')} more; --json lists all")
+
+
+def _middle_cut(name: str, most: int = 40) -> str:
+    """A long name with its beginning and its end, as questions of a survey differ there."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 
 def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:

@@ -153,7 +153,7 @@ ORDERS = ("day first", "month first", "year first", "month named", "compact", "y
 _CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
 _ZONE = r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
 _ISO = re.compile(rf"(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)(?:[T ]{_CLOCK}{_ZONE})?")
-_NAME = r"[^\W\d]{3,10}"
+_NAME = r"[^\W\d]{3,12}"
 _ENDING = r"(?:st|nd|rd|th|er)?\.?"
 _DATE = re.compile(
     rf"(?:[^\W\d]{{2,9}}\.?,? )?(?P<a>\d{{1,4}}|{_NAME}){_ENDING}(?:[-/. ]| of )\s?(?P<b>\d{{1,2}}|{_NAME}){_ENDING},?"
@@ -162,18 +162,18 @@ _DATE = re.compile(
 _COMPACT = re.compile(r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)")
 _MONTH = re.compile(r"(?P<year>\d{4})[-/.](?P<month>\d\d)")
 _QUARTER = re.compile(r"(?P<year>\d{4})[-/ ]?Q(?P<quarter>[1-4])")
-_MONTHS = """january janvier januar enero gennaio janeiro januari jänner jan ene gen
-february février februar febrero febbraio fevereiro februari feber feb fev fév
-march mars märz marzo março maart mar mär mrz mrt
-april avril abril aprile apr avr abr
-may mai mayo maggio maio mei mag
-june juin juni junio giugno junho jun giu
-july juillet juli julio luglio julho jul lug
-august août agosto augustus aug ago aoû
-september septembre septiembre settembre setembro sep sept set
-october octobre oktober octubre ottobre outubro oct okt ott out
-november novembre noviembre novembro nov
-december décembre dezember diciembre dicembre dezembro dec déc dez dic des"""
+_MONTHS = """january janvier januar enero gennaio janeiro januari jänner jan ene gen stycznia sty ledna января янв ocak
+february février februar febrero febbraio fevereiro februari feber feb fev fév lutego lut února февраля фев şubat şub
+march mars märz marzo março maart mar mär mrz mrt marts marca března марта мар mart
+april avril abril aprile apr avr abr kwietnia kwi dubna апреля апр nisan nis
+may mai mayo maggio maio mei mag maj maja května мая май mayıs
+june juin juni junio giugno junho jun giu czerwca cze června июня июн haziran haz
+july juillet juli julio luglio julho jul lug lipca lip července июля июл temmuz tem
+august août agosto augustus aug ago aoû augusti sierpnia sie srpna августа авг ağustos ağu
+september septembre septiembre settembre setembro sep sept set września wrz září сентября сен eylül eyl
+october octobre oktober octubre ottobre outubro oct okt ott out października paź října октября окт ekim eki
+november novembre noviembre novembro nov listopada lis listopadu ноября ноя kasım kas
+december décembre dezember diciembre dicembre dezembro dec déc dez dic des grudnia gru prosince декабря дек aralık"""
 MONTHS = {name: number for number, line in enumerate(_MONTHS.splitlines(), 1) for name in line.split()}
 
 

@@ -6,9 +6,9 @@
 __all__ = ['FIRST_TEXTS', 'SAMPLE', 'MAX_DAMAGED', 'MAX_WORD_ROWS', 'MAX_OTHER_ROWS', 'MAX_WORDS', 'MIN_VALUES', 'Found',
            'MAGNITUDES', 'SCALES', 'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'CODES', 'MIN_CODES', 'FINDERS', 'FileHabits',
            'TextColumn', 'shape_of', 'one_of_each_shape', 'odd_words', 'remarks_on_odd', 'decimal_evidence',
-           'number_reading', 'column_decimal', 'factors_of', 'find_numbers', 'stated_numbers', 'find_compact_dates',
-           'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock', 'find_reading', 'kept_codes',
-           'reading_words']
+           'number_reading', 'column_decimal', 'is_number', 'factors_of', 'find_numbers', 'stated_numbers',
+           'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock',
+           'find_reading', 'kept_codes', 'reading_words']
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #da5905c7
 import re
@@ -198,6 +198,14 @@ def _affixes(column: TextColumn) -> dict[Affix, str]:
 def _looks_like_number(text: str) -> bool:
     parts = number_parts(text)
     return parts is not None and _is_affix((parts["before"], parts["after"]))
+
+
+_WORD = re.compile(r"[^\W\deE_]|[eE](?![-+]?\d)")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number without words: a currency sign, groups of digits and a percent sign are allowed."""
+    return not _WORD.search(text) and _looks_like_number(text)
 
 
 def _is_affix(affix: Affix) -> bool:
@@ -455,15 +463,10 @@ def find_reading(column: TextColumn, habits: FileHabits) -> Found:
         if found := find(column, habits):
             return found
     sample = column.texts[:SAMPLE]
-    for code, looks in ((RemarkCode.LOOKS_LIKE_DATES, _looks_like_date), (RemarkCode.LOOKS_LIKE_NUMBERS, _is_number)):
+    for code, looks in ((RemarkCode.LOOKS_LIKE_DATES, _looks_like_date), (RemarkCode.LOOKS_LIKE_NUMBERS, is_number)):
         if len(sample) >= MIN_VALUES and sum(map(looks, sample)) > 0.8 * len(sample):
             return {"kind": "text"}, (Remark(code, (repr(sample[0]),)),)
     return {"kind": "text"}, ()
-
-
-def _is_number(text: str) -> bool:
-    parts = number_parts(text)
-    return parts is not None and not parts["before"] and not parts["after"]
 
 
 def kept_codes(texts: Iterable[str]) -> list[str]:

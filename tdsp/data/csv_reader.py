@@ -54,7 +54,14 @@ class Layout:
     quoting: str = ""  # one of QUOTINGS
 
 
-def detect_layout(text: str, where: str = "the file", separator: str = "", target: str = "") -> Layout:
+def detect_layout(
+    text: str,
+    where: str = "the file",
+    separator: str = "",
+    target: str = "",
+    *,
+    narrow: bool = False,  # whether it may be one column: the only feature of a model
+) -> Layout:
     "The layout of a text file. Raises DataError when it is empty or only one column can be seen."
     signs = [_separator_sign(separator)] if separator else list(SEPARATORS)
     if not text.strip():
@@ -63,6 +70,8 @@ def detect_layout(text: str, where: str = "the file", separator: str = "", targe
     head = _without_comments(unwrapped or text[:SAMPLE_CHARS])
     cut = {sign: _agreement(_sample(head, sign)) for sign in signs}
     separator = max(cut, key=lambda s: cut[s][0])  # the first one of equals
+    if not cut[separator][0] and narrow:
+        return Layout(",", 1, 1)
     if not cut[separator][0]:
         raise DataError(
             f"{where} has one column only; looked for "
@@ -188,9 +197,9 @@ def read_cells(
     strict: bool = True,  # False, in training: a doubled name gets a number, totals and repeated names are left out
 ) -> Cells:
     "The cells of one text file. Raises DataError naming the file and the line."
-    text, encoding = decode(data, where, reading.encoding, reading.target)
+    text, encoding = decode(data, where, reading.encoding, reading.target, reading.likely_encoding)
     text, repairs = repair_twice_encoded(text)
-    layout = layout or detect_layout(text, where, reading.separator, reading.target)
+    layout = layout or detect_layout(text, where, reading.separator, reading.target, narrow=strict)
     if strict:  # each row that somebody sends is predicted or rejected
         layout = replace(layout, tags=False)
     text = (unwrap(text) or text) if layout.wrapped else text

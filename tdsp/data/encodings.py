@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_SCORE', 'MARGIN', 'ENCODINGS', 'UNUSUAL_ENCODINGS', 'MARKS', 'HOW', 'score_encodings', 'decode', 'encoding_label',
-           'repair_twice_encoded']
+           'unusual_encoding', 'repair_twice_encoded']
 
 # %% ../../notebooks/lib/data/16_encodings.ipynb #enc00003
 import re
@@ -101,6 +101,8 @@ def _score_latin(text: str, encoding: str) -> float:
     foreign = sum(not sign.isalpha() for sign in signs) + len(odd)
     if encoding == "cp1252":  # names of many countries: the letters of several languages
         known_anywhere = len(signs & set("".join(_LATIN[encoding]))) == len(signs)
+        if signs & set("ðþý") and not signs & set("áéíóúæ"):  # Turkish: Icelandic would have its vowels, too
+            covered *= 0.84
         return max(0.0, max(0.9 * covered, 0.65 * known_anywhere) - 0.15 * foreign)
     return max(0.0, 0.85 * covered - 0.15 * foreign)
 
@@ -119,6 +121,7 @@ def decode(
     where: str,
     encoding: str = "",  # empty: detected
     target: str = "",  # a name that has to be in the text, where it is known
+    likely: str = "",  # the encoding of what is no UTF-8, where it is known
 ) -> tuple[str, str]:
     "Text and its encoding. Raises DataError with the line of the first byte that does not fit."
     if encoding:
@@ -130,7 +133,7 @@ def decode(
         text, encoding = data.decode(encoding or "utf-8"), encoding or "utf-8"
     except UnicodeDecodeError as error:
         _require_other(data, encoding, error, where)
-        text, encoding = _decode_likely(data, where, error, target)
+        text, encoding = _decode_known(data, likely) or _decode_likely(data, where, error, target)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{where}, line {line}: a NUL byte. Remove it, or save the file again.")
@@ -147,6 +150,14 @@ def _decode_as(data: bytes, where: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{where}, line {line}: this is not {encoding}. Correct `encoding`, or leave it out.") from None
+
+
+def _decode_known(data: bytes, encoding: str) -> tuple[str, str] | None:
+    "The text in the encoding of training; None where there is none, or a byte that is not in it."
+    try:
+        return (data.decode(encoding), encoding) if encoding else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _unmarked_utf16(head: bytes) -> str:
@@ -193,6 +204,11 @@ def _decode_likely(data: bytes, where: str, error: UnicodeDecodeError, target: s
 def encoding_label(encoding: str) -> str:
     "The name of an encoding as people know it."
     return ENCODINGS.get(encoding) or _LABELS.get(encoding, encoding)
+
+
+def unusual_encoding(label: str) -> str:
+    "Python's name of an encoding that was found by its letters; empty for UTF-8 and its like."
+    return {words: name for name, words in _LABELS.items()}.get(label, "")
 
 
 _TWICE = re.compile(r"[\u0080-\u2122]{2,}")  # runs of signs that may be the bytes of one

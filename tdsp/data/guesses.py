@@ -7,36 +7,47 @@ __all__ = ['guess_settings']
 
 # %% ../../notebooks/lib/data/11_guesses.ipynb #f7f1d623
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from pandas.api import types as dtypes
 
+from ..core.cells import CellReading
 from ..core.kinds import ColumnKind
 from .schema import find_exclusions, kind_of
-from .splits import MIN_DAYS
 from .target import Guess, require_target
+from .time_columns import TimeParts, guess_time
 from ..stats.metrics import DEFAULT_METRIC
 
 # %% ../../notebooks/lib/data/11_guesses.ipynb #db9165fd
-_WHEN = re.compile(r"date|time|day|when|created|departure|start|^dt", re.IGNORECASE)
-_NOT_WHEN = re.compile(r"birth|dob|expir|until|valid|end|due|arriv", re.IGNORECASE)
 _WHO = "patient|customer|client|user|subject|person|household|account|driver|student|store|shop|session|device|machine"
 _GROUP = re.compile(rf"(?i:(^|_|\b)({_WHO})(_|\b|$))|(_id|Id|ID)$")  # in the singular: households is a count
+_MEASURE = re.compile(
+    r"(^|_|\b)(percent|pct|rate|ratio|share|score|avg|mean|amount|total|count)(_|\b|$)", re.IGNORECASE
+)
 _SENTINELS = (-99, -999, -9999, -99999)
 
 
-def guess_settings(df: pd.DataFrame, target: str) -> dict[str, Guess]:
+def guess_settings(
+    df: pd.DataFrame,
+    target: str,
+    *,
+    parts: TimeParts | None = None,  # columns that together are a time, which is in the table
+    readings: Mapping[str, CellReading] | None = None,  # of the columns that were texts
+) -> dict[str, Guess]:
     "Task, metric, time and group column, split, ids, missing codes, positive class. Raises DataError for a bad target."
     found = require_target(df, target)
-    time, group = _guess_time(df, target), _guess_group(df, target)
+    measures = {name for name, reading in (readings or {}).items() if reading.get("affixes")}
+    time, group = guess_time(df, target, parts), _guess_group(df.drop(columns=[*measures - {target}]), target)
     kind = "time" if time.value else "group" if group.value else "random"
     guesses = {
         "task": Guess(found.task, found.why),
         "metric": Guess(DEFAULT_METRIC[found.task], f"the usual one for {found.task}"),
         "time_column": time,
         "group_column": group if kind != "time" else Guess("", "not used in a split by time"),
-        "split": Guess(kind, {"time": time.why, "group": group.why}.get(kind, "no column of times or groups")),
+        "split": Guess(
+            kind, {"time": time.why.partition(";")[0], "group": group.why}.get(kind, "no column of times or groups")
+        ),
         "ids": _guess_ids(df, target),
         "missing_codes": _guess_missing_codes(df),
     }
@@ -45,21 +56,12 @@ def guess_settings(df: pd.DataFrame, target: str) -> dict[str, Guess]:
     return guesses
 
 
-def _guess_time(df: pd.DataFrame, target: str) -> Guess:
-    dates = [c for c in df.columns if c != target and dtypes.is_datetime64_any_dtype(df[c])]
-    usable = [c for c in dates if df[c].notna().all() and df[c].nunique() >= MIN_DAYS]
-    for name in sorted(usable, key=lambda c: -df[c].nunique()):
-        if df[name].is_monotonic_increasing:
-            return Guess(name, f"the rows are in the order of {name}")
-        if _WHEN.search(str(name)) and not _NOT_WHEN.search(str(name)):
-            return Guess(name, f"{name} is a date and named like the time of the event")
-    return Guess("", f"nothing says that rows happened at {dates[0]}" if dates else "no column of dates")
-
-
 def _guess_group(df: pd.DataFrame, target: str) -> Guess:
     for name in df.columns:
         n = df[name].nunique()
-        if name == target or not _GROUP.search(str(name)) or kind_of(df[name]) in (ColumnKind.BOOLEAN, ColumnKind.DATE):
+        if name == target or not _GROUP.search(str(name)) or _MEASURE.search(str(name)):
+            continue
+        if kind_of(df[name]) in (ColumnKind.BOOLEAN, ColumnKind.DATE, ColumnKind.NUMBER):  # fractions measure
             continue
         if df[name].notna().all() and 20 <= n <= 0.8 * len(df):
             return Guess(name, f"{name} names {n:,} different ones in {len(df):,} rows")

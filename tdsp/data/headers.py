@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..core.cells import MISSING_TEXTS
 from ..core.errors import DataError
-from .cell_types import is_number
+from .column_readings import is_number
 from .remarks import Remark, RemarkCode
 
 # %% ../../notebooks/lib/data/15_headers.ipynb #hdr00005
@@ -107,7 +107,7 @@ def _contrast(first: list[str], body: list[list[str]], columns: int) -> int:
 def _rows_of_names(cells: list[list[str]], columns: int, target: str) -> int:
     first, *body = cells
     if target and target in first:
-        return 1
+        return 2 if _groups_target(first, body, columns, target) else 1
     if _is_count(first):
         return 1
     if _has_gaps(first, body, columns):
@@ -137,6 +137,14 @@ def is_value(cell: str) -> bool:
     "Whether a cell can be no name: a number other than a year, or a missing code."
     is_year = re.fullmatch(r"(19|20)\d\d", cell)
     return bool(cell) and (cell in MISSING_TEXTS or (is_number(cell) and not is_year))
+
+
+def _groups_target(first: list[str], body: list[list[str]], columns: int, target: str) -> bool:
+    "Whether the row with the target groups the names of the second, whose word below the target is none of its values."
+    if not _has_gaps(first, body, columns) or any(map(is_value, body[0])):
+        return False
+    place = first.index(target)
+    return body[0][place] not in {row[place] for row in body[1:] if len(row) == columns}
 
 
 def _has_gaps(first: list[str], body: list[list[str]], columns: int) -> bool:
@@ -182,7 +190,7 @@ def merge_names(first: Sequence[str], second: Sequence[str], target: str = "") -
     question, names = "", []
     for above, below in zip(first, (cell.strip() for cell in second)):
         question = above.strip() or question
-        if below in ("", word):
+        if below in ("", word) or (target and above.strip() == target):
             names.append(question)
         else:
             names.append(f"{question}: {below}" if question and below != target else below)

@@ -6,6 +6,7 @@
 __all__ = ['DATE_ORDERS', 'RemarkCode', 'Remark']
 
 # %% ../../notebooks/lib/data/13_remarks.ipynb #91e2a06e
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -109,6 +110,12 @@ DATE_ORDERS = frozenset({  # the order of day, month and year was found out from
 })  # fmt: skip
 
 
+_NO_LINE = frozenset({  # on columns: SQL or the file itself has to change
+    RemarkCode.NO_VALUE, RemarkCode.SEVERAL_UNITS, RemarkCode.NESTED, RemarkCode.DURATION, RemarkCode.LARGE_INTEGERS,
+    RemarkCode.DATES_STORED_AS_TEXT, RemarkCode.NOTE,
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Remark:
     "One thing that was detected while reading."
@@ -134,6 +141,17 @@ class Remark:
     def of_source(self, name: str) -> "Remark":
         "The same remark, of a source."
         return replace(self, source=name)
+
+    @property
+    def undo(self) -> str:
+        "The line of the parameters that reads the column, or the source, otherwise; empty where none does."
+        if self.column:
+            as_code = {RemarkCode.DIGITS_AS_TEXT: "number", RemarkCode.LOOKS_LIKE_NUMBERS: "number"}
+            way = as_code.get(self.code, "%d.%m.%Y" if self.code == RemarkCode.LOOKS_LIKE_DATES else "text")
+            by_code = {RemarkCode.NA_IS_VALUE: 'missing_codes: ["NA"]'} | dict.fromkeys(_NO_LINE, "")
+            return by_code.get(self.code, f"read_as: {json.dumps({self.column: way}, ensure_ascii=False)}")
+        name = json.dumps(self.source or "table")
+        return f"encoding: {{{name}: utf-8}}, separator: {{{name}: comma}}" if self.code == RemarkCode.LAYOUT else ""
 
     def as_dict(self) -> dict[str, Any]:
         "The remark as JSON keeps it."

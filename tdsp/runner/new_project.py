@@ -7,9 +7,10 @@ __all__ = ['as_comment', 'draft_parameters', 'DraftColumn', 'describe_columns', 
            'draft_contract']
 
 # %% ../../notebooks/lib/runner/00_new_project.ipynb #53949c51
+import numbers
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import pyarrow as pa
 from ..config.charter import draft_charter
 from ..config.contract import contract_yaml
 from ..config.parameters import load_parameters
-from ..core.errors import ParameterError
+from ..core.cells import CellReading
+from ..core.errors import DataError, ParameterError, did_you_mean
 from ..core.files import write_atomic
 from ..core.formatting import cell_text, shorten
 from ..core.project import STAGES, find_notebooks
@@ -31,6 +33,7 @@ from ..data.ingest import load_source, to_frame
 from ..data.remarks import Remark
 from ..data.schema import kind_of
 from ..data.target import Guess, require_free_names, require_target
+from ..data.time_columns import TimeParts, find_time_parts
 from ..data.validation import infer_contract
 
 # %% ../../notebooks/lib/runner/00_new_project.ipynb #ad26a88a
@@ -45,9 +48,13 @@ def draft_parameters(
     target: str,
     guesses: Mapping[str, Guess],  # prepare.guess_settings
     encoding: str = "",  # where it was stated
+    parts: TimeParts | None = None,  # columns that NAME.sql makes a time of
+    drop: Iterable[str] = (),  # columns that a person leaves out
 ) -> str:
     "The text of parameters/NAME.yaml."
-    told = {key: guess for key, guess in guesses.items() if key != "ids"} | {"drop": guesses["ids"]}
+    ids, stated = guesses["ids"], [*drop]
+    left_out = Guess([*stated, *ids.value], f"{', '.join(stated)} as stated; {ids.why}") if stated else ids
+    told = {key: guess for key, guess in guesses.items() if key != "ids"} | {"drop": left_out}
     order = ("task", "positive_class", "metric", "missing_codes", "split", "time_column", "group_column", "drop")
     lines = [
         f"# Run it:  tdsp run parameters/{name}.yaml",
@@ -60,6 +67,11 @@ def draft_parameters(
         'due: ""  # by when, as YYYY-MM-DD',
         f"sources: {to_yaml({'table': uri})}",
         *([f"encoding: {to_yaml({'table': encoding})}  # as stated"] if encoding else []),
+        *(
+            [f"sql: {to_yaml(f'{name}.sql')}  # makes {as_comment(parts.name)} of {as_comment(parts.words)}"]
+            if parts
+            else []
+        ),
         f"target: {to_yaml(target)}",
         "threshold: 0  # the score that is required; 0 asks for anything better than guessing",
         *(f"{key}: {to_yaml(told[key].value)}  # {as_comment(told[key].why)}" for key in order if key in told),
@@ -78,6 +90,12 @@ class DraftColumn:
     note: str  # what was guessed
 
 
+def _example(value: object) -> str:
+    "A value with all its digits, as the reading of the column is what is looked at."
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return f"{value:.12g}" if is_number else cell_text(value)
+
+
 def describe_columns(table: pa.Table, frame: pd.DataFrame, remarks: Iterable[Remark]) -> tuple[DraftColumn, ...]:
     "Each column with its reading, two values, the number of gaps and what was guessed."
     readings, notes = readings_of(table.schema), dict[str, list[str]]()
@@ -88,7 +106,7 @@ def describe_columns(table: pa.Table, frame: pd.DataFrame, remarks: Iterable[Rem
         kind = str(kind_of(frame[name]))
         words = reading_words(readings[name]) if name in readings else kind
         present = frame[name].dropna()
-        shown = tuple(shorten(cell_text(value), 24) for value in present.drop_duplicates().head(2))
+        shown = tuple(shorten(_example(value), 24) for value in present.drop_duplicates().head(2))
         rows.append(DraftColumn(name, words, shown, len(frame) - len(present), "; ".join(notes.get(name, ()))))
     return tuple(rows)
 
@@ -122,6 +140,7 @@ def write_draft(
     name: str = "",  # empty: from the file's name
     encoding: str = "",  # of a text file; empty: detected
     sheet: str = "",  # of a workbook, or file in a zip; empty: the one with the target
+    drop: Sequence[str] = (),  # columns that are no features
 ) -> Draft:
     "Profile a table; write its parameters, a charter and a contract. Raises DataError or ParameterError."
     name = name or project_name(data)
@@ -133,14 +152,19 @@ def write_draft(
     data = f"{data}#{sheet}" if sheet else data
     source = load_source("table", data, root=Path.cwd(), reading=ReadOptions(encoding=encoding, target=target))
     frame = to_frame(source.table)
-    guesses = guess_settings(frame, target)
+    _require_columns(drop, frame, target)
+    parts, guesses = _guess(frame.drop(columns=[*drop]), target, readings_of(source.table.schema))
     require_free_names(map(str, frame.columns), require_target(frame, target))
     notebooks = _copy_notebooks(root)
-    write_atomic(file, draft_parameters(name, _portable(data, root), target, guesses, encoding))
+    write_atomic(file, draft_parameters(name, _portable(data, root), target, guesses, encoding, parts, drop))
+    table = source.table
+    if parts:
+        write_atomic(file.with_suffix(".sql"), f"-- The moment of each row, of {parts.words}.\n{parts.sql}")
+        table = table.append_column(parts.name, pa.array(parts.moments, pa.timestamp("us")))
     charter = file.with_name(f"{name}.charter.yaml")
     if not charter.exists():
         write_atomic(charter, draft_charter(name, [str(column) for column in frame.columns]))
-    contract = draft_contract(file, source.table, target)
+    contract = draft_contract(file, table, target)
     load_parameters(file, root=root)
     return Draft(
         file,
@@ -153,6 +177,29 @@ def write_draft(
         tuple(str(remark) for remark in source.remarks if not remark.column),
         describe_columns(source.table, frame, source.remarks),
     )
+
+
+def _require_columns(names: Iterable[str], frame: pd.DataFrame, target: str) -> None:
+    "Raise DataError for a column to leave out that is not there, or is the target."
+    columns = [str(column) for column in frame.columns]
+    for name in names:
+        if name not in columns or name == target:
+            why = "it is the target" if name == target else f"there is none.{did_you_mean(name, columns)}"
+            raise DataError(f"--drop {name!r}: {why} Leave the option out, or correct it.")
+
+
+def _guess(
+    frame: pd.DataFrame, target: str, readings: Mapping[str, CellReading]
+) -> tuple[TimeParts | None, Mapping[str, Guess]]:
+    "The guesses, and the columns that together are the time, where they are taken for it."
+    require_target(frame, target)
+    parts = find_time_parts(frame, target)
+    if parts:
+        with_time = frame.assign(**{parts.name: parts.moments})
+        guesses = guess_settings(with_time, target, parts=parts, readings=readings)
+        if guesses["time_column"].value == parts.name:
+            return parts, guesses
+    return None, guess_settings(frame, target, readings=readings)
 
 
 def draft_contract(

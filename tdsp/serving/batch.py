@@ -126,7 +126,10 @@ def _long_text(path: Path, schema: Schema) -> Iterator[Piece]:
         where = path.name if line == 1 else f"{path.name} from line {line:,} on"
         if layout is None:
             layout = csv_reader.detect_layout(
-                csv_reader.decode(block, where, reading.encoding)[0], where, reading.separator
+                csv_reader.decode(block, where, reading.encoding, likely=reading.likely_encoding)[0],
+                where,
+                reading.separator,
+                narrow=True,
             )
             if layout.wrapped:
                 raise DataError(f"{where}: every line is in quotes as a whole. Save the file without them.")

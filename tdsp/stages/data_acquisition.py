@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPTIMISM', 'split_options', 'split_by', 'write_split', 'not_learned',
-           'columns_left_out', 'write_schema', 'stated_reading', 'apply_contract', 'profile_run', 'data_dictionary_of',
-           'check_input', 'find_problems', 'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of',
-           'event_of', 'variable_plots_of', 'train_test_shift', 'random_vs_forward', 'split_findings',
-           'random_vs_forward_table', 'findings_gate', 'note_findings', 'score_unseen', 'leak_gate', 'data_headline']
+           'columns_left_out', 'write_schema', 'reading_steps', 'steps_caption', 'stated_reading', 'apply_contract',
+           'profile_run', 'data_dictionary_of', 'check_input', 'find_problems', 'questions_of', 'findings_table',
+           'moments_of', 'key_trends', 'trend_of', 'event_of', 'variable_plots_of', 'train_test_shift',
+           'random_vs_forward', 'split_findings', 'random_vs_forward_table', 'findings_gate', 'note_findings',
+           'score_unseen', 'leak_gate', 'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,8 @@ from ..core.project import find_root
 from ..core.record import Run
 from ..core.results import Gate, Headline
 from ..core.schema import ColumnSpec, Reading, Schema
-from ..data.remarks import Remark
+from ..data.encodings import unusual_encoding
+from ..data.remarks import Remark, RemarkCode
 from ..data.schema import Exclusion, find_exclusions, infer_schema
 from ..data.splits import ROW, Split, find_seen, split_table
 from ..data.target import Target, require_free_names
@@ -112,7 +114,12 @@ def columns_left_out(p: Parameters, train: pd.DataFrame) -> dict[str, Exclusion]
 
 
 def write_schema(
-    run: Run, p: Parameters, train: pd.DataFrame, outcome: Target, readings: Mapping[str, CellReading]
+    run: Run,
+    p: Parameters,
+    train: pd.DataFrame,
+    outcome: Target,
+    readings: Mapping[str, CellReading],
+    remarks: Iterable[Remark] = (),  # on the sources, one of which names the encoding
 ) -> Schema:
     "The features and the columns left out, with the limits of the contract; kept as schema.json."
     schema = infer_schema(
@@ -127,16 +134,31 @@ def write_schema(
     require_free_names([column["name"] for column in schema["columns"]], outcome)
     contract = read_contract(parameters_folder(find_root()) / f"{run.record.project}.contract.yaml")
     schema = apply_contract(schema, contract) if contract else schema
-    if reading := stated_reading(p):
+    if reading := stated_reading(p, remarks):
         schema["reading"] = reading
     run.write_json("schema", schema)
     return schema
 
 
-def stated_reading(p: Parameters) -> Reading:
-    "The stated read options: a request is read like the rows of training."
+def reading_steps(remarks: Iterable[Remark]) -> pd.DataFrame:
+    "The changes to files and columns while reading, each with the line of the parameters that undoes it."
+    columns = ["column", "what was done", "to undo, write into the parameters"]
+    rows = [(r.column or r.source, r.in_column("").text, r.undo or "change the file, or use SQL") for r in remarks]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def steps_caption(remarks: Sequence[Remark]) -> str:
+    "The number of things done to columns, in a sentence."
+    n = sum(bool(remark.column) for remark in remarks)
+    return f"{count_of(n, 'thing')} {'was' if n == 1 else 'were'} done to your columns while reading."
+
+
+def stated_reading(p: Parameters, remarks: Iterable[Remark] = ()) -> Reading:
+    "The stated read options, and the encoding that was found: a request is read like the rows of training."
     names = ("encoding", "separator", "decimal", "thousands")
     ways = {name: next(iter(getattr(p, name).values()), "") for name in names}
+    found = {unusual_encoding(remark.details[0]) for remark in remarks if remark.code == RemarkCode.LAYOUT}
+    ways["likely_encoding"] = found.pop() if len(found) == 1 else ""
     known: Reading = {**ways} if len(p.sources) == 1 else {}  # several are joined by SQL
     known |= {"missing_codes": sorted(map(str, p.missing_codes)), "columns": sorted(p.read_as.items())}
     return {name: value for name, value in known.items() if value}

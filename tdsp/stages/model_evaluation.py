@@ -22,7 +22,8 @@ from ..core.errors import DataError, did_you_mean
 from ..core.project import find_root
 from ..core.record import Run, read_record
 from ..core.results import Estimate
-from ..data.ingest import load_table
+from ..data.cell_types import AUTO, CELLS, ReadOptions
+from ..data.ingest import Loading, load_table
 from ..data.splits import units_of
 from ..evaluation.calibration import TemperatureScaling, calibrate, scale_temperature, with_temperature_scaling
 from ..evaluation.decisions import DecisionRule, choose_decision, cost_table
@@ -137,10 +138,20 @@ def accuracy_bounds(study: ModelingContext, scores: Scores) -> tuple[float, floa
     return low, high
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #07d560c1
-def labeled_table(values: Mapping[str, Any], wanted: Sequence[str], *, root: Path, lake: Path) -> pd.DataFrame:
+def labeled_table(
+    values: Mapping[str, Any],
+    wanted: Sequence[str],
+    *,
+    reading: ReadOptions = AUTO,  # of the model
+    root: Path,
+    lake: Path,
+) -> pd.DataFrame:
     "The table that `labelled_test` names; raises `DataError` where one of the wanted columns is not in it."
     source = {"labelled_test": values["labelled_test"]}
-    table = load_table(source, None, root=root, lake=lake, missing_codes=values["missing_codes"]).frame
+    cells = tuple((name, CELLS) for name in wanted if name != values["target"])  # for the model's own readings
+    loading = Loading({"labelled_test": replace(reading, columns=cells)}, {}, {})
+    codes = values["missing_codes"]
+    table = load_table(source, None, root=root, lake=lake, missing_codes=codes, loading=loading).frame
     for name in wanted:
         if name not in table:
             hint = did_you_mean(name, map(str, table))
@@ -152,7 +163,8 @@ def _score_labeled(study: ModelingContext, fitted: Mapping[str, Pipeline]) -> Sc
     if not study.p.labelled_test:
         return None
     root, wanted = find_root(), [*(column["name"] for column in study.schema["columns"]), study.outcome.name]
-    table = labeled_table(study.p.as_dict(), wanted, root=root, lake=lake_of(study.run, root))
+    reading = ReadOptions.from_json(study.schema.get("reading", {}))
+    table = labeled_table(study.p.as_dict(), wanted, reading=reading, root=root, lake=lake_of(study.run, root))
     table = table[table[study.outcome.name].notna()].reset_index(drop=True)
     try:
         X = as_features(table, study.schema)

@@ -136,6 +136,16 @@ def test_a_blank_above_a_name_adds_nothing():
     assert read(text, "churned")[0].column_names == [*expected, "churned", "contract: more"]
 
 
+def test_questions_above_and_choices_below_are_two_rows_of_names():
+    """Also where the first row holds the target; a word below it that is one of its values is a first row instead."""
+    top = ["id", "Seen?", "", "", "Fan?"]
+    rows = [[str(i), "One", "Two" if i % 2 else "", "Three", "yes" if i % 3 else "no"] for i in range(30)]
+    survey = text_of([["", "One", "Two", "Three", "Response"], *rows], top)
+    assert read(survey, "Fan?")[0].column_names == ["id", "Seen?: One", "Seen?: Two", "Seen?: Three", "Fan?"]
+    plain = [["a", "b", "c", "d", "yes" if i % 3 else "no"] for i in range(30)]
+    assert read(text_of(plain, top), "Fan?")[0].num_rows == 30
+
+
 CITIES = {
     "cp1251": "тариф отток да нет Москва Казань Тверь Новосибирск",
     "koi8_r": "тариф отток да нет Москва Казань Тверь Новосибирск",
@@ -145,6 +155,7 @@ CITIES = {
     "gb18030": "套餐 流失 是 否 北京 上海 广州",
     "big5": "方案 流失 是 否 臺北 高雄 臺中",
     "cp949": "요금제 이탈 예 아니오 서울 부산 대구",
+    "cp1254": "şehir ayrıldı İstanbul Iğdır Muş Ağrı",
     "cp1253": "πελάτης ναι όχι Αθήνα Θεσσαλονίκη",
 }
 
@@ -158,6 +169,13 @@ def test_other_encodings_are_found(encoding):
     text = text_of(rows, ["age", "usage", first, second])
     expected, _ = read(text)
     assert read(text.encode(encoding), second)[0].equals(expected) and read(text.encode(encoding))[0].equals(expected)
+
+
+def test_a_short_text_is_in_the_encoding_of_training_where_it_is_no_utf_8():
+    """One Polish word does not tell its encoding; what is UTF-8 stays so."""
+    row = "city,age\nZamość,4\n"
+    for data in (row.encode("cp1250"), row.encode("utf-8")):
+        assert read(data, likely_encoding="cp1250")[0]["city"].to_pylist() == ["Zamość"]
 
 
 def test_an_uncertain_encoding_is_refused_with_the_way_to_state_it():

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tdsp.core.errors import DataError
 from tdsp.data.cell_types import ReadOptions, type_columns
-from tdsp.data.csv_reader import Layout, decode, detect_layout, read_text
+from tdsp.data.csv_reader import Layout, decode, detect_layout, read_cells, read_text
+from tdsp.data.headers import is_value
 from tdsp.data.remarks import RemarkCode
 
 
@@ -137,6 +138,19 @@ def test_rows_that_end_in_a_separator_keep_their_names():
     """The extra cell is at the end, not at the front."""
     table, _ = read("a,b\n1,2,\n3,4,\n")
     assert table.to_pydict() == {"a": [1, 3], "b": [2, 4]}
+
+
+def test_a_model_of_one_feature_takes_csv():
+    """One column is no table to train on, but may be all that a model takes; a decimal comma in it is refused."""
+    assert read_cells(b'size\r\n1\r\n""\r\n3', "body").table.to_pydict() == {"size": ["1", "", "3"]}
+    with pytest.raises(DataError, match="the rows hold 2 values, the header 1 name"):
+        read_cells(b"size\n2,5\n3,5\n", "body")
+
+
+@pytest.mark.parametrize("name", ["over 65", "2nd", "12 months", "Q1", "#1", "1e", "e", "under 18"])
+def test_words_with_digits_are_names(name):
+    """Only what is a number without words is a value above a table."""
+    assert not is_value(name) and is_value("$1,200.50") and is_value("12 %") and is_value("1e-5")
 
 
 def test_row_names_without_a_header_get_a_name():

@@ -63,6 +63,29 @@ def test_a_name_cannot_leave_the_folder(table):
         write_draft(str(table), "churned", root=table.parent, name="../elsewhere")
 
 
+def test_year_month_and_day_become_the_time_of_the_split(tmp_path):
+    """A SQL file beside the parameters makes it, the contract knows it, and the table loads."""
+    from tdsp.runner.preflight import check_plan, plan_run
+
+    days = pd.date_range("2023-01-01", periods=60, freq="9D")
+    frame = pd.DataFrame(CUSTOMERS | {"year": days.year, "month": days.month_name(), "day": days.day})
+    frame.sample(frac=1, random_state=0).to_csv(tmp_path / "c.csv", index=False)
+    draft = write_draft(str(tmp_path / "c.csv"), "churned", root=tmp_path)
+    values = load_parameters(draft.parameters, root=tmp_path).values
+    assert (values["sql"], values["split"], values["time_column"]) == ("c.sql", "time", "time")
+    table = check_plan(plan_run(draft.parameters))
+    assert table is not None and "time" in table.columns
+
+
+def test_columns_can_be_left_out_and_a_misspelt_one_is_named(table):
+    """They stand in `drop` with the reason."""
+    draft = write_draft(str(table), "churned", root=table.parent, drop=["age"])
+    assert 'drop: ["age", "customer"]  # age as stated; ' in draft.parameters.read_text()
+    for name, message in (("aeg", "Did you mean 'age'"), ("churned", "it is the target")):
+        with pytest.raises(DataError, match=message):
+            write_draft(str(table), "churned", root=table.parent, name=name, drop=[name])
+
+
 @given(st.text(min_size=1), st.lists(st.text(), max_size=3))
 def test_hostile_names_are_read_back_as_they_were(tmp_path_factory, target, drop):
     """Quotes, line breaks, emoji and comment signs in names survive the file."""

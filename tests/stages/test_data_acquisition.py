@@ -4,15 +4,27 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 
 from tdsp.config.contract import Contract, Rules
 from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
 from tdsp.core.record import Run, create_run, new_record
 from tdsp.core.results import Gate, Goal
+from tdsp.data.cell_types import ReadOptions
+from tdsp.data.ingest import load_source, to_frame
+from tdsp.data.remarks import Remark, RemarkCode
 from tdsp.data.splits import split_table
 from tdsp.stages.context import StageContext, hold_contract, modeling_table
-from tdsp.stages.data_acquisition import apply_contract, score_unseen, split_by, write_split
+from tdsp.stages.data_acquisition import (
+    apply_contract,
+    reading_steps,
+    score_unseen,
+    split_by,
+    stated_reading,
+    steps_caption,
+    write_split,
+)
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
 
@@ -26,6 +38,35 @@ def project(tmp_path):
     text = 'project: p\nsources: {"a": "train.csv", "b": "test.csv"}\ntarget: churned\nsplit: given\n'
     (tmp_path / "parameters" / "p.yaml").write_text(text, encoding="utf-8")
     return tmp_path
+
+
+def test_an_encoding_that_was_found_goes_with_the_model():
+    """Only one that letters showed, of a single source; UTF-8 needs no word."""
+    stated = {name: {} for name in ("encoding", "separator", "decimal", "thousands", "read_as")} | {"missing_codes": []}
+    p = SimpleNamespace(**stated, sources={"a": "a.csv"})
+    polish = Remark(RemarkCode.LAYOUT, ("Windows-1250", "comma", "names in the first row"))
+    plain = Remark(RemarkCode.LAYOUT, ("UTF-8", "comma", "names in the first row"))
+    assert stated_reading(p, [polish]) == {"likely_encoding": "cp1250"}
+    assert stated_reading(p, [plain]) == stated_reading(p, [plain, polish]) == {}
+
+
+def test_each_thing_that_was_read_has_the_line_that_undoes_it(tmp_path):
+    """The line is taken as it is printed: the column comes as text, or as a number."""
+    body = "price,land,zip,y\n" + "".join(
+        f"${i}.50,{'NA' if i % 3 else 'ZA' if i % 2 else 'BW'},0{i},no\n" for i in range(60)
+    )
+    (tmp_path / "t.csv").write_text(body)
+    table = load_source("t", "t.csv", root=tmp_path)
+    steps = reading_steps(table.remarks)
+    lines = dict(zip(steps["column"], steps["to undo, write into the parameters"]))
+    assert steps_caption(table.remarks) == "3 things were done to your columns while reading."
+    assert lines["price"] == 'read_as: {"price": "text"}' and lines["land"] == 'missing_codes: ["NA"]'
+    stated = [
+        (column, how) for name in ("price", "zip") for column, how in yaml.safe_load(lines[name])["read_as"].items()
+    ]
+    again = ReadOptions(columns=tuple(stated), missing_codes=("NA",))
+    frame = to_frame(load_source("t", "t.csv", root=tmp_path, reading=again).table)
+    assert frame["price"].iloc[0] == "$0.50" and frame["zip"].iloc[5] == 5 and frame["land"].isna().sum() == 40
 
 
 def values_of(project):

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from tdsp.core.errors import DataError, ParameterError, StageError
+from tdsp.data.cell_types import ReadOptions
 from tdsp.data.target import require_target
+from tdsp.packaging.loader import as_features
 from tdsp.stages import model_evaluation, model_tests, modeling
 from tdsp.stages.model_evaluation import limit_groups
 from tests.support.study import run_cells
@@ -168,6 +170,25 @@ def test_a_labeled_table_is_scored_beside_the_test_set(tmp_path):
     flights(300, seed=5).assign(gust="strong").to_csv(tmp_path / "labelled.csv", index=False)
     with pytest.raises(DataError, match=r"labelled.csv does not fit the model: column 'gust': .* expected a number"):
         run_cells(tmp_path / "odd", flights(600), before="cost_or_coverage", **settings)
+
+
+def test_a_labeled_table_is_read_by_the_readings_of_the_model(tmp_path):
+    """9.600 alone would be 9.6, NA alone a gap, and a short text in another encoding."""
+    (tmp_path / "labelled.csv").write_bytes("debt;land;city;y\n9.600;NA;Zamość;no\n".encode("cp1250"))
+    columns = [
+        {"name": "debt", "type": "float", "reading": {"kind": "number", "decimal": ","}},
+        {"name": "land", "type": "string", "reading": {"kind": "text", "kept": ["NA"]}},
+        {"name": "city", "type": "string"},
+    ]
+    table = model_evaluation.labeled_table(
+        {"labelled_test": "labelled.csv", "target": "y", "missing_codes": []},
+        ["debt", "land", "city", "y"],
+        reading=ReadOptions(likely_encoding="cp1250"),
+        root=tmp_path,
+        lake=tmp_path / "lake",
+    )
+    features = as_features(table, {"task": "binary", "columns": columns})
+    assert [*features.iloc[0]] == [9600.0, "NA", "Zamość"] and [*table["y"]] == ["no"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""The time by which rows are split: found in one column or several, and never one that is written after the outcome."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tdsp.core.cells import CellReading
+from tdsp.data.guesses import guess_settings
+from tdsp.data.sql import open_duckdb
+from tdsp.data.time_columns import find_time_parts, guess_time
+
+N = 240
+RNG = np.random.default_rng(0)
+OPENED = pd.Series(pd.Timestamp("2022-01-01") + pd.to_timedelta(RNG.integers(0, 400, N), "D"))
+EVENT = pd.Series(RNG.random(N) < 0.4)
+
+
+def table(**columns: object) -> pd.DataFrame:
+    """Cases with their day of opening, and further columns."""
+    return pd.DataFrame({"opened": OPENED, "x": RNG.normal(size=N), "y": EVENT} | columns)
+
+
+def days(n: object) -> pd.Series:
+    """Dates so many days after the opening."""
+    return OPENED + pd.to_timedelta(n, "D")
+
+
+LATE = {
+    "distance": days(np.where(EVENT, RNG.integers(1, 9, N), RNG.integers(30, 90, N))),
+    "one value": OPENED.where(EVENT, pd.Timestamp("2099-12-31")),
+    "filled": days(3).where(EVENT),
+}
+
+
+@pytest.mark.parametrize("evidence", LATE)
+def test_a_date_after_the_outcome_is_passed_over_with_its_evidence(evidence):
+    """Whatever its name is; the line that takes it all the same is there."""
+    guess = guess_time(table(stage_day=LATE[evidence]), "y")
+    assert guess.value == "opened" and "stage_day is written after the outcome" in guess.why
+    assert "write time_column: stage_day" in guess.why
+
+
+def test_a_duration_as_target_gives_the_end_away():
+    """Closing is opening plus the days that are asked for."""
+    took = RNG.integers(1, 60, N).astype(float)
+    guess = guess_time(table(day_of_end=days(took), y=took), "y")
+    assert guess.value == "opened" and "its distance to opened gives y" in guess.why
+
+
+@pytest.mark.parametrize("name", ["reservation_status_date", "last_review", "closed_at", "termination_date"])
+def test_a_name_alone_makes_a_doubt(name):
+    """The only date is not taken, even where the rows are in its order; the reason says how to take it."""
+    dates = OPENED.sort_values(ignore_index=True)
+    guess = guess_time(pd.DataFrame({name: dates, "y": EVENT}), "y")
+    assert guess.value == "" and f"{name} may be written after the outcome" in guess.why and "time_column" in guess.why
+
+
+def test_an_ordinary_date_is_taken_though_the_share_of_events_drifts():
+    """Time may well be related to the target."""
+    rising = pd.Series(RNG.random(N) < np.linspace(0.1, 0.8, N))
+    frame = pd.DataFrame({"created": OPENED.sort_values(ignore_index=True), "y": rising})
+    assert guess_time(frame, "y").value == "created"
+
+
+PARTS = {
+    "numbers": {"year": OPENED.dt.year, "month": OPENED.dt.month, "day": OPENED.dt.day},
+    "names": {
+        "arrivalYear": OPENED.dt.year,
+        "arrivalMonth": OPENED.dt.month_name(),
+        "arrivalDayOfMonth": OPENED.dt.day,
+    },
+    "hours": {"yr": OPENED.dt.year, "mnth": OPENED.dt.month, "day": OPENED.dt.day, "hr": RNG.integers(0, 24, N)},
+    "months": {"YEAR": OPENED.dt.year.astype(float), "Month": OPENED.dt.strftime("%b")},
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_time_in_several_columns_is_put_together(kind):
+    """By SQL that gives the same moments; the columns themselves stay."""
+    frame = pd.DataFrame({**PARTS[kind], "y": EVENT})
+    parts = find_time_parts(frame, "y")
+    assert parts is not None and [*parts.columns.values()] == [*PARTS[kind]]
+    with open_duckdb() as duck:
+        duck.register("table", frame)
+        made = duck.sql(parts.sql).df()
+    assert [*made.columns] == [*frame.columns, parts.name]
+    assert (made[parts.name].to_numpy() == parts.moments.to_numpy()).all()
+    assert guess_time(frame.assign(**{parts.name: parts.moments}), "y", parts).value == parts.name
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"birth_year": OPENED.dt.year, "birth_month": OPENED.dt.month, "birth_day": OPENED.dt.day},
+        {"month": OPENED.dt.month, "day": OPENED.dt.day},
+        {"year": OPENED.dt.year, "month": OPENED.dt.month.where(EVENT), "day": OPENED.dt.day},
+        {"year": OPENED.dt.year, "month": OPENED.dt.month + 1},
+    ],
+)
+def test_parts_that_are_no_time_of_the_row_are_none(columns):
+    """Births, months without a year, gaps, a month 13."""
+    assert find_time_parts(pd.DataFrame({**columns, "y": EVENT}), "y") is None
+
+
+def test_a_measure_is_no_group():
+    """Neither by its name, nor by its unit, nor as a fraction; a customer is one."""
+    values = RNG.integers(1, 60, N)
+    percent: CellReading = {"kind": "number", "affixes": [("", "%", 1.0)]}
+    for name, column, readings in (
+        ("customer_rate", values, {}),
+        ("store", values, {"store": percent}),
+        ("device", values + 0.5, {}),
+    ):
+        assert (
+            guess_settings(pd.DataFrame({name: column, "y": EVENT}), "y", readings=readings)["group_column"].value == ""
+        )
+    assert guess_settings(pd.DataFrame({"customer": values, "y": EVENT}), "y")["group_column"].value == "customer"
