@@ -126,7 +126,7 @@ def _one_sided(has: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     purity = (inside[event] / has.sum() - base) / (1 - base) if base < 1 else 0.0
     return float(purity), float(inside[event] / counts[event])
 
-# %% ../../notebooks/lib/exploration/08_near_copies.ipynb #c603112a
+# %% ../../notebooks/lib/exploration/08_near_copies.ipynb #c10a3d46
 WORD = re.compile(r"[^\W\d_]{3,}")
 MAX_WORDS = 200
 
@@ -146,7 +146,7 @@ def likenesses(
         return
     few = n_levels <= (MAX_COPY_LEVELS if numbers is None or numeric else max(3, y.max() + 2))
     many = numbers is None and n_levels <= len(column) / 4
-    if (few or (many and not numeric)) and n_levels < len(column) / 2:
+    if (few or (many and not numeric)) and n_levels < len(column) / 2 and column.nunique() > 1:  # else filled or not
         yield compare_levels(levels, y, numeric=numeric)
     if numbers is not None and n_levels > 2:
         yield compare_order(numbers, y, numeric=numeric)
