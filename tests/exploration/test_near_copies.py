@@ -77,7 +77,7 @@ def test_two_columns_that_give_a_class_only_together_are_suspected_together():
 
 
 def test_a_text_that_holds_the_label_is_suspected():
-    """The class stands in the notes of most of its rows, and in no other."""
+    """The class is written in the notes of most of its rows, and in no other."""
     words = ["the", "customer", "called", "and", "wrote", "about", "a", "bill", "or", "contract", "again", "today"]
     notes = [" ".join([*RNG.choice(words, 9), "late" if y and RNG.random() < 0.8 else "x"]) for y in LATE]
     assert found("binary", LATE, notes=notes) == {("target-in-text", frozenset({"notes"}))}

@@ -53,7 +53,7 @@ def test_both_ways_out_are_lines_that_can_be_copied(tmp_path):
     assert ask_about_leaks([COPY], [], read_charter(file).findings)[0].state == "accepted"
 
 
-def test_findings_of_rules_are_asked_about_once():
+def test_a_finding_of_a_rule_makes_one_question():
     """Not where the search names the column already, nor where the parameters accept the code."""
     severe = [
         finding("filled-after", "in 9 rows", "closed_flag", "late"),
