@@ -117,11 +117,18 @@ def _distinct(gates: Iterable[Gate]) -> list[Gate]:
 
 
 def _undecided(record: RunRecord) -> list[Step]:
+    unsure = [gate for gate in record.gates if gate.answer == UNSURE]
+    only_asked = bool(record.fact("questions")) and len(unsure) == 1
+    reason = (
+        "before the questions above are answered."
+        if only_asked
+        else "alone: it neither meets nor misses the requirement."
+    )
     return [
-        Step("do not decide on this run alone: it neither meets nor misses the requirement.", "Decision maker"),
+        Step(f"do not decide on this run {reason}", "Decision maker"),
         *(
             Step(open_gate_text(gate, record), "Still open", f"{gate.stage}.html", "See it")
-            for gate in _distinct(gate for gate in record.gates if gate.answer == UNSURE)
+            for gate in _distinct(unsure)
         ),
     ]
 

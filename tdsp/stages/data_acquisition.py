@@ -416,7 +416,7 @@ def score_unseen(stage: StageContext, delivered: pd.DataFrame, kept: Gate) -> pd
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #c452c901
 def data_headline(gates: Sequence[Gate], split: Split, features: int, left_out: int) -> Headline:
     "The headline of the second stage."
-    word, state = _word(gates, ("Proceed", "Stop", "Collect more"))
+    word, state = _word(gates, ("Proceed", "Stop", "Ask first"))
     rows = f"{len(split.train):,} rows to learn from, {len(split.test):,} to test on, {split.why}."
     sentence = f"{rows} {count_of(features, 'column')} can be learned from; left out: {left_out}.{_open_gates(gates)}"
     return Headline(word, state, sentence)
