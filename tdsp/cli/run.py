@@ -1,6 +1,7 @@
 """The verb `run`: one parameter file in this process, or several in processes of their own."""
 
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -89,6 +90,8 @@ def print_outcome(outcome: RunOutcome) -> None:
     echo(f"seconds  {record.seconds or 0:.1f}")
     if outcome.page_problem:
         warn(f"The pages could not be rendered: {outcome.page_problem} (details: {shown_path(folder / 'run.log')})")
+    for question in record.fact("questions") or ():
+        echo(f"question {question['text']}\n{textwrap.indent(question['yaml'], '         ')}")
     echo(f"Next: {next_step_text(folder, record)}")
 
 

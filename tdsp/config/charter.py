@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PLACEHOLDER', 'Text', 'Day', 'Yes', 'Hash', 'KINDS', 'Stated', 'ROLES', 'NotApplicable', 'is_placeholder', 'Part',
            'Business', 'Aim', 'Scope', 'Person', 'Phase', 'Communication', 'Architecture', 'Source', 'Data',
-           'Datasheet', 'Column', 'Policy', 'Model', 'Family', 'Decision', 'DataDecision', 'ModelDecision',
-           'Acceptance', 'Decisions', 'Benefit', 'Lessons', 'Step', 'Charter', 'read_charter', 'leaves', 'Statements',
-           'count_statements', 'draft_charter']
+           'Datasheet', 'Column', 'Policy', 'Model', 'AcceptedFinding', 'Family', 'Decision', 'DataDecision',
+           'ModelDecision', 'Acceptance', 'Decisions', 'Benefit', 'Lessons', 'Step', 'Charter', 'read_charter',
+           'leaves', 'Statements', 'count_statements', 'draft_charter']
 
 # %% ../../notebooks/lib/config/01_charter.ipynb #5f9d7999
 import re
@@ -254,6 +254,14 @@ class Model(Part):
     advice: Text = _ask("What should be tested or watched next?")
 
 
+class AcceptedFinding(Part):
+    "A suspicion that was looked into and may stay, by its key."
+
+    why: Text = _ask("Why may it stay?")
+    by: Text = _ask("Who says so?")
+    evidence: Hash = _ask("Evidence, twelve characters as the run shows them; other evidence is asked about again")
+
+
 class Family(Part):
     "Cost of adopting a family of models for people, by the family's name."
 
@@ -346,6 +354,7 @@ class Charter(Part):
     policy: Policy = Policy()
     model: Model = Model()
     families: dict[str, Family] = {}
+    findings: dict[str, AcceptedFinding] = {}
     decisions: Decisions = Decisions()
     benefit: Benefit = Benefit()
     lessons: Lessons = Lessons()
@@ -483,7 +492,7 @@ def draft_charter(
     "The text of a charter that asks for everything: valid, and with nothing stated but the roles."
     lines = [_HEAD.format(project=re.sub(r"\s+", " ", project))]
     given: dict[str, Sequence[str]] = {"columns": columns, "sources": sources, "families": ()}
-    for name in Charter.model_fields:
+    for name in (name for name in Charter.model_fields if name != "findings"):  # answers come after their questions
         kind = _part_of(Charter, name) or Part
         lines.append(f"\n{name}:" + ("" if given.get(name, "x") else " {}"))
         if name in given:

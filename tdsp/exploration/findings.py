@@ -19,9 +19,10 @@ from .profile import Profile
 SEVERE, WATCH, NOTE = "severe", "watch", "note"
 LIST: dict[str, tuple[str, str, str]] = {  # code: title, what to do, degree
     "prediction": ("{0} is a prediction", "Forbid it: the output of another model is no fact.", SEVERE),
-    "target-sum": ("{1} is {2}", "Forbid both: they are known only with {1}.", SEVERE),
-    "target-threshold": ("{0} is the target cut at a threshold", "Forbid it: it is made from {1}.", SEVERE),
-    "filled-after": ("{0} is filled in by the outcome", "Forbid it, unless it is known in time.", SEVERE),
+    "target-sum": ("{1} is {2}", "Ask whether both are known before {1} is; forbid them if not.", SEVERE),
+    "target-threshold": ("{0} is the target cut at a threshold", "Ask whether it is known before {1} is.", SEVERE),
+    "filled-after": ("{0} is filled in by the outcome", "Ask whether it is known in time; forbid it if not.", SEVERE),
+    "too-good": ("The target is nearly certain", "Ask whether it is as easy as that in practice.", NOTE),
     "target-in-name": ("{0} is named after {1}", "Ask when it is written down; forbid it if after the event.", WATCH),
     "telling-gap": ("Missingness of {0} predicts the target", "Ask if it is filled in after the event.", WATCH),
     "target-capped": ("{0} is capped", "The model learns the cap: leave such rows out, or state it.", WATCH),

@@ -195,7 +195,7 @@ class Suspect:
     "A column that may give the target away."
 
     column: str
-    code: str  # alone, or a code of `findings.LIST`
+    code: str  # of the evidence
     evidence: str
     remedy: str
 
@@ -253,11 +253,15 @@ def find_leaks(
     case, suspects = subject.case, list[Suspect]()
     if subject.features:
         X, y = subject.rows_with_target(outcome)
-        found = leakage.find_leaks(X, outcome.encode(y), task=outcome.task, random_state=random_state)
+        codes, names = outcome.encode(y), [*outcome.classes, outcome.name]
+        found = leakage.find_leaks(X, codes, task=outcome.task, random_state=random_state, names=names)
         remedy = "Ask when it is written down; drop it if that is after the event."
-        suspects += [Suspect(leak.column, "alone", leak.why, remedy) for leak in found]
+        for leak in found:
+            columns = [name for name in (leak.column, leak.other) if name]
+            suspects += [Suspect(name, leak.code, leak.why, remedy) for name in columns]
+    named = {suspect.column for suspect in suspects}
     for finding in sorted_findings(check_target(case), check_pairs(case)):
-        if finding.code in LEAKING:
+        if finding.code in LEAKING and finding.column not in named:
             suspects.append(
                 Suspect(finding.column, finding.code, f"{finding.title}: {finding.evidence}", finding.remedy)
             )

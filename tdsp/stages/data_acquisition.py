@@ -8,7 +8,7 @@ __all__ = ['KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPTIMISM', 'split_opt
            'profile_run', 'data_dictionary_of', 'check_input', 'find_problems', 'questions_of', 'findings_table',
            'moments_of', 'key_trends', 'trend_of', 'event_of', 'variable_plots_of', 'train_test_shift',
            'random_vs_forward', 'split_findings', 'random_vs_forward_table', 'findings_gate', 'note_findings',
-           'score_unseen', 'leak_gate', 'data_headline']
+           'score_unseen', 'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,6 @@ from ..data.target import Target, require_free_names
 from ..exploration.association import target_by_bin
 from ..exploration.column_checks import ask_people, check_columns
 from ..exploration.findings import CASE_ROWS, NOTE, SEVERE, WATCH, CheckInput, Finding, finding
-from ..exploration.leakage import Leak
 from ..exploration.plots import plot_trend, trend_table, variable_table
 from ..exploration.profile import Profile, TableProfile, data_dictionary, profile_table
 from ..exploration.split_checks import RandomVsForward, TrainTestShift, compare_random_and_forward, score_shift
@@ -53,6 +52,7 @@ from tdsp.stages.context import (
     training_and_test_rows,
 )
 from .customer_acceptance import score_delivery
+from .leak_questions import LEAK_CODES
 from ..stats.gates import exact_gate
 from ..stats.resampling import evenly_spaced
 
@@ -403,8 +403,10 @@ def random_vs_forward_table(orders: RandomVsForward | None) -> pd.DataFrame:
 
 
 def findings_gate(findings: Iterable[Finding], accepted: Sequence[str]) -> Gate:
-    "The gate on severe findings: none may be open. Accepted are codes, or code:column."
-    severe = [f for f in findings if f.severity == SEVERE and not {f.code, f.key} & set(accepted)]
+    "The gate on severe findings but those asked about as leaks: none may be open. Accepted are codes, or code:column."
+    severe = [
+        f for f in findings if f.severity == SEVERE and f.code not in LEAK_CODES and not {f.code, f.key} & set(accepted)
+    ]
     note = "; ".join(f"{f.key}: {f.title}" for f in severe)
     return exact_gate("Severe findings in the data", len(severe), 0, note=note)
 
@@ -433,16 +435,10 @@ def score_unseen(stage: StageContext, delivered: pd.DataFrame, kept: Gate) -> pd
     rows.append((int((~seen).sum()), *format_estimate(estimate.value, estimate.low, estimate.high), unseen.answer))
     return pd.DataFrame(rows, columns=names)
 
-# %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #a1f542a2
-def leak_gate(leaks: Sequence[Leak]) -> Gate:
-    "The gate on columns that may give the target away: none may be suspected."
-    note = "; ".join(f"{leak.column}: {leak.why}" for leak in leaks)
-    return exact_gate("Columns that may give the target away", len(leaks), 0, note=note)
-
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #c452c901
 def data_headline(gates: Sequence[Gate], split: Split, features: int, left_out: int) -> Headline:
     "The headline of the second stage."
-    word, state = _word(gates, ("Proceed", "Stop", "Collect more"))
+    word, state = _word(gates, ("Proceed", "Stop", "Ask first"))
     rows = f"{len(split.train):,} rows to learn from, {len(split.test):,} to test on, {split.why}."
     sentence = f"{rows} {count_of(features, 'column')} can be learned from; left out: {left_out}.{_open_gates(gates)}"
     return Headline(word, state, sentence)
