@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tdsp.core.errors import ParameterError
 from tdsp.core.files import Json, sha256_file
 from tdsp.core.project import find_root
-from tdsp.registry.registry import find_model
+from tdsp.registry.registry import find_model, origin_of
 from tdsp.serving.form import field_texts, page, row_of
 from tdsp.serving.openapi import describe
 from tdsp.serving.prediction_log import PredictionLog
@@ -93,8 +93,18 @@ class Metrics:
 class Service:
     """The model in use, and what happens around it."""
 
-    def __init__(self, spec: str, served: ServedModel, *, key: str, outputs: Path, limits: RequestLimits) -> None:
+    def __init__(
+        self,
+        spec: str,
+        served: ServedModel,
+        *,
+        key: str,
+        outputs: Path,
+        limits: RequestLimits,
+        verify_key: Path | None = None,
+    ) -> None:
         self.spec, self.served, self.key, self.outputs, self.limits = spec, served, key, outputs, limits
+        self.verify_key = verify_key
         self.metrics, self.problem = Metrics(), ""
         self.batcher = MicroBatcher(self.metrics.batch.observe)
         self.log = PredictionLog(outputs / "predictions")
@@ -144,7 +154,7 @@ class Service:
         folder = find_model(self.spec, self.outputs)
         if sha256_file(folder / "bundle.json") == self.served.sha256:
             return None
-        return load_served(self.spec, key=self.key, outputs=self.outputs)
+        return load_served(self.spec, key=self.key, outputs=self.outputs, verify_key=self.verify_key)
 
     async def predict(self, served: ServedModel, rows: RequestRows, request_id: str) -> np.ndarray:
         """The predictions of some rows, logged. Raises BadRequest for too many."""
@@ -341,6 +351,7 @@ def serve(
     key: str = "",
     outputs: Path | None = None,
     limits: RequestLimits | None = None,
+    verify_key: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are completed first.
@@ -353,8 +364,9 @@ def serve(
     listening = bind(host, port)
     if "@" not in spec and not spec.endswith(".whl"):
         spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending
-    served = load_served(spec, key=key, outputs=outputs)
-    app = make_app(Service(spec, served, key=key, outputs=outputs, limits=limits), token, host)
+    served = load_served(spec, key=key, outputs=outputs, verify_key=verify_key)
+    service = Service(spec, served, key=key, outputs=outputs, limits=limits, verify_key=verify_key)
+    app = make_app(service, token, host)
     config = uvicorn.Config(
         app,
         http=prompt_protocol(limits.receive_seconds),
@@ -372,6 +384,8 @@ def serve(
     gc.freeze()  # the libraries stay: collections look at requests only, and are short
     place = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     report(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
+    if not origin_of(find_model(spec, outputs))[1] and not verify_key:
+        report("No record of a run is beside the model: nothing shows who made it. --require-signature would.")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal at its end: no error
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])

@@ -35,6 +35,7 @@ from ..data.sources import fetch, is_volatile
 from ..packaging import bundle
 from ..packaging.bundle import LoadedModel
 from ..packaging.loader import prediction_columns
+from ..packaging.signing import verify_signature
 from ..registry.registry import find_model, origin_of
 from .output_parts import Parts, PieceCounts, open_parts, rejects_path
 from .row_validation import validate_rows
@@ -328,6 +329,7 @@ def predict_file(
     out_path: str | Path,
     *,
     progress: Callable[[int], object] = lambda rows: None,  # called with the rows done so far
+    verify_key: Path | None = None,  # public key that the model has to be signed for
 ) -> BatchResult:
     """Write the rows of a CSV or Parquet file, a Delta table or a query with their predictions, whole or not at all.
 
@@ -336,7 +338,7 @@ def predict_file(
     """
     started, data, out = time.perf_counter(), str(data_path), Path(out_path)
     folder = find_model(model_path)
-    model = bundle.load_model(folder)
+    model = bundle.load_model(folder, verify_signature(folder, verify_key) if verify_key else "")
     identity = _identity(data)
     _require_other_place(out, data)
     version, run = origin_of(folder)

@@ -18,6 +18,7 @@ from ..packaging.bundle import Bundle, choose_golden, describe_pipeline, referen
 from ..packaging.loader import predict_frame
 from ..packaging.onnx.export import MIN_ROWS, onnx_form
 from ..packaging.parity import ParityRecord
+from ..packaging.signing import sign_bundle, signature_text, signing_fingerprint
 from ..packaging.wheel import build_wheel
 from ..reporting.documents.fields import Evidence
 from ..reporting.documents.render import card_values
@@ -34,7 +35,8 @@ def pack(run: Run, p: Parameters) -> Bundle:
     about["settings"] = run.fact("parts") or about["settings"]  # an average has none of its own
     run.note(**about)
     values = card_values(Evidence(run.record, run.folder, charter_of(run)))
-    card = {"title": p.title, "question": p.question, **about, **values}
+    signer = signing_fingerprint()
+    card = {"title": p.title, "question": p.question, "signature": signature_text(signer), **about, **values}
     bundle = write_bundle(
         run.folder / "model",
         name=run.record.project,
@@ -46,6 +48,8 @@ def pack(run: Run, p: Parameters) -> Bundle:
         onnx=onnx,
     )
     run.note(onnx=onnx.sentence)
+    if signer:
+        sign_bundle(bundle.folder)
     run.add_artifact(bundle.folder, kind="bundle", title="The packaged model")
     wheel = build_wheel(bundle.folder, run.folder / "artifacts")
     run.add_artifact(wheel, kind="wheel", title="The same as a Python package")

@@ -285,6 +285,46 @@ def test_the_canary_sings(copy: Path, canary: Path) -> None:
     assert {path.name for path in canary.iterdir()} == {"code", "pickle"}
 
 
+@pytest.mark.parametrize(
+    ("note", "content"),
+    [
+        ("run.json", canonical_json(new_record("iris-20261122T140500Z-7c1e", "iris", fixed=True))),
+        ("run.json", b"{}"),
+        ("run.json", b""),
+        ("run.json", b'{"artifacts": [{"name": "model", "kind": "bundle", "path": "model", "sha256": ""}]}'),
+        ("version.json", b"{}"),
+        ("version.json", b""),
+        ("version.json", b'{"bundle_sha256": ""}'),
+        ("version.json", b"[]"),
+    ],
+)
+def test_a_record_without_the_bundle_refuses_it(copy: Path, canary: Path, note: str, content: bytes) -> None:
+    """An emptied note is no leave to open what lies beside it."""
+    (copy.parent / note).write_bytes(content)
+    with pytest.raises((BundleError, RunError), match=r"does not have this bundle|is not a run record"):
+        load_model(copy)
+    assert not list(canary.iterdir())
+
+
+@pytest.mark.parametrize("place", ["outputs/runs/iris-20261122T140500Z-7c1e/model", "outputs/models/iris/3/model"])
+def test_a_bundle_whose_record_is_gone_is_refused(copy: Path, canary: Path, tmp_path: Path, place: str) -> None:
+    """Where runs and registered models are, each has a record."""
+    (tmp_path / place).parent.mkdir(parents=True)
+    moved = copy.rename(tmp_path / place)
+    with pytest.raises(BundleError, match="the record beside it is gone"):
+        load_model(moved)
+    assert not list(canary.iterdir())
+
+
+def test_a_hash_from_elsewhere_has_to_be_that_of_the_record_too(copy: Path) -> None:
+    """A signature or a registry that means another bundle than the record does."""
+    sha256 = sha256_file(copy / "bundle.json")
+    record_run(copy, sha256)
+    assert load_model(copy, sha256).replay_golden()["identical"]
+    with pytest.raises(BundleError, match="is not the recorded one"):
+        load_model(copy, "0" * 64)
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -9,10 +9,11 @@ import pytest
 
 from tdsp.cli import app
 from tdsp.core.errors import BundleError, RunError
+from tdsp.core.files import sha256_file
 from tdsp.core.record import create_run, new_record
 from tdsp.registry import tracking
 from tdsp.registry.registry import find_model, load_model, promote, read_board, refresh, register_challenger, rollback
-from tests.packaging.test_bundle import write
+from tests.packaging.test_bundle import reseal, write
 
 
 def finished(outputs: Path, number: int, verdict: str | None = "accepted") -> Path:
@@ -75,8 +76,29 @@ def test_a_registered_model_outlives_its_run_and_is_watched(outputs: Path) -> No
     for path in (other / "model").rglob("*"):
         if path.is_file():
             (folder / path.relative_to(other / "model")).write_bytes(path.read_bytes())
-    with pytest.raises(BundleError, match="is not the one that the run recorded"):
+    with pytest.raises(BundleError, match="this is not what was registered as binary 1"):
         load_model("binary@champion", outputs)
+
+
+@pytest.mark.parametrize("spec", ["binary@champion", "binary@1", "binary-20261101T080000Z-0001"])
+def test_a_rewritten_note_does_not_make_another_model_the_registered_one(outputs: Path, spec: str) -> None:
+    """Bundle, seal and the note beside it say the same; the registry knows better."""
+    run = finished(outputs, 1)
+    promote(run, outputs=outputs)
+    folder = find_model(spec, outputs)
+    (folder / "pipeline.joblib").write_bytes(b"evil")
+    reseal(folder)
+    for note in ("version.json", "run.json"):
+        if (folder.parent / note).exists():
+            text = (folder.parent / note).read_text()
+            before = read_board("binary", outputs).versions[0].bundle_sha256
+            assert before in text
+            (folder.parent / note).write_text(text.replace(before, sha256_file(folder / "bundle.json")))
+    with pytest.raises(BundleError, match="this is not what was registered as binary 1"):
+        load_model(spec, outputs)
+    (folder / "bundle.json").unlink()
+    with pytest.raises(BundleError, match=r"this is not what was registered|is no bundle"):
+        load_model(spec, outputs)
 
 
 def test_a_board_that_cannot_be_read_is_named(outputs: Path) -> None:
