@@ -20,6 +20,9 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="file to write: .csv or .parquet")],
     require_signature: RequireSignature = False,
     verify_key: VerifyKey = None,
+    safe_cells: Annotated[
+        bool, typer.Option("--safe-cells", help="apostrophe before CSV texts that a spreadsheet would run (=, +, -, @)")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Predict a table of any size with a packaged model, after checking its hashes and the table's columns.
@@ -31,7 +34,7 @@ def predict(
 
     signer = required_key(require_signature, verify_key)
     with row_counter() as count:
-        scored = batch.predict_file(model, data, output, progress=count, verify_key=signer)
+        scored = batch.predict_file(model, data, output, progress=count, verify_key=signer, safe_cells=safe_cells)
     if as_json:
         echo_json(scored)
         return 0

@@ -53,6 +53,21 @@ def finished(tmp_path, monkeypatch):
     return tmp_path
 
 
+DAMAGED = [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"stages": 1}', b'{"schema_version": 99}', b"[" * 200_000]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_one_damaged_record_hides_no_other_run(tdsp, finished, content):
+    """`runs` lists the others, names the damaged one on stderr and what to do about it; so does its JSON."""
+    damaged = finished / "outputs" / "runs" / "flights-20261124T140500Z-bad1"
+    damaged.mkdir()
+    (damaged / "run.json").write_bytes(content)
+    for more in ((), ("--json",)):
+        code, out, err = tdsp("runs", *more)
+        assert code == 0 and "flights-20261122T140500Z-7c1e" in out and "wine-20261123T140500Z-aaaa" in out
+        assert "left out" in err and "bad1" in err and "bad1" not in out
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_an_example(tdsp, verb):
     """--help goes to stdout, exits 0 and shows an example."""

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +198,22 @@ def test_each_reading_of_the_test_part_is_counted_and_no_other_table(run):
     stage.begin()
     stage.read_table("test")
     assert [(entry.table, entry.stage) for entry in run.record.reads] == [("test", STAGES[2])] * 2
+
+
+def test_an_accepted_record_is_written_after_all_that_it_speaks_of_is_on_the_disk(tmp_path, monkeypatch):
+    """Each file and folder of the run is brought to the disk, then the record, then the record's name."""
+    record = new_record("a-20261122T140500Z-7c1e", "a", fixed=True)
+    folder = create_run(tmp_path / "runs" / record.run_id, record).folder
+    (folder / "model/code").mkdir(parents=True)
+    (folder / "model/code/loader.py").write_text("x")
+    synced = []
+
+    def noting(handle):
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "replace", lambda old, new, _original=os.replace: (synced.append(new), _original(old, new)))
+    Run(folder, STAGES[-1]).finish(Headline("Accepted", "ok", "It is."), verdict="accepted")
+    record_at = synced.index(folder / "run.json", synced.index(folder / "model/code/loader.py"))
+    needed = {folder / "model/code/loader.py", folder / "model/code", folder / "model", folder, folder.parent}
+    assert needed <= set(synced[:record_at]) and folder in synced[record_at:]

@@ -717,7 +717,7 @@ def test_a_wrong_value_is_reported_beside_its_field(service: Running, browser: A
 
 
 def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
-    """`tdsp serve`: name, version and engine, the address, and how to stop it; Ctrl-C ends with 0."""
+    """`tdsp serve`: name, version and engine, the address, how to stop it, and that no record is beside the model."""
     import signal
 
     with running(model, tmp_path, command=[TDSP, "serve", str(model), "--out", str(tmp_path), "--port"]) as found:
@@ -726,5 +726,7 @@ def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
         found.errors.seek(0)
         output = found.errors.read().decode()
     assert re.fullmatch(
-        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n", output
+        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n"
+        r"No record of a run is beside the model: nothing shows who made it\. --require-signature would\.\n",
+        output,
     )
