@@ -209,7 +209,7 @@ def test_an_accepted_record_is_written_after_all_that_it_speaks_of_is_on_the_dis
     synced = []
 
     def noting(handle):
-        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
 
     monkeypatch.setattr(os, "fsync", noting)
     monkeypatch.setattr(os, "replace", lambda old, new, _original=os.replace: (synced.append(new), _original(old, new)))
