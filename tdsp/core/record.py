@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .environment import CodeVersion, Environment, ProcessInfo, describe_process, is_alive
@@ -299,6 +299,15 @@ def new_record(run_id: str, project: str, *, fixed: bool) -> RunRecord:
     return RunRecord(run_id, project, title=project, fixed=fixed, **started)  # type: ignore[arg-type]
 
 
+def _contained(record: RunRecord) -> RunRecord:
+    "The record, unless a name in it leads out of the folders that are made of it: another may have written it."
+    for path in (record.project or "-", record.run_id or "-", *(artifact.path for artifact in record.artifacts)):
+        parts = PurePosixPath(path).parts
+        if not parts or parts[0] == "/" or ".." in parts or (path in (record.project, record.run_id) and "/" in path):
+            raise ValueError(f"{path!r} leads out of the run's folder")
+    return record
+
+
 def read_record(folder: str | Path) -> RunRecord:
     "The record of a run folder. Raises RunError where there is none or it needs a newer version."
     path = Path(folder) / "run.json"
@@ -312,7 +321,7 @@ def read_record(folder: str | Path) -> RunRecord:
                 f"{path} has schema version {version}; this tdsp reads up to {SCHEMA_VERSION}. "
                 f"Install tdsp {wrote}, which wrote it."
             )
-        return from_json(RunRecord, found)
+        return _contained(from_json(RunRecord, found))
     except FileNotFoundError:
         raise RunError(f"{folder} is no run: it has no run.json. `tdsp runs` lists the runs.") from None
     except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:

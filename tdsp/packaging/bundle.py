@@ -459,8 +459,15 @@ def find_bundle(model: str | Path, outputs: Path | None = None) -> Path:
         path = find_run(str(model), outputs or find_root() / "outputs")
     for folder in (path, path / "model"):
         if os.path.lexists(folder / "bundle.json"):
+            _require_no_link(folder)
             return folder.resolve()
     raise BundleError(f"{path} is no bundle: it has no bundle.json. Give the folder `model` of a run, or a run's id.")
+
+
+def _require_no_link(folder: Path) -> None:
+    """Raise BundleError for a link from where a record is: it would lead past the record."""
+    if folder.is_symlink() and any(os.path.lexists(folder.parent / name) for name in ("run.json", "version.json")):
+        raise BundleError(f"{folder} is a link, past the record beside it. Name the folder {folder.readlink()} itself.")
 
 
 def recorded_sha256(folder: Path) -> str:

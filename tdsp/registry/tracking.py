@@ -229,7 +229,7 @@ def _log_files(client: "MlflowClient", run_id: str, folder: Path, record: RunRec
     own = [path.name for path in folder.glob("*.html")] + ["run.json", "run.log", "code.zip"]
     for path in sorted({folder / name for name in [*kept, *own]}):
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
+            if file.is_file() and file.resolve().is_relative_to(folder.resolve()):  # no link leads to other files
                 place = file.parent.relative_to(folder).as_posix()
                 client.log_artifact(run_id, str(file), "" if place == "." else place)
 

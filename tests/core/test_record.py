@@ -14,7 +14,7 @@ from tdsp.core import environment, errors, files, project
 from tdsp.core import record as record_module
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
-from tdsp.core.record import Run, create_run, new_record
+from tdsp.core.record import Artifact, Run, create_run, new_record
 from tdsp.core.results import Headline
 
 JSON = st.recursive(
@@ -217,3 +217,23 @@ def test_an_accepted_record_is_written_after_all_that_it_speaks_of_is_on_the_dis
     record_at = synced.index(folder / "run.json", synced.index(folder / "model/code/loader.py"))
     needed = {folder / "model/code/loader.py", folder / "model/code", folder / "model", folder, folder.parent}
     assert needed <= set(synced[:record_at]) and folder in synced[record_at:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"project": "../../elsewhere"},
+        {"project": "/tmp/elsewhere"},
+        {"run_id": "../a"},
+        {"artifacts": (Artifact("x", "figure", "/etc/passwd"),)},
+        {"artifacts": (Artifact("x", "figure", "artifacts/../../../etc/passwd"),)},
+        {"artifacts": (Artifact("x", "bundle", ""),)},
+        {"artifacts": (Artifact("x", "bundle", "."),)},
+    ],
+)
+def test_a_record_of_somebody_else_leads_to_no_other_folder(run, change):
+    """Names in it become folders that are read, sent to a server and removed."""
+    record = replace(run.record, **change)
+    files.write_atomic(run.folder / "run.json", files.canonical_json(record))
+    with pytest.raises(RunError, match="leads out of the run's folder"):
+        run.record  # noqa: B018

@@ -316,6 +316,18 @@ def test_a_bundle_whose_record_is_gone_is_refused(copy: Path, canary: Path, tmp_
     assert not list(canary.iterdir())
 
 
+def test_a_link_past_a_record_is_not_followed(copy: Path, canary: Path, tmp_path: Path) -> None:
+    """A run's `model` that was replaced by a link to a bundle elsewhere; what it is a link to."""
+    run = tmp_path / "outputs/runs/iris-20261122T140500Z-7c1e"
+    run.mkdir(parents=True)
+    (run / "model").symlink_to(copy)
+    record_run(run / "model", sha256_file(copy / "bundle.json"))
+    for model in (run, run / "model"):
+        with pytest.raises(BundleError, match="is a link, past the record"):
+            load_model(model)
+    assert not list(canary.iterdir())
+
+
 def test_a_hash_from_elsewhere_has_to_be_that_of_the_record_too(copy: Path) -> None:
     """A signature or a registry that means another bundle than the record does."""
     sha256 = sha256_file(copy / "bundle.json")
