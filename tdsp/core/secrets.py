@@ -31,7 +31,7 @@ def hide_values(
             text = text.replace(form, shown[form])
         else:  # a log may break a line anywhere, and indent the next one
             broken = r"(?:\s*[\r\n]\s*)?".join(re.escape(letter) for letter in form)
-            text = re.sub(broken, lambda _, word=shown[form]: word, text)
+            text = re.sub(broken, shown[form].replace("\\", r"\\"), text)
     return text
 
 

@@ -56,7 +56,7 @@ def require_repeatable(
     where: str,  # how messages call it
 ) -> None:
     "Raise DataError for a SELECT that gives other rows each time: by chance, clock, user or a sample without a seed."
-    parsed = json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchone()[0])
+    parsed = json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0][0])
     changing = _changing_functions(connection)
     columns = {row[0].lower() for row in connection.execute("SELECT column_name FROM duckdb_columns()").fetchall()}
     parts = [] if parsed["error"] else list(_parts(parsed["statements"]))
