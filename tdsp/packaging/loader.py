@@ -461,7 +461,8 @@ def _regular(path: Path) -> bool:
 def _plain(name: str) -> bool:
     """A relative path that stays where it is put."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name and path.as_posix() == name
+    odd = ".." in path.parts or not {"\\", "\0"}.isdisjoint(name)
+    return not path.is_absolute() and not odd and path.as_posix() == name
 
 
 def _well_formed(document: Any) -> bool:
@@ -469,6 +470,14 @@ def _well_formed(document: Any) -> bool:
     files = document.get("files")
     named = isinstance(files, dict) and all(_plain(name) and isinstance(entry, dict) for name, entry in files.items())
     return bool(named) and {"code/tdsp_bundle/__init__.py", "pipeline.joblib", "schema.json"} <= files.keys()
+
+
+def _is_sealed(document: Any, raw: bytes) -> bool:
+    """The manifest is written as this module writes it, and its seal is that of all else in it."""
+    try:
+        return _well_formed(document) and canonical(document) == raw and sealed(document) == document
+    except (ValueError, TypeError, AttributeError):  # NaN, half a character, another shape
+        return False
 
 
 def read_manifest(folder: Path, expected_sha256: str = "") -> dict[str, Any]:
@@ -482,12 +491,12 @@ def read_manifest(folder: Path, expected_sha256: str = "") -> dict[str, Any]:
     try:
         document = json.loads(raw)
         version = int(document["bundle_version"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         raise _refusal(folder, "bundle.json cannot be read") from None
     if version > BUNDLE_VERSION:
         needs = f"tdsp {str(document.get('needs_tdsp', 'of a newer release'))[:20]}"
         raise BundleCheckError(f"{folder}: bundle version {version} needs {needs}; upgrade tdsp to open it.")
-    if not _well_formed(document) or canonical(document) != raw or sealed(document) != document:
+    if not _is_sealed(document, raw):
         raise _refusal(folder, "bundle.json was changed after it was written")
     return dict(document)
 

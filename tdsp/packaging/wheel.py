@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -146,7 +147,16 @@ def open_wheel(wheel: Path, place: Path) -> Path:
                 _unpack(wheel, folder)
     except FileNotFoundError:
         raise BundleError(f"There is no wheel {wheel}. A run leaves one in its folder.") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+    ) as error:
         raise BundleError(f"{wheel} was changed or cut off: {error}. Take it from its run again.") from error
     return folder
 

@@ -195,7 +195,12 @@ def origin_of(folder: Path) -> tuple[str, str]:
     """Name and number of a registered model, else twelve characters of its bytes; and its run, where one is known."""
     registered = folder.parent / "version.json"
     if registered.exists():
-        version = Version(**json.loads(registered.read_bytes()))
+        try:
+            version = Version(**json.loads(registered.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise BundleError(
+                f"{registered} cannot be read: {error}. Remove {folder.parent}; it is fetched again."
+            ) from None
         return f"{version.name}@{version.version}", version.run_id
     run = folder.parent / "run.json"
     return sha256_file(folder / "bundle.json")[:12], read_record(folder.parent).run_id if run.exists() else ""

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
-from ..core.files import canonical_json, require_regular, write_atomic
+from ..core.files import Json, canonical_json, require_regular, write_atomic
 from ..core.schema import Schema
 from ..core.secrets import hide_passwords
 from ..data import csv_reader

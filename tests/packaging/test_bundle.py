@@ -316,6 +316,37 @@ def test_a_bundle_whose_record_is_gone_is_refused(copy: Path, canary: Path, tmp_
     assert not list(canary.iterdir())
 
 
+HOSTILE = {
+    "infinity": b'{"bundle_version": 1e999}',
+    "NaN": b'{"bundle_version": NaN}',
+    "deep": b"[" * 200_000,
+    "a list": b"[1]",
+    "a number": b"1",
+    "files as a list": b'{"bundle_version": 1, "files": []}',
+    "half a character": b'{"bundle_version": 1, "files": {"\\ud800": {}}}',
+    "entries as texts": b'{"bundle_version": 1, "files": {"a": "b"}}',
+    "no file": b'{"bundle_version": 1, "files": {}}',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_manifest_is_one_message(copy: Path, name: str) -> None:
+    """Whatever JSON can say, nothing is loaded and the folder is named."""
+    (copy / "bundle.json").write_bytes(HOSTILE[name])
+    with pytest.raises(BundleError, match=r"bundle\.json (cannot be read|was changed)"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../b", "a\0b", "a\\b", "./a", "a//b", ""])
+def test_a_sealed_manifest_that_lists_other_places_is_refused(copy: Path, path: str) -> None:
+    """Hashes and seal fit; the path leads out, or is no plain one."""
+    document = json.loads((copy / "bundle.json").read_bytes())
+    document["files"][path] = {"sha256": "0" * 64, "bytes": 1}
+    (copy / "bundle.json").write_bytes(loader.canonical(loader.sealed(document)))
+    with pytest.raises(BundleError, match=r"bundle\.json was changed"):
+        load_model(copy)
+
+
 def test_a_link_past_a_record_is_not_followed(copy: Path, canary: Path, tmp_path: Path) -> None:
     """A run's `model` that was replaced by a link to a bundle elsewhere; what it is a link to."""
     run = tmp_path / "outputs/runs/iris-20261122T140500Z-7c1e"
