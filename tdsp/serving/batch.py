@@ -349,7 +349,7 @@ def predict_file(
     version, run = origin_of(folder)
     scorer = BatchScorer(model, {"model_version": version, "model_run": run}, data.rpartition("/")[2])
     limits = [MAX_WHOLE_BYTES, PIECE_ROWS, PIECE_BYTES]
-    job = {"model": model.inner.sha256, **scorer.origin, "data": identity, "pieces": limits}
+    job: dict[str, Json] = {"model": model.inner.sha256, **scorer.origin, "data": identity, "pieces": limits}
     with open_parts(out, job, safe_cells=safe_cells) as parts:
         resumed = sum(piece.read for piece in parts.done())
         counts = _score_pieces(data, scorer, parts, progress)
