@@ -25,7 +25,9 @@ from tdsp.packaging.bundle import check, load_model
 from tdsp.packaging.signing import sign_bundle, signature_text, signer_of, signing_fingerprint, verify_signature
 from tdsp.packaging.wheel import build_wheel, open_wheel
 from tdsp.registry import registry
+from tdsp.serving.predictor import load_served
 from tests.packaging.test_bundle import flip, record_run, reseal, write
+from tests.support.tiny import write_project
 
 
 def write_key(folder: Path, name: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, password: str = "") -> Path:
@@ -253,3 +255,21 @@ def test_sign_signs_a_folder(unsigned: Path, keys: Path, tmp_path: Path, monkeyp
     flip(folder / "schema.json")
     assert app.call(["sign", str(folder)]) == 2
     assert not (folder / "model.sig").exists()
+
+
+def test_a_service_opens_signed_models_only_where_it_has_to(unsigned: Path, signed: Path, keys: Path) -> None:
+    """At the start and at each look at the registry alike: both go through the same door."""
+    assert load_served(str(signed), verify_key=keys / "maker.pub").sha256 == sha256_file(signed / "bundle.json")
+    with pytest.raises(BundleError, match="is not signed"):
+        load_served(str(unsigned), verify_key=keys / "maker.pub")
+    with pytest.raises(BundleError, match="does not hold"):
+        load_served(str(signed), verify_key=keys / "stranger.pub")
+
+
+def test_a_key_that_cannot_sign_is_found_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Not by the fourth one, after the search."""
+    monkeypatch.setenv("TDSP_SIGNING_KEY", str(tmp_path / "nothing.pem"))
+    assert app.call(["check", str(write_project(tmp_path))]) == 2
+    assert "TDSP_SIGNING_KEY names" in capsys.readouterr().err
