@@ -303,7 +303,7 @@ def _contained(record: RunRecord) -> RunRecord:
     "The record, unless a name in it leads out of the folders that are made of it: another may have written it."
     for path in (record.project or "-", record.run_id or "-", *(artifact.path for artifact in record.artifacts)):
         parts = PurePosixPath(path).parts
-        if not parts or parts[0] == "/" or ".." in parts or (path in (record.project, record.run_id) and "/" in path):
+        if not parts or parts[0].startswith("/") or ".." in parts:
             raise ValueError(f"{path!r} leads out of the run's folder")
     return record
 
