@@ -130,6 +130,27 @@ def test_the_wheel_carries_modules_notebooks_parameters_and_templates(tmp_path: 
     assert inside == wanted | {f"tdsp/{p.relative_to(source).as_posix()}" for p in shipped}
 
 
+IMPORT = "import site, sys; site.addsitedir(sys.argv[1]); import tdsp; print(tdsp.__file__, tdsp.__all__[0])"
+
+
+def test_beside_a_clone_called_tdsp_the_package_is_found_and_not_the_folder(tmp_path: Path):
+    """`import tdsp` above the checkout is no empty namespace; editable, as `make` installs it."""
+    clone, site = tmp_path / "tdsp", tmp_path / "site"
+    skip = shutil.ignore_patterns("__pycache__", "_modidx.py", ".ipynb_checkpoints", "lib")
+    for folder in ("tdsp", "notebooks", "parameters"):
+        shutil.copytree(ROOT / folder, clone / folder, ignore=skip)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, clone)
+    build = f"from setuptools.build_meta import build_editable; build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=clone, check=True, capture_output=True)
+    zipfile.ZipFile(next(tmp_path.glob("*.whl"))).extractall(site)
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    for cwd in (tmp_path, clone, clone / "tdsp"):
+        command = [sys.executable, "-S", "-c", IMPORT, str(site)]
+        done = subprocess.run(command, cwd=cwd, env=bare, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == [str(clone / "tdsp/__init__.py"), "compare"], done.stderr
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A folder with what the Makefile reads to decide on set-up, and an environment that is ready."""

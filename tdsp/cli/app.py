@@ -56,6 +56,8 @@ EXAMPLES: dict[Callable[..., int], str] = {
     models.models: "tdsp models flights",
     models.promote: "tdsp promote flights@challenger",
     models.rollback: "tdsp rollback flights --reason 'misses the new schedule'",
+    models.sign: "tdsp sign flights@champion",
+    models.verify: "tdsp verify flights@champion --verify-key public.pem",
     doctor.doctor: "tdsp doctor",
 }
 for verb, example in EXAMPLES.items():

@@ -28,9 +28,14 @@ def warn(text: str) -> None:
     _print(text, sys.stderr, "stderr")
 
 
+# Signs that move a terminal's cursor, change its title or turn the direction of writing: data may hold them.
+_RANGES = ((0, 8), (11, 31), (127, 159), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069))
+_CONTROLS = {code: f"\\u{code:04x}" for first, last in _RANGES for code in range(first, last + 1)}
+
+
 def _print(text: str, stream: TextIO, name: str) -> None:
     try:
-        print(text, file=stream, flush=True)
+        print(text.translate(_CONTROLS), file=stream, flush=True)
     except BrokenPipeError:
         setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # it takes all that is still to be printed
 

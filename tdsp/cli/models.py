@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from tdsp.cli.console import echo, echo_json, echo_table, warn
-from tdsp.cli.options import Json, Out, outputs_folder
+from tdsp.cli.options import Json, Out, VerifyKey, outputs_folder
 from tdsp.core.errors import BundleError
-from tdsp.core.files import file_lock
+from tdsp.core.files import file_lock, sha256_bytes
 from tdsp.core.formatting import format_date
 from tdsp.core.record import find_run
 
@@ -138,3 +138,72 @@ def rollback(
         echo(f"{name}@champion is version {version.version} again, of the run {version.run_id}")
         echo(f"Next: tdsp models {name}")
     return 0
+
+
+def sign(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run, bundle folder, NAME@champion or NAME@3")],
+    out: Out = None,
+) -> int:
+    """Sign a model with the key that TDSP_SIGNING_KEY names, in the form of OpenSSF Model Signing.
+
+    A run that is packaged while the key is named is signed at once. The key's password is in TDSP_SIGNING_PASSWORD.
+    """
+    from tdsp.packaging import bundle, signing
+    from tdsp.registry.registry import find_model
+
+    if model.endswith(".whl"):
+        raise BundleError("A wheel carries the signature of its bundle: sign the run's model before it is packed.")
+    folder = find_model(model, out)
+    bundle.check(folder)
+    fingerprint = signing.sign_bundle(folder)
+    echo(f"{folder / signing.SIGNATURE} is the signature of the key {fingerprint}")
+    echo(f"Next: tdsp verify {model} --verify-key PUBLIC.pem")
+    return 0
+
+
+def verify(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run, bundle folder, wheel, NAME@champion or NAME@3")],
+    verify_key: VerifyKey = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Say what shows that a model is genuine: its files, the record beside it, its signature. Nothing of it is run.
+
+    Exit code 0 with a signature of the key, 3 without one, 2 for a model that was changed or signed by another key.
+    """
+    from tdsp.packaging import bundle, loader, signing
+    from tdsp.registry.registry import find_model
+
+    folder = find_model(model, out)
+    signer = signing.signer_of(folder)
+    signed_sha256 = signing.verify_signature(folder, verify_key) if verify_key and signer else ""
+    manifest = bundle.check(folder, signed_sha256)
+    found = {
+        "model": str(folder),
+        "sha256": sha256_bytes(loader.canonical(manifest)),
+        "files": len(manifest["files"]),
+        "recorded": bool(bundle.recorded_sha256(folder)),
+        "signed_by": signer,
+        "signature_verified": bool(signed_sha256),
+    }
+    if as_json:
+        echo_json(found)
+    else:
+        print_proof(found, has_key=verify_key is not None)
+    return 0 if signed_sha256 else 3
+
+
+def print_proof(found: dict[str, Any], *, has_key: bool) -> None:
+    """Print what each of hashes, record and signature shows."""
+    note = "is in the record beside it" if found["recorded"] else "has no record beside it"
+    unsigned = "the key that signed it was not given: --verify-key PUBLIC.pem" if not has_key else "not verified"
+    signature = "holds" if found["signature_verified"] else unsigned if found["signed_by"] else "there is none"
+    rows = [
+        ("files", f"{found['files']} as listed in bundle.json, no other: they fit one another"),
+        ("record", f"{found['sha256'][:12]} {note}"),
+        ("signature", signature + (f" (key {found['signed_by']})" if found["signed_by"] else "")),
+    ]
+    echo(found["model"])
+    echo_table(("what", "found"), rows)
+    if not found["signature_verified"]:
+        warn("Nothing here shows who made this model: whoever can write there can rewrite it with its record.")

@@ -18,6 +18,22 @@ Out = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a parameter's value; repeatable")]
 
+RequireSignature = Annotated[
+    bool,
+    typer.Option("--require-signature", envvar="TDSP_REQUIRE_SIGNATURE", help="refuse a model that is not signed"),
+]
+VerifyKey = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", envvar="TDSP_VERIFY_KEY", help="public key of those who may sign models (PEM)"),
+]
+
+
+def required_key(required: bool, key: Path | None) -> Path | None:
+    """Return the public key that a model has to be signed for; None where no signature is required."""
+    if required and key is None:
+        raise ParameterError("--require-signature needs the public key: --verify-key FILE, or TDSP_VERIFY_KEY.")
+    return key if required else None
+
 
 def outputs_folder(out: Path | None) -> Path:
     """Return the folder of all runs."""

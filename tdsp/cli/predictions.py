@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdsp.cli.console import echo, echo_json, row_counter
-from tdsp.cli.options import Json, Out, outputs_folder
+from tdsp.cli.options import Json, Out, RequireSignature, VerifyKey, outputs_folder, required_key
 from tdsp.core.formatting import count_of, format_seconds
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="run, bundle folder, wheel, NAME@champion or NAME@3")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, Parquet or Delta, or the URI of a file or query")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="file to write: .csv or .parquet")],
+    require_signature: RequireSignature = False,
+    verify_key: VerifyKey = None,
+    safe_cells: Annotated[
+        bool, typer.Option("--safe-cells", help="apostrophe before CSV texts that a spreadsheet would run (=, +, -, @)")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Predict a table of any size with a packaged model, after checking its hashes and the table's columns.
@@ -27,8 +32,9 @@ def predict(
     """
     from tdsp.serving import batch
 
+    signer = required_key(require_signature, verify_key)
     with row_counter() as count:
-        scored = batch.predict_file(model, data, output, progress=count)
+        scored = batch.predict_file(model, data, output, progress=count, verify_key=signer, safe_cells=safe_cells)
     if as_json:
         echo_json(scored)
         return 0
@@ -53,6 +59,8 @@ def serve(
     key: Annotated[
         str, typer.Option(metavar="COLUMN", help="column that names a row, for the log of predictions")
     ] = "",
+    require_signature: RequireSignature = False,
+    verify_key: VerifyKey = None,
     out: Out = None,
 ) -> int:
     """Answer requests with a packaged model: MLflow's /invocations, a form at /, /health, /ready, /metrics.
@@ -63,8 +71,15 @@ def serve(
     from tdsp.serving import security
 
     token = security.require_token(host, token_env, os.environ)
-    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs_folder(out), report=echo)
+    signer, outputs = required_key(require_signature, verify_key), outputs_folder(out)
+    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs, verify_key=signer, report=echo)
     return 0
+
+
+ALONE = (
+    "no record of a run is beside it, so its hashes show that its files fit one another, not who made it. "
+    "`tdsp verify MODEL` shows what is known; --require-signature takes signed models only."
+)
 
 
 def remarks_on(scored: "BatchResult") -> list[str]:
@@ -75,4 +90,6 @@ def remarks_on(scored: "BatchResult") -> list[str]:
         ("values outside the range it has seen", scored.out_of_range),
     )
     remarks = [f"{what}: " + ", ".join(f"{name} ({n:,})" for name, n in rows.items()) for what, rows in counted if rows]
+    if not scored.model_run:
+        remarks.append(f"the model lies alone: {ALONE}")
     return remarks + ([f"columns the model does not use: {', '.join(scored.extra)}"] if scored.extra else [])

@@ -11,7 +11,7 @@ from tdsp.cli.console import echo, echo_json, echo_table, seconds_of, warn
 from tdsp.cli.options import Json, Out, RunName, outputs_folder, shown_path
 from tdsp.cli.run import next_step_text
 from tdsp.core.formatting import format_date, format_estimate
-from tdsp.core.record import RunRecord, find_run, list_runs, read_record
+from tdsp.core.record import RunRecord, find_run, read_record, read_runs
 from tdsp.core.results import Gate
 from tdsp.core.summary import summarize
 
@@ -26,7 +26,9 @@ def runs(
     as_json: Json = False,
 ) -> int:
     """List the runs, newest first."""
-    records = [(folder, read_record(folder)) for folder in list_runs(outputs_folder(out))]
+    records, faults = read_runs(outputs_folder(out))
+    for fault in faults:
+        warn(f"left out: {fault}")
     chosen = [(folder, record) for folder, record in records if project in ("", record.project)][:limit]
     if as_json:
         echo_json([record_json(folder, record) for folder, record in chosen])

@@ -308,6 +308,9 @@ def resolve(
             faults.append(
                 f"{file}: project is {values['project']!r}, but the file is called {file.name}; make them equal"
             )
+        if not re.fullmatch(r"\w[\w .-]*", file.stem):
+            allowed = "Begin with a letter or digit, then letters, digits, spaces and . _ -"
+            faults.append(f"{file}: the file names the project, and {file.stem!r} is no name for a model. {allowed}")
         values["project"] = file.stem
     for name, value in (given or {}).items():
         if name not in schema:

@@ -6,7 +6,7 @@
 __all__ = ['Status', 'DONE', 'STOPPED', 'T', 'CODE_OF_EXCEPTION', 'NEEDS_TYPE', 'SCHEMA_VERSION', 'ParameterEntry', 'Fact',
            'InputEntry', 'Artifact', 'MetricEntry', 'TableRead', 'FailureCode', 'Failure', 'StageRecord', 'utc_now',
            'new_run_id', 'RunRecord', 'new_record', 'read_record', 'Run', 'seconds_since', 'forget', 'keep_results',
-           'create_run', 'list_runs', 'find_run']
+           'create_run', 'list_runs', 'read_runs', 'find_run']
 
 # %% ../../notebooks/lib/core/22_record.ipynb #7d6db504
 import json
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .environment import CodeVersion, Environment, ProcessInfo, describe_process, is_alive
@@ -31,7 +31,9 @@ from tdsp.core.files import (
     canonical_json,
     file_lock,
     from_json,
+    require_regular,
     sha256_file,
+    sync_tree,
     write_atomic,
 )
 from .project import STAGES
@@ -297,10 +299,20 @@ def new_record(run_id: str, project: str, *, fixed: bool) -> RunRecord:
     return RunRecord(run_id, project, title=project, fixed=fixed, **started)  # type: ignore[arg-type]
 
 
+def _contained(record: RunRecord) -> RunRecord:
+    "The record, unless a name in it leads out of the folders that are made of it: another may have written it."
+    for path in (record.project or "-", record.run_id or "-", *(artifact.path for artifact in record.artifacts)):
+        parts = PurePosixPath(path).parts
+        if not parts or parts[0].startswith("/") or ".." in parts:
+            raise ValueError(f"{path!r} leads out of the run's folder")
+    return record
+
+
 def read_record(folder: str | Path) -> RunRecord:
     "The record of a run folder. Raises RunError where there is none or it needs a newer version."
     path = Path(folder) / "run.json"
     try:
+        require_regular(path)
         found = json.loads(path.read_text(encoding="utf-8"))
         version = found.get("schema_version", 0)
         if version > SCHEMA_VERSION:
@@ -309,10 +321,10 @@ def read_record(folder: str | Path) -> RunRecord:
                 f"{path} has schema version {version}; this tdsp reads up to {SCHEMA_VERSION}. "
                 f"Install tdsp {wrote}, which wrote it."
             )
-        return from_json(RunRecord, found)
+        return _contained(from_json(RunRecord, found))
     except FileNotFoundError:
         raise RunError(f"{folder} is no run: it has no run.json. `tdsp runs` lists the runs.") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise RunError(f"{path} is not a run record: {error}. Restore it, or remove the folder.") from None
 
 # %% ../../notebooks/lib/core/22_record.ipynb #4878ef8f
@@ -491,6 +503,8 @@ class Run:
             seconds = seconds_since(record.started_at)
             return replace(done, verdict=verdict, status="succeeded", finished_at=utc_now(), seconds=seconds)
 
+        if verdict == "accepted":  # the record must not outlive what it speaks of
+            sync_tree(self.folder)
         self.update(change)
         self.log(f"succeeded: {headline.verdict}")
 
@@ -544,8 +558,24 @@ def list_runs(outputs: Path) -> list[Path]:
 
 
 def _started(folder: Path) -> tuple[str, str]:
-    found = re.search(r'"started_at": "([^"]*)"', (folder / "run.json").read_text(encoding="utf-8", errors="replace"))
+    try:
+        require_regular(folder / "run.json")
+        text = (folder / "run.json").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""  # read_record says why
+    found = re.search(r'"started_at": "([^"]*)"', text)
     return (found[1] if found else "", folder.name)
+
+
+def read_runs(outputs: Path) -> tuple[list[tuple[Path, RunRecord]], list[RunError]]:
+    "The folder and record of each run, newest first; and the faults of those that cannot be read."
+    found, faults = [], []
+    for folder in list_runs(outputs):
+        try:
+            found.append((folder, read_record(folder)))
+        except RunError as error:
+            faults.append(error)
+    return found, faults
 
 
 def find_run(name: str, outputs: Path) -> Path:

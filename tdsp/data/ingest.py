@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from ..core.cells import CellReading
 from ..core.errors import DataError, did_you_mean
-from ..core.files import canonical_json, sha256_bytes, sha256_file
+from ..core.files import canonical_json, require_regular, sha256_bytes, sha256_file
 from .cell_types import AUTO, ReadOptions, readings_of
 from tdsp.data.lake import (
     READER,
@@ -39,11 +39,11 @@ from tdsp.data.lake import (
     versions,
     write_note,
 )
-from .lineage import plain_columns, trace
+from .lineage import plain_columns, require_repeatable, trace
 from .readers import BATCH, Rows, plain_batch, plain_schema, wide_columns, write_rows
 from .remarks import Remark
 from .sources import move_into_place
-from .sql import open_duckdb, sql_literal, sql_name
+from .sql import file_pattern, open_duckdb, parquet_rows, sql_literal, sql_name
 
 # %% ../../notebooks/lib/data/06_ingest.ipynb #090dd1c6
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,7 @@ def transform(
         try:
             if (n := len(connection.extract_statements(sql))) != 1:
                 raise DataError(f"{where} holds {n} statements. Write one SELECT; WITH may come before it.")
+            require_repeatable(connection, sql, where)
             offset = 1  # from here on DuckDB counts the line above the file's first
             query = f"SELECT * FROM (\n{sql}\n) ORDER BY ALL"
             connection.execute(f"EXPLAIN {query}")  # unlike a relation, it says in which line a name is wrong
@@ -134,11 +135,10 @@ def _connected(sources: Mapping[str, Sequence[Path]], scratch: Path) -> Iterator
     "DuckDB with a view for each source, which may open their files and nothing else."
     with open_duckdb(scratch=scratch) as connection:
         for name, paths in sources.items():
-            listed = ", ".join(map(sql_literal, paths))
-            connection.execute(
-                f"CREATE VIEW {sql_name(name)} AS SELECT * FROM read_parquet([{listed}], union_by_name = true)"
-            )
-        allowed = ", ".join(sql_literal(path) for paths in sources.values() for path in paths)
+            rows = parquet_rows(paths, "union_by_name = true")
+            connection.execute(f"CREATE VIEW {sql_name(name)} AS SELECT * FROM {rows}")
+        files = [path for paths in sources.values() for path in paths]
+        allowed = ", ".join(map(sql_literal, dict.fromkeys([*map(str, files), *map(file_pattern, files)])))
         for setting in (
             f"allowed_paths = [{allowed}]", "enable_external_access = false", "lock_configuration = true",
         ):  # fmt: skip
@@ -395,6 +395,7 @@ def _read_sql(path: Path | None) -> str:
     if path is None:
         return ""
     try:
+        require_regular(Path(path))
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         beside = [p.name for p in Path(path).parent.glob("*.sql")]

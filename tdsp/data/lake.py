@@ -47,7 +47,7 @@ from tdsp.data.sources import (
     version_key,
     with_retries,
 )
-from .sql import open_duckdb, sql_literal, sql_name
+from .sql import open_duckdb, parquet_rows, sql_literal, sql_name
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -190,7 +190,7 @@ def _bring(address: Address, fs: "AbstractFileSystem", name: str, target: Path, 
 
 def pull_raws(lake: Path, raws: Sequence[RawFile], scratch: Path) -> None:
     "Bring raw files that the register names and this machine lacks. Raises DataError when one is not what it was."
-    missing = [raw for raw in raws if not is_kept(raw.path, raw.bytes)]
+    missing = [raw for raw in raws if not is_kept(raw.path, raw.bytes, raw.sha256)]
     if not missing or (there := _elsewhere(lake)) is None:
         return
     address, fs, path = there
@@ -265,7 +265,7 @@ def ingest_source(
         for entry in reversed(before) if pinned and is_volatile(uri) else ():
             if entry["sha256"] == pinned:
                 pull_raws(lake, raws := _raws_of(entry, lake), scratch)
-                if all(is_kept(raw.path, raw.bytes) for raw in raws):
+                if all(is_kept(raw.path, raw.bytes, raw.sha256) for raw in raws):
                     return LandedSource(name, uri, tuple(raws))
         versioned = [raw for entry in before for raw in _raws_of(entry, lake) if raw.etag]
         known = {version_key(raw.name, raw.keys, raw.etag): raw for raw in versioned}
@@ -373,6 +373,7 @@ def _ingest_newer(
         before = arrivals(folder)
         held = [raw for entry in before for raw in _raws_of(entry, lake)]
         pull_raws(lake, held, scratch)
+        _require_kept(held)
         if pinned:
             for end in range(1, len(held) + 1):
                 if (known := LandedSource(name, uri, tuple(held[:end]), column)).sha256 == pinned:
@@ -397,6 +398,14 @@ def _ingest_newer(
             return LandedSource(name, uri, (*held, part), column, rows)
 
 
+def _require_kept(raws: Sequence[RawFile]) -> None:
+    "Raise DataError for a raw file that is gone or was changed: what came earlier is not fetched again."
+    for raw in raws:
+        if not is_kept(raw.path, raw.bytes, raw.sha256):
+            what = "was changed" if raw.path.exists() else "is gone"
+            raise DataError(f"{raw.path} {what}: its rows came with an earlier load. Restore it, or begin a new lake.")
+
+
 def _newer_part(
     fetched: list[Path], held: list[Path], column: str, last_watermark: str, name: str, places: tuple[Path, Path]
 ) -> tuple[RawFile | None, int, str]:
@@ -408,8 +417,7 @@ def _newer_part(
         )
     with open_duckdb(memory="80%", scratch=places[1]) as connection:
         for view, paths in (("fetched", fetched), ("held", held or fetched)):
-            listed = ", ".join(map(sql_literal, paths))
-            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{listed}])")
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {parquet_rows(paths)}")
         mark = sql_name(column)
         gaps = connection.sql(f"SELECT count(*) FROM fetched WHERE {mark} IS NULL").to_arrow_table()[0][0].as_py()
         if gaps:

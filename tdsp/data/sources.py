@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
-from ..core.files import sha256_file
+from ..core.files import require_regular, sha256_file, sync
 from ..core.secrets import REFERENCE, hide_values
 from .readers import FORMATS, SQLITE
 from .sql import sql_name
@@ -52,7 +52,7 @@ class Address:
 
     def hide(self, text: object) -> str:
         "The text with each secret replaced by its reference, on one line."
-        return hide_values(" ".join(str(text).split()), dict(self.secrets))
+        return " ".join(hide_values(str(text), dict(self.secrets)).split())
 
 
 def resolve_secrets(uri: str) -> Address:
@@ -106,8 +106,7 @@ def keep_raw(
         fill(temporary)
         sha256, size = sha256_file(temporary), temporary.stat().st_size
         target = folder / f"{sha256}{ending}"
-        if not is_kept(target, size):
-            move_into_place(temporary, target)
+        move_into_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return RawFile(name, target, sha256, size)
@@ -125,11 +124,12 @@ def move_into_place(temporary: Path, target: Path) -> None:
         os.fsync(file.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, target)
+    sync(target.parent)
 
 
-def is_kept(path: Path, size: int) -> bool:
-    "Whether a raw file is there in full."
-    return path.is_file() and path.stat().st_size == size
+def is_kept(path: Path, size: int, sha256: str) -> bool:
+    "Whether a raw file is there with the bytes that it is named after."
+    return path.is_file() and path.stat().st_size == size and sha256_file(path) == sha256
 
 # %% ../../notebooks/lib/data/03_sources.ipynb #414cadd9
 SKLEARN = {
@@ -165,6 +165,10 @@ def local_files(uri: str, root: Path) -> list[tuple[Path, tuple[tuple[str, str],
         if path.is_symlink():
             raise DataError(f"{path} is a broken symbolic link to {path.readlink()}. Correct the link.")
         raise DataError(f"there is no file {path}.{did_you_mean(path.name, beside)}")
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise DataError(f"{path} is no table: {error.strerror}.") from None
     return [(path, ())]
 
 
@@ -208,7 +212,7 @@ def _copy_in(path: Path, places: tuple[Path, Path]) -> RawFile:
     "The raw file of a local one; copied only where the lake does not hold these bytes."
     sha256, size = sha256_file(path), path.stat().st_size
     target = places[0] / f"{sha256}{suffix_of(path.name)}"
-    if is_kept(target, size):
+    if is_kept(target, size, sha256):
         return RawFile(path.name, target, sha256, size)
     raw = keep_raw(path.name, lambda temporary: shutil.copyfile(path, temporary), places)
     if raw.sha256 != sha256:
@@ -300,7 +304,7 @@ def _fetch_one(
     name = PurePosixPath(path.partition("?")[0]).name or "table"
     info = with_retries(lambda: _info(fs, path), address)
     etag = _version_of(info)
-    if etag and (raw := known.get(version_key(name, keys, etag))) and is_kept(raw.path, raw.bytes):
+    if etag and (raw := known.get(version_key(name, keys, etag))) and is_kept(raw.path, raw.bytes, raw.sha256):
         return raw
 
     def download(temporary: Path) -> None:

@@ -38,6 +38,7 @@ from ..core.record import find_run, read_record
 from ..core.schema import Schema
 from . import loader
 from .onnx.export import OnnxForm, OnnxRecord
+from .signing import signature_text
 from ..stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:
@@ -282,6 +283,7 @@ def _describe_model(pipeline: "Pipeline", schema: Schema, model: bytes, needs: M
         "environment": ", ".join([f"Python {platform.python_version()}", *made_with]),
         "inputs": _describe_inputs(schema),
         "output": ", ".join(loader.prediction_columns(schema)),
+        "signature": signature_text(""),
     }
 
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #c47ed6cd
@@ -391,19 +393,52 @@ def find_bundle(model: str | Path, outputs: Path | None = None) -> Path:
         path = find_run(str(model), outputs or find_root() / "outputs")
     for folder in (path, path / "model"):
         if os.path.lexists(folder / "bundle.json"):
+            _require_no_link(folder)
             return folder.resolve()
     raise BundleError(f"{path} is no bundle: it has no bundle.json. Give the folder `model` of a run, or a run's id.")
 
 
+def _require_no_link(folder: Path) -> None:
+    """Raise BundleError for a link from where a record is: it would lead past the record."""
+    if folder.is_symlink() and any(os.path.lexists(folder.parent / name) for name in ("run.json", "version.json")):
+        raise BundleError(f"{folder} is a link, past the record beside it. Name the folder {folder.readlink()} itself.")
+
+
 def recorded_sha256(folder: Path) -> str:
-    """The sha256 of bundle.json in the record of the run or of the registry; empty where there is none."""
-    if (registered := folder.parent / "version.json").exists():
-        return str(json.loads(registered.read_bytes())["bundle_sha256"])
-    if not (folder.parent / "run.json").exists():
+    """The sha256 of bundle.json in the record of its run or of the registry; empty for a bundle that lies alone.
+
+    Raises BundleError where the record lacks the bundle, or is gone from where one has to be.
+    """
+    registered, run = folder.parent / "version.json", folder.parent / "run.json"
+    if os.path.lexists(registered):
+        found = _registered_sha256(registered)
+    elif os.path.lexists(run):
+        artifacts = read_record(folder.parent).artifacts
+        found = next((one.sha256 for one in artifacts if (one.path, one.kind) == (folder.name, "bundle")), "")
+    elif _belongs_to_a_record(folder):
+        raise BundleError(f"{folder}: the record beside it is gone. {_UNPROVEN}")
+    else:
         return ""
-    artifacts = read_record(folder.parent).artifacts
-    bundles = [artifact for artifact in artifacts if artifact.path == folder.name and artifact.kind == "bundle"]
-    return bundles[0].sha256 if bundles else ""
+    if not re.fullmatch("[0-9a-f]{64}", found):
+        raise BundleError(f"{folder}: the record beside it does not have this bundle. {_UNPROVEN}")
+    return found
+
+
+_UNPROVEN = "Nothing was loaded, since nothing shows where the bundle came from; take it from its run again."
+
+
+def _registered_sha256(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_bytes())["bundle_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _belongs_to_a_record(folder: Path) -> bool:
+    """Whether a bundle lies where runs or registered models do: outputs/runs/RUN/model, outputs/models/NAME/3/model."""
+    above = [parent.name for parent in folder.parents]
+    is_registered = len(above) > 3 and above[2] == "models" and above[0].isdigit()
+    return folder.name == "model" and (is_registered or above[1:2] == ["runs"])
 
 
 class FileEntry(TypedDict):
@@ -523,27 +558,33 @@ class LoadedModel:
         return self.inner.replay_golden()
 
 
-def check(folder: Path) -> Manifest:
-    """The manifest of a bundle that is as its run wrote it; runs nothing from it. Raises BundleError."""
+def check(folder: Path, expected_sha256: str = "") -> Manifest:
+    """The manifest of a bundle that is as its run wrote it; runs nothing from it. Raises BundleError.
+
+    `expected_sha256` is that of bundle.json from elsewhere: a signature, a registry, a wheel.
+    """
+    recorded = recorded_sha256(folder)
+    if expected_sha256 and recorded not in ("", expected_sha256):
+        raise BundleError(f"{folder}: the bundle that was asked for is not the recorded one. {_UNPROVEN}")
     try:
-        found: Any = loader.check_bundle(folder, recorded_sha256(folder))  # plain JSON in the loader
+        found: Any = loader.check_bundle(folder, expected_sha256 or recorded)  # plain JSON in the loader
         manifest: Manifest = found
     except loader.BundleCheckError as error:
         raise BundleError(str(error)) from error
     return manifest
 
 
-def load_model(model: str | Path) -> LoadedModel:
+def load_model(model: str | Path, expected_sha256: str = "") -> LoadedModel:
     """The packaged model, checked from outside before any of its code runs.
 
     Raises BundleError naming the file that was changed, is missing or is too many, or the package that is not here.
     """
     folder = find_bundle(model)
-    manifest = check(folder)
+    manifest = check(folder, expected_sha256)
     source = loader.verified_bytes(folder, manifest, "code/tdsp_bundle/__init__.py")
     expected = sha256_bytes(loader.canonical(manifest))
     try:
-        return LoadedModel(_module_of(source, expected[:12]).load_bundle(folder, expected))
+        return LoadedModel(_module_of(source, expected[:12]).load_bundle(folder, expected, allowed=(loader.SIGNATURE,)))
     except Exception as error:  # whatever a pickle of other library versions may raise
         made_with = f"Its packages are listed in {folder / 'requirements.txt'}"
         hint = "" if "requirements.txt" in str(error) else f" {made_with}."

@@ -35,6 +35,7 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
         Field("settings", "Settings"),
         Field("pipeline_sha256", "SHA-256 of pipeline.joblib"),
         Field("onnx", "ONNX form"),
+        Field("signature", "Signature"),
         Field("environment", "Made with"),
         Field("owner", "Owner", "Who is responsible for this model?"),
         Field("contact", "Contact", "Where do questions and reports of errors go?"),

@@ -26,6 +26,7 @@ from ..core.record import read_record, utc_now
 from ..core.secrets import hide_passwords
 from ..packaging import bundle, loader
 from ..packaging.bundle import LoadedModel, atomic_replace_folder, check, find_bundle
+from ..packaging.signing import verify_signature
 from ..packaging.wheel import open_wheel
 from . import tracking
 
@@ -161,29 +162,62 @@ def find_model(spec: str | Path, outputs: Path | None = None) -> Path:
     if text.endswith(".whl"):
         return open_wheel(Path(spec), models_folder(outputs) / ".wheels").resolve()
     if Path(spec).exists() or (version := find_version(text, outputs)) is None:
-        return find_bundle(spec, outputs)
-    if not folder_of(version, outputs).exists():
+        return _known_bundle(find_bundle(spec, outputs), outputs)
+    folder = folder_of(version, outputs)
+    if not folder.exists():
         with _registry(_outputs(outputs)) as client:
             _fetch(client, version, _outputs(outputs))
-    return folder_of(version, outputs).resolve()
+    _require_registered(folder, {version.bundle_sha256}, f"{version.name} {version.version}")
+    return folder.resolve()
+
+
+def _require_registered(folder: Path, hashes: set[str], name: str) -> None:
+    """Raise BundleError unless bundle.json has one of these hashes: a note beside it may have been rewritten."""
+    path = folder / "bundle.json"
+    if not path.is_file() or sha256_file(path) not in hashes:
+        remedy = f"Nothing was loaded; remove {folder.parent}, and it is fetched again."
+        raise BundleError(f"{folder}: this is not what was registered as {name}. {remedy}")
+
+
+def _known_bundle(folder: Path, outputs: Path | None) -> Path:
+    """The folder of a bundle, held to the registry's hash where that of its run was registered here."""
+    if not (folder.parent / "run.json").exists():
+        return folder
+    run_id = read_record(folder.parent).run_id
+    known = [version for board in list_boards(outputs) for version in board.versions if version.run_id == run_id]
+    if known:
+        hashes = {version.bundle_sha256 for version in known}
+        _require_registered(folder, hashes, f"{known[0].name} {known[0].version}")
+    return folder
 
 
 def origin_of(folder: Path) -> tuple[str, str]:
     """Name and number of a registered model, else twelve characters of its bytes; and its run, where one is known."""
     registered = folder.parent / "version.json"
     if registered.exists():
-        version = Version(**json.loads(registered.read_bytes()))
+        try:
+            version = Version(**json.loads(registered.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise BundleError(
+                f"{registered} cannot be read: {error}. Remove {folder.parent}; it is fetched again."
+            ) from None
         return f"{version.name}@{version.version}", version.run_id
     run = folder.parent / "run.json"
     return sha256_file(folder / "bundle.json")[:12], read_record(folder.parent).run_id if run.exists() else ""
 
 
-def load_model(spec: str | Path, outputs: Path | None = None) -> LoadedModel:
+def load_model(
+    spec: str | Path,
+    outputs: Path | None = None,
+    *,
+    verify_key: Path | None = None,  # public key; without its signature nothing is loaded
+) -> LoadedModel:
     """The packaged model behind any of these, checked from outside before any of its code runs.
 
     Raises BundleError naming the file that was changed, is missing or is too many, or the package that is not here.
     """
-    return bundle.load_model(find_model(spec, outputs))
+    folder = find_model(spec, outputs)
+    return bundle.load_model(folder, verify_signature(folder, verify_key) if verify_key else "")
 
 # %% ../../notebooks/lib/registry/01_registry.ipynb #418b314b
 _MOVE = "tdsp.move."

@@ -7,17 +7,20 @@ __all__ = ['QUEUE', 'mlflow_name', 'hide_secrets', 'Entries', 'entries_of', 'can
            'find_logged', 'Tracked', 'enqueue', 'read_tracked', 'waiting', 'faults', 'send', 'send_waiting']
 
 # %% ../../notebooks/lib/registry/00_tracking.ipynb #925d43fb
+import contextlib
 import csv
 import io
 import json
 import math
 import os
 import re
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ..core.errors import RunError
 from ..core.files import Json, canonical_json, file_lock, to_json, write_atomic
@@ -150,8 +153,40 @@ def open_client(outputs: Path) -> "MlflowClient":
     logging.getLogger("alembic").setLevel(logging.ERROR)
     uri = tracking_uri(outputs)
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        database = Path(uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if database == outputs.resolve() / "mlflow.db" and database.exists():
+            _follow_move(database)
     return MlflowClient(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+
+
+_PLACES = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "model_versions": ("source", "storage_location"),
+    "logged_models": ("artifact_location",),
+}  # columns in which MLflow keeps absolute addresses of files
+
+
+def _follow_move(database: Path) -> None:
+    """Let a database that was moved or copied with its project point into its own folder, not into the former one."""
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as opened, opened:
+        columns = {table: {row[1] for row in opened.execute(f"PRAGMA table_info({table})")} for table in _PLACES}
+        if not columns["experiments"]:
+            return
+        here = (database.parent / "mlflow").as_uri()
+        found = opened.execute("SELECT name, artifact_location FROM experiments").fetchall()
+        for place in {_former_place(name, location or "") for name, location in found} - {"", here}:
+            for table, names in _PLACES.items():
+                for column in columns[table].intersection(names):
+                    moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+                    opened.execute(moved, (here, len(place) + 1, len(place) + 1, f"{place}/"))
+
+
+def _former_place(name: str, location: str) -> str:
+    """The address of the folder `mlflow` that an experiment of ours was made in; empty for one of somebody else."""
+    own = quote(f"/{name}")
+    return location.removesuffix(own) if location.endswith(f"/mlflow{own}") else ""
 
 
 def _experiment(client: "MlflowClient", project: str, outputs: Path) -> str:
@@ -194,7 +229,7 @@ def _log_files(client: "MlflowClient", run_id: str, folder: Path, record: RunRec
     own = [path.name for path in folder.glob("*.html")] + ["run.json", "run.log", "code.zip"]
     for path in sorted({folder / name for name in [*kept, *own]}):
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
+            if file.is_file() and file.resolve().is_relative_to(folder.resolve()):  # no link leads to other files
                 place = file.parent.relative_to(folder).as_posix()
                 client.log_artifact(run_id, str(file), "" if place == "." else place)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tdsp.config.parameters import EVERYWHERE, Resolved
 from tdsp.core.errors import ParameterError, RunError, did_you_mean
 from tdsp.core.project import STAGES
-from tdsp.core.record import DONE, Run, RunRecord, keep_results, list_runs, read_record
+from tdsp.core.record import DONE, Run, RunRecord, keep_results, read_record, read_runs
 
 
 def find_stage(text: str) -> str:
@@ -30,8 +30,7 @@ def find_reusable(
     """Return the latest run whose stages before `start` can be taken over. Raises RunError saying why none can."""
     earlier = STAGES[: STAGES.index(start)]
     reasons = []
-    for folder in list_runs(outputs):
-        record = read_record(folder)
+    for folder, record in read_runs(outputs)[0]:
         if record.project != project or not record.fixed:
             continue
         reason = why_not(record, earlier, resolved, table_sha256)

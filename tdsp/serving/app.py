@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tdsp.core.errors import ParameterError
 from tdsp.core.files import Json, sha256_file
 from tdsp.core.project import find_root
-from tdsp.registry.registry import find_model
+from tdsp.registry.registry import find_model, origin_of
 from tdsp.serving.form import field_texts, page, row_of
 from tdsp.serving.openapi import describe
 from tdsp.serving.prediction_log import PredictionLog
@@ -93,8 +93,18 @@ class Metrics:
 class Service:
     """The model in use, and what happens around it."""
 
-    def __init__(self, spec: str, served: ServedModel, *, key: str, outputs: Path, limits: RequestLimits) -> None:
+    def __init__(
+        self,
+        spec: str,
+        served: ServedModel,
+        *,
+        key: str,
+        outputs: Path,
+        limits: RequestLimits,
+        verify_key: Path | None = None,
+    ) -> None:
         self.spec, self.served, self.key, self.outputs, self.limits = spec, served, key, outputs, limits
+        self.verify_key = verify_key
         self.metrics, self.problem = Metrics(), ""
         self.batcher = MicroBatcher(self.metrics.batch.observe)
         self.log = PredictionLog(outputs / "predictions")
@@ -144,7 +154,7 @@ class Service:
         folder = find_model(self.spec, self.outputs)
         if sha256_file(folder / "bundle.json") == self.served.sha256:
             return None
-        return load_served(self.spec, key=self.key, outputs=self.outputs)
+        return load_served(self.spec, key=self.key, outputs=self.outputs, verify_key=self.verify_key)
 
     async def predict(self, served: ServedModel, rows: RequestRows, request_id: str) -> np.ndarray:
         """The predictions of some rows, logged. Raises BadRequest for too many."""
@@ -158,7 +168,11 @@ class Service:
 
 
 # the application ----------------------------------------------------------------------------------------------------
-PARSE_IN_THREAD_BYTES = 200_000  # bytes of a body from which on it is read in a thread
+PARSE_IN_THREAD_BYTES = (
+    20_000  # bytes of a body from which on it is read in a thread: a smaller one takes 2 milliseconds
+)
+WRITE_IN_THREAD_ROWS = 200  # rows from which on a response is written in one
+FORM_BYTES = 1_000_000  # of a form that was filled in
 
 
 def make_app(service: Service, token: str = "", host: str = "localhost") -> ASGIApp:
@@ -229,10 +243,18 @@ async def _read_rows(request: Request, served: ServedModel, limits: RequestLimit
     if read is None or charset not in ("", "charset=utf-8"):
         raise BadRequest(f"Send {' or '.join(READERS)} in UTF-8, not {kind[:60]!r}.", status=415)
     body = await read_body(request, limits.body_bytes)
-    require_few_rows(body, kind.strip().lower(), limits.rows)
-    if len(body) < PARSE_IN_THREAD_BYTES:
+
+    def parse() -> RequestRows:
+        require_few_rows(body, kind.strip().lower(), limits.rows)
         return read(served.reader, body)
-    return await asyncio.to_thread(read, served.reader, body)
+
+    return parse() if len(body) < PARSE_IN_THREAD_BYTES else await asyncio.to_thread(parse)
+
+
+def _written(served: ServedModel, predicted: np.ndarray, warnings: Sequence[str]) -> Response:
+    """The predictions in MLflow's form."""
+    content = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
+    return _json(content | ({"warnings": warnings} if warnings else {}))
 
 
 def _with_predictions(app: "FastAPI", service: Service) -> ASGIApp:
@@ -247,8 +269,9 @@ def _with_predictions(app: "FastAPI", service: Service) -> ASGIApp:
             if not isinstance(error, (BadRequest, ConnectionResetError)):
                 logger.exception("%s could not predict %s", served.version, request.scope["request_id"])
             return _fault_response(error)
-        content = {"predictions": [dict(zip(served.columns, row, strict=True)) for row in predicted.tolist()]}
-        return _json(content | ({"warnings": rows.warnings} if rows.warnings else {}))
+        if rows.count < WRITE_IN_THREAD_ROWS:
+            return _written(served, predicted, rows.warnings)
+        return await asyncio.to_thread(_written, served, predicted, rows.warnings)
 
     async def asgi_front(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
@@ -288,27 +311,35 @@ def _add_facts(app: "FastAPI", service: Service) -> None:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+def _filled_in(served: ServedModel, body: bytes) -> tuple[dict[str, str], RequestRows | BadRequest]:
+    """The texts of a form, and its row or the reason why it is none. Raises BadRequest for what is no form."""
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10_000)
+    except ValueError:
+        raise BadRequest("The body is no form.") from None
+    texts = {name: fields.get(f"column.{name}", [""])[0] for name in served.reader.names}
+    try:
+        return texts, served.reader.read(row_of(texts, served.schema))
+    except BadRequest as error:
+        return texts, error
+
+
 def _add_form(app: "FastAPI", service: Service) -> None:
     """A page where a person can try the model."""
 
     @app.get("/", include_in_schema=False)
     async def form() -> Response:
-        return page(service.served, field_texts(service.served.example))
+        return await asyncio.to_thread(page, service.served, field_texts(service.served.example))
 
     @app.post("/", include_in_schema=False)
     async def try_it(request: Request) -> Response:
-        served, body = service.served, await read_body(request, service.limits.body_bytes)
-        try:
-            fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10_000)
-        except ValueError:
-            raise BadRequest("The body is no form.") from None
-        texts = {name: fields.get(f"column.{name}", [""])[0] for name in served.reader.names}
-        try:
-            rows = served.reader.read(row_of(texts, served.schema))
-        except BadRequest as error:
-            return page(served, texts, error=error)
+        served, body = service.served, await read_body(request, min(FORM_BYTES, service.limits.body_bytes))
+        texts, rows = await asyncio.to_thread(_filled_in, served, body)
+        if isinstance(rows, BadRequest):
+            return await asyncio.to_thread(page, served, texts, error=rows)
         predicted = await service.predict(served, rows, request_id="")  # a person who tries is no traffic
-        return page(served, texts, prediction=predicted[0].tolist(), warnings=rows.warnings)
+        found = {"prediction": predicted[0].tolist(), "warnings": rows.warnings}
+        return await asyncio.to_thread(page, served, texts, **found)
 
 
 # the process --------------------------------------------------------------------------------------------------------
@@ -341,6 +372,7 @@ def serve(
     key: str = "",
     outputs: Path | None = None,
     limits: RequestLimits | None = None,
+    verify_key: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are completed first.
@@ -353,8 +385,9 @@ def serve(
     listening = bind(host, port)
     if "@" not in spec and not spec.endswith(".whl"):
         spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending
-    served = load_served(spec, key=key, outputs=outputs)
-    app = make_app(Service(spec, served, key=key, outputs=outputs, limits=limits), token, host)
+    served = load_served(spec, key=key, outputs=outputs, verify_key=verify_key)
+    service = Service(spec, served, key=key, outputs=outputs, limits=limits, verify_key=verify_key)
+    app = make_app(service, token, host)
     config = uvicorn.Config(
         app,
         http=prompt_protocol(limits.receive_seconds),
@@ -372,6 +405,8 @@ def serve(
     gc.freeze()  # the libraries stay: collections look at requests only, and are short
     place = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     report(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
+    if not origin_of(find_model(spec, outputs))[1] and not verify_key:
+        report("No record of a run is beside the model: nothing shows who made it. --require-signature would.")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal at its end: no error
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, did_you_mean
-from ..core.files import canonical_json, write_atomic
+from ..core.files import Json, canonical_json, require_regular, write_atomic
 from ..core.schema import Schema
 from ..core.secrets import hide_passwords
 from ..data import csv_reader
@@ -35,6 +35,7 @@ from ..data.sources import fetch, is_volatile
 from ..packaging import bundle
 from ..packaging.bundle import LoadedModel
 from ..packaging.loader import prediction_columns
+from ..packaging.signing import verify_signature
 from ..registry.registry import find_model, origin_of
 from .output_parts import Parts, PieceCounts, open_parts, rejects_path
 from .row_validation import validate_rows
@@ -182,6 +183,10 @@ def require_file(path: Path) -> None:
     if not path.exists():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"There is no file {path}.{did_you_mean(path.name, beside)}")
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise DataError(f"{path} is no table: {error.strerror}.") from None
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #65bddf84
 def _aligned(rows: pa.Table, names: list[str], where: str) -> pa.Table:
@@ -331,6 +336,8 @@ def predict_file(
     out_path: str | Path,
     *,
     progress: Callable[[int], object] = lambda rows: None,  # called with the rows done so far
+    verify_key: Path | None = None,  # public key that the model has to be signed for
+    safe_cells: bool = False,  # an apostrophe before texts of a CSV that a spreadsheet would run as formulas
 ) -> BatchResult:
     """Write the rows of a CSV or Parquet file, a Delta table or a query with their predictions, whole or not at all.
 
@@ -339,13 +346,14 @@ def predict_file(
     """
     started, data, out = time.perf_counter(), str(data_path), Path(out_path)
     folder = find_model(model_path)
-    model = bundle.load_model(folder)
+    model = bundle.load_model(folder, verify_signature(folder, verify_key) if verify_key else "")
     identity = _identity(data)
     _require_other_place(out, data)
     version, run = origin_of(folder)
     scorer = BatchScorer(model, {"model_version": version, "model_run": run}, data.rpartition("/")[2])
     limits = [MAX_WHOLE_BYTES, PIECE_ROWS, PIECE_BYTES]
-    with open_parts(out, {"model": model.inner.sha256, **scorer.origin, "data": identity, "pieces": limits}) as parts:
+    job: dict[str, Json] = {"model": model.inner.sha256, **scorer.origin, "data": identity, "pieces": limits}
+    with open_parts(out, job, safe_cells=safe_cells) as parts:
         resumed = sum(piece.read for piece in parts.done())
         counts = _score_pieces(data, scorer, parts, progress)
         rejects = parts.finish(len(counts))

@@ -21,6 +21,7 @@ from tdsp.packaging import bundle, loader
 from tdsp.packaging.loader import feature_names, predict_features, prediction_columns, verified_bytes
 from tdsp.packaging.onnx.export import TOLERANCE, open_session, tensors_of
 from tdsp.packaging.onnx.graph import input_names
+from tdsp.packaging.signing import verify_signature
 from tdsp.registry.registry import find_model
 from tdsp.serving.requests import Reader, RequestRows
 
@@ -54,13 +55,15 @@ class ServedModel:
         return self.sha256[:12]
 
 
-def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> ServedModel:
+def load_served(
+    spec: str, *, key: str = "", outputs: Path | None = None, verify_key: Path | None = None
+) -> ServedModel:
     """The model behind a folder, a wheel or a registered name; nothing is unpickled before all hashes were checked.
 
     Raises BundleError or RunError.
     """
     folder = find_model(spec, outputs)
-    manifest = bundle.check(folder)
+    manifest = bundle.check(folder, verify_signature(folder, verify_key) if verify_key else "")
     schema, reference = (json.loads(verified_bytes(folder, manifest, f"{n}.json")) for n in ("schema", "reference"))
     engine, predict = _open(folder, manifest, schema)
     return ServedModel(
@@ -103,7 +106,7 @@ def _open(folder: Path, manifest: bundle.Manifest, schema: Schema) -> tuple[str,
         if (gap := golden_gap(graph, folder, manifest, schema)) <= TOLERANCE:
             return "onnx", graph
         logger.warning("model.onnx misses the golden predictions by %.1e on this machine: the pipeline is used.", gap)
-    pipeline = bundle.load_model(folder).inner.pipeline
+    pipeline = bundle.load_model(folder, sha256_bytes(loader.canonical(manifest))).inner.pipeline
 
     def fitted(tensors: Tensors) -> np.ndarray:
         if not len(next(iter(tensors.values()))):

@@ -35,6 +35,7 @@ class RequestLimits:
     """Limits of size and time of a request."""
 
     body_bytes: int = 16_000_000
+    pending_bytes: int = 128_000_000  # of the bodies of all requests under way together
     rows: int = 100_000
     receive_seconds: float = 10.0  # from the first byte of a request, or the connection, to the last byte
     answer_seconds: float = 30.0
@@ -106,6 +107,24 @@ class TokenCheck:
         return hmac.compare_digest(given.encode(), self._token)
 
 
+class BodyMemory:
+    """Counts the bytes of bodies that are held at a time, of all requests together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.held = limit, 0
+
+    def take(self, scope: Scope, size: int) -> None:
+        """Add bytes of a request. Raises BadRequest where all together would be too many."""
+        if self.held + size > self.limit:
+            raise BadRequest("Too many large requests are under way. Send it again in a moment.", status=503)
+        self.held += size
+        scope["body_bytes"] = scope.get("body_bytes", 0) + size
+
+    def release(self, scope: Scope) -> None:
+        """Forget the bytes of a request."""
+        self.held -= scope.pop("body_bytes", 0)
+
+
 class SecurityMiddleware:
     """The outer layer: token, time limit, request id, metrics. Pure ASGI, since it is on every request."""
 
@@ -114,6 +133,7 @@ class SecurityMiddleware:
     ) -> None:
         self.app, self.limits, self.observe = app, limits, observe
         self.token = TokenCheck(token) if token else None
+        self.memory = BodyMemory(limits.pending_bytes)
         self.prefix, self.numbers = secrets.token_hex(6), itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +143,7 @@ class SecurityMiddleware:
         began, status = time.perf_counter(), CLIENT_LEFT
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{self.prefix}-{next(self.numbers)}".encode()
-        scope["request_id"] = request_id.decode()
+        scope["request_id"], scope["body_memory"] = request_id.decode(), self.memory
 
         async def respond(message: Message) -> None:
             nonlocal status
@@ -142,6 +162,7 @@ class SecurityMiddleware:
             if status == CLIENT_LEFT:
                 await _refuse(respond, 504, f"No response within {self.limits.answer_seconds:g} seconds.")
         finally:
+            self.memory.release(scope)
             path = scope["path"] if scope["path"] in COUNTED_PATHS else "other"
             self.observe(path, status, time.perf_counter() - began)
         return None
@@ -167,6 +188,7 @@ async def read_body(request: "Request", limit: int) -> bytes:
     too_long = BadRequest(f"The body is longer than {limit:,} bytes; send fewer rows at a time.", status=413)
     if announced.isdigit() and int(announced) > limit and "expect" in request.headers:
         raise too_long  # the client waits for a word before it sends
+    memory: BodyMemory = request.scope["body_memory"]
     body: list[bytes] = []
     size = 0
     while True:
@@ -176,7 +198,9 @@ async def read_body(request: "Request", limit: int) -> bytes:
         size += len(message["body"])
         if size > limit:
             body.clear()
+            memory.release(request.scope)
         else:
+            memory.take(request.scope, len(message["body"]))
             body.append(message["body"])
         if not message.get("more_body"):
             break

@@ -17,6 +17,7 @@ from ..core.results import Gate, Headline
 from ..packaging.bundle import Bundle, choose_golden, describe_pipeline, write_bundle
 from ..packaging.onnx.export import MIN_ROWS, onnx_form
 from ..packaging.parity import ParityRecord
+from ..packaging.signing import sign_bundle, signature_text, signing_fingerprint
 from ..packaging.wheel import build_wheel
 from ..reporting.documents.fields import Evidence
 from ..reporting.documents.render import card_values
@@ -34,7 +35,8 @@ def pack(run: Run, p: Parameters) -> Bundle:
     about["settings"] = run.fact("parts") or about["settings"]  # an average has none of its own
     run.note(**about)
     values = card_values(Evidence(run.record, run.folder, charter_of(run)))
-    card = {"title": p.title, "question": p.question, **about, **values}
+    signer = signing_fingerprint()
+    card = {"title": p.title, "question": p.question, "signature": signature_text(signer), **about, **values}
     reference, models = kept_reference(run)
     bundle = write_bundle(
         run.folder / "model",
@@ -48,6 +50,8 @@ def pack(run: Run, p: Parameters) -> Bundle:
         onnx=onnx,
     )
     run.note(onnx=onnx.sentence)
+    if signer:
+        sign_bundle(bundle.folder)
     run.add_artifact(bundle.folder, kind="bundle", title="The packaged model")
     wheel = build_wheel(bundle.folder, run.folder / "artifacts")
     run.add_artifact(wheel, kind="wheel", title="The same as a Python package")

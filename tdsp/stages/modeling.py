@@ -19,7 +19,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.pipeline import Pipeline
 
-from ..core.errors import StageError
+from ..core.errors import RunError, StageError
 from ..core.formatting import format_estimate, format_number
 from ..core.record import Run, list_runs
 from ..core.results import Estimate
@@ -139,8 +139,11 @@ def best_earlier_settings(run: Run, n: int = 3) -> list[FoundSettings]:
     project = run.record.project
     folders = [f for f in list_runs(run.folder.parents[1]) if f != run.folder and f.name.startswith(f"{project}-")]
     for before in map(Run, folders):
-        if before.record.project == project and before.path("artifacts", "search.json").exists():
-            return list(before.read_json("search")[:n])
+        try:
+            if before.record.project == project and before.path("artifacts", "search.json").exists():
+                return list(before.read_json("search")[:n])
+        except RunError:
+            continue  # a damaged run is no place to begin from; the next one may be
     return []
 
 # %% ../../notebooks/lib/stages/03_modeling.ipynb #7b17e0e8

@@ -53,6 +53,43 @@ def finished(tmp_path, monkeypatch):
     return tmp_path
 
 
+DAMAGED = [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"stages": 1}', b'{"schema_version": 99}', b"[" * 200_000]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_one_damaged_record_hides_no_other_run(tdsp, finished, content):
+    """`runs` lists the others, names the damaged one on stderr and what to do about it; so does its JSON."""
+    damaged = finished / "outputs" / "runs" / "flights-20261124T140500Z-bad1"
+    damaged.mkdir()
+    (damaged / "run.json").write_bytes(content)
+    for more in ((), ("--json",)):
+        code, out, err = tdsp("runs", *more)
+        assert code == 0 and "flights-20261122T140500Z-7c1e" in out and "wine-20261123T140500Z-aaaa" in out
+        assert "left out" in err and "bad1" in err and "bad1" not in out
+
+
+def test_what_data_hold_does_not_command_the_terminal(capsys):
+    """Escape sequences, returns and turned directions are shown, not obeyed; JSON still says what they are."""
+    from tdsp.cli.console import echo, echo_json, warn
+
+    evil = "a\x1b]0;owned\x07\x1b[2J\rb\u202ec\x9bd\tü\n"
+    echo(evil)
+    warn(evil)
+    out, err = capsys.readouterr()
+    assert out == err == "a\\u001b]0;owned\\u0007\\u001b[2J\\u000db\\u202ec\\u009bd\tü\n\n"
+    echo_json({"name": evil})
+    assert json.loads(capsys.readouterr().out) == {"name": evil}
+
+
+@pytest.mark.parametrize("name", ["it's", "a'b; DROP", "ä#1", "-x", "<b>", "a$b"])
+def test_a_project_is_called_what_a_model_may_be_called(tdsp, tmp_path, name):
+    """The name reaches SQL filters, folders and pages; the message says which signs it may have."""
+    file = write_project(tmp_path)
+    odd = file.rename(file.with_name(f"{name}.yaml"))
+    code, _, err = tdsp("check", "--", odd)
+    assert code == 2 and "is no name for a model" in err
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_an_example(tdsp, verb):
     """--help goes to stdout, exits 0 and shows an example."""

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tdsp.core import environment, errors, files, project
 from tdsp.core import record as record_module
 from tdsp.core.errors import RunError
 from tdsp.core.project import STAGES
-from tdsp.core.record import Run, create_run, new_record
+from tdsp.core.record import Artifact, Run, create_run, new_record
 from tdsp.core.results import Headline
 
 JSON = st.recursive(
@@ -197,3 +198,42 @@ def test_each_reading_of_the_test_part_is_counted_and_no_other_table(run):
     stage.begin()
     stage.read_table("test")
     assert [(entry.table, entry.stage) for entry in run.record.reads] == [("test", STAGES[2])] * 2
+
+
+def test_an_accepted_record_is_written_after_all_that_it_speaks_of_is_on_the_disk(tmp_path, monkeypatch):
+    """Each file and folder of the run is brought to the disk, then the record, then the record's name."""
+    record = new_record("a-20261122T140500Z-7c1e", "a", fixed=True)
+    folder = create_run(tmp_path / "runs" / record.run_id, record).folder
+    (folder / "model/code").mkdir(parents=True)
+    (folder / "model/code/loader.py").write_text("x")
+    synced = []
+
+    def noting(handle):
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "replace", lambda old, new, _original=os.replace: (synced.append(new), _original(old, new)))
+    Run(folder, STAGES[-1]).finish(Headline("Accepted", "ok", "It is."), verdict="accepted")
+    record_at = synced.index(folder / "run.json", synced.index(folder / "model/code/loader.py"))
+    needed = {folder / "model/code/loader.py", folder / "model/code", folder / "model", folder, folder.parent}
+    assert needed <= set(synced[:record_at]) and folder in synced[record_at:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"project": "../../elsewhere"},
+        {"project": "/tmp/elsewhere"},
+        {"run_id": "../a"},
+        {"artifacts": (Artifact("x", "figure", "/etc/passwd"),)},
+        {"artifacts": (Artifact("x", "figure", "artifacts/../../../etc/passwd"),)},
+        {"artifacts": (Artifact("x", "bundle", ""),)},
+        {"artifacts": (Artifact("x", "bundle", "."),)},
+    ],
+)
+def test_a_record_of_somebody_else_leads_to_no_other_folder(run, change):
+    """Names in it become folders that are read, sent to a server and removed."""
+    record = replace(run.record, **change)
+    files.write_atomic(run.folder / "run.json", files.canonical_json(record))
+    with pytest.raises(RunError, match="leads out of the run's folder"):
+        run.record  # noqa: B018

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -12,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tdsp.core.errors import DataError
+from tdsp.core.errors import DataError, ParameterError
+from tdsp.core.record import read_runs
+from tdsp.core.yaml import read_yaml
 from tdsp.data.ingest import load_source, load_table
+from tdsp.serving.batch import require_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,7 +180,9 @@ BOUNDED = """
 import resource, sys
 from pathlib import Path
 from tdsp.data import readers
-from tdsp.core.errors import DataError
+from tdsp.core.errors import DataError, ParameterError
+from tdsp.core.record import read_runs
+from tdsp.core.yaml import read_yaml
 from tdsp.data.ingest import load_source
 load_source("t", "small.csv", root=Path(sys.argv[1]))
 readers.MAX_UNPACKED_BYTES = 1 << 30
@@ -221,3 +228,70 @@ def test_bombs_and_endless_cells_are_refused_in_little_memory(tmp_path, name):
     output, grown = done.stdout.splitlines()
     assert "a row is longer than 16 MiB" in output or "unpacks to more than" in output
     assert int(grown) < 600, f"{grown} MiB more memory"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["it's", "100 % of #2", "[new] {a,b}", "a=b", "*?", "ü 🛫", 'a"b', "$HOME ${PATH} ~", "-x; rm", "a\\b", "x&y"],
+)
+def test_a_project_may_lie_in_a_folder_of_any_name(tmp_path, name):
+    """Sources, SQL, joins, watermark and lake; DuckDB takes some of these signs for patterns, others for columns."""
+    from tdsp.data.ingest import Loading
+
+    root = tmp_path / name / "in it"
+    root.mkdir(parents=True)
+    (root / "t.csv").write_bytes(CSV)
+    (root / "u.csv").write_bytes(b"a,c\n1,9\n2,8\n")
+    (root / "q.sql").write_text("SELECT t.a, t.b, u.c FROM t JOIN u USING (a)")
+    how = {"root": root, "lake": root / "outputs/lake", "loading": Loading({}, {"t": "a"}, {})}
+    for rows in (2, 0):
+        found = load_table({"t": "t.csv", "u": "u.csv"}, root / "q.sql", **how)
+        assert found.columns == ("a", "b", "c") and found.new_rows == {"t": rows} and found.rows == 2
+    (root / "t.csv").write_bytes(CSV + b"3,z\n")
+    assert load_table({"t": "t.csv"}, None, **how).new_rows == {"t": 1}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device", "link to a fifo"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
+    """A pipe that nobody writes to would be waited for; as a source, SQL, parameters, record and table to predict."""
+    place = tmp_path / "t.csv"
+    if kind == "socket":
+        opened = socket.socket(socket.AF_UNIX)
+        opened.bind(str(place))
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(tmp_path / "pipe" if "link" in kind else place)
+        if "link" in kind:
+            place.symlink_to(tmp_path / "pipe")
+    for action in (
+        lambda: load_source("t", "t.csv", root=tmp_path),
+        lambda: load_source("t", f"file://{place}", root=tmp_path),
+        lambda: load_table({"t": "u.csv"}, place, root=tmp_path, lake=tmp_path / "lake"),
+        lambda: read_yaml(place),
+        lambda: require_file(place),
+    ):
+        with pytest.raises((DataError, ParameterError), match="it is a pipe, a socket or a device"):
+            action()
+    (tmp_path / "outputs/runs/a").mkdir(parents=True)
+    place.rename(tmp_path / "outputs/runs/a/run.json")
+    assert read_runs(tmp_path / "outputs")[0] == []
+
+
+def test_a_folder_with_a_pipe_in_it_is_read_without_it(tmp_path):
+    """Only files are tables."""
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many/a.csv").write_bytes(CSV)
+    os.mkfifo(tmp_path / "many/b.csv")
+    for uri in ("many", "many/*.csv"):
+        assert load_source("t", uri, root=tmp_path).table.num_rows == 2
+
+
+def test_a_yaml_bomb_is_refused_in_time(tmp_path):
+    """Nine aliases of nine aliases of …: a hundred million texts in a kilobyte."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    for aliases in (True, False):
+        with pytest.raises(ParameterError, match=r"alias|write the text out"):
+            read_yaml(tmp_path / "bomb.yaml", aliases=aliases)

@@ -88,6 +88,25 @@ def test_a_run_stays_with_the_height_it_has_begun_with(air):
     assert load(air, pinned).sha256 == first.sha256
 
 
+def test_a_raw_file_of_an_earlier_load_that_was_changed_is_refused(tmp_path):
+    """Its rows are not fetched again, so nobody else could say that they are others; the same number of bytes."""
+    file = tmp_path / "t.csv"
+    file.write_text("id,a\n1,x\n2,y\n")
+    with staging(tmp_path / "lake") as scratch:
+        options = {"root": tmp_path, "lake": tmp_path / "lake", "scratch": scratch, "watermark": "id"}
+        (raw,) = ingest_source("t", "t.csv", **options).raws
+        data = bytearray(raw.path.read_bytes())
+        data[len(data) // 2] ^= 1
+        raw.path.chmod(0o600)
+        raw.path.write_bytes(data)
+        file.write_text("id,a\n1,x\n2,y\n3,z\n")
+        with pytest.raises(DataError, match="was changed: its rows came with an earlier load"):
+            ingest_source("t", "t.csv", **options)
+        raw.path.unlink()
+        with pytest.raises(DataError, match="is gone: its rows came with an earlier load"):
+            ingest_source("t", "t.csv", **options)
+
+
 @pytest.mark.parametrize(
     ("column", "sql", "message"),
     [

@@ -595,15 +595,20 @@ def test_raw_files_are_what_was_fetched_and_stay_when_the_source_changes(tmp_pat
     assert [(e["rows"], e["uri"]) for e in noted] == [(500, "t.csv"), (99, "t.csv")]
     for entry, data in zip(noted, (as_csv(), as_csv(FLIGHTS.slice(0, 99))), strict=True):
         path = tmp_path / "lake" / "raw" / entry["files"][0]["path"]
-        assert path.read_bytes() == data and is_kept(path, len(data)) and not path.stat().st_mode & 0o222
+        assert (
+            path.read_bytes() == data and is_kept(path, len(data), entry["sha256"]) and not path.stat().st_mode & 0o222
+        )
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*", entry["arrived_at"])
 
 
-def test_a_damaged_raw_file_is_fetched_again(tmp_path):
-    """Its length tells; the content is that of its name again."""
+@pytest.mark.parametrize("damage", [b"half", as_csv().replace(b"1", b"7")])
+def test_a_damaged_raw_file_is_fetched_again(tmp_path, damage):
+    """Shorter, or other bytes of the same length: the content is that of its name again before it is used."""
     (tmp_path / "t.csv").write_bytes(as_csv())
     raw = load_source("t", "t.csv", root=tmp_path, lake=tmp_path / "lake").landed.raws[0]
     raw.path.chmod(0o600)
-    raw.path.write_bytes(b"half")
+    raw.path.write_bytes(damage)
+    for note in (tmp_path / "lake" / "typed").glob("*.json"):
+        note.unlink()  # what was read of it before is not asked
     again = load_source("t", "t.csv", root=tmp_path, lake=tmp_path / "lake")
     assert again.landed.raws[0].path.read_bytes() == as_csv() and pc.sum(again.table["km"]).as_py() > 0

@@ -285,6 +285,89 @@ def test_the_canary_sings(copy: Path, canary: Path) -> None:
     assert {path.name for path in canary.iterdir()} == {"code", "pickle"}
 
 
+@pytest.mark.parametrize(
+    ("note", "content"),
+    [
+        ("run.json", canonical_json(new_record("iris-20261122T140500Z-7c1e", "iris", fixed=True))),
+        ("run.json", b"{}"),
+        ("run.json", b""),
+        ("run.json", b'{"artifacts": [{"name": "model", "kind": "bundle", "path": "model", "sha256": ""}]}'),
+        ("version.json", b"{}"),
+        ("version.json", b""),
+        ("version.json", b'{"bundle_sha256": ""}'),
+        ("version.json", b"[]"),
+    ],
+)
+def test_a_record_without_the_bundle_refuses_it(copy: Path, canary: Path, note: str, content: bytes) -> None:
+    """An emptied note is no leave to open what lies beside it."""
+    (copy.parent / note).write_bytes(content)
+    with pytest.raises((BundleError, RunError), match=r"does not have this bundle|is not a run record"):
+        load_model(copy)
+    assert not list(canary.iterdir())
+
+
+@pytest.mark.parametrize("place", ["outputs/runs/iris-20261122T140500Z-7c1e/model", "outputs/models/iris/3/model"])
+def test_a_bundle_whose_record_is_gone_is_refused(copy: Path, canary: Path, tmp_path: Path, place: str) -> None:
+    """Where runs and registered models are, each has a record."""
+    (tmp_path / place).parent.mkdir(parents=True)
+    moved = copy.rename(tmp_path / place)
+    with pytest.raises(BundleError, match="the record beside it is gone"):
+        load_model(moved)
+    assert not list(canary.iterdir())
+
+
+HOSTILE = {
+    "infinity": b'{"bundle_version": 1e999}',
+    "NaN": b'{"bundle_version": NaN}',
+    "deep": b"[" * 200_000,
+    "a list": b"[1]",
+    "a number": b"1",
+    "files as a list": b'{"bundle_version": 1, "files": []}',
+    "half a character": b'{"bundle_version": 1, "files": {"\\ud800": {}}}',
+    "entries as texts": b'{"bundle_version": 1, "files": {"a": "b"}}',
+    "no file": b'{"bundle_version": 1, "files": {}}',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_manifest_is_one_message(copy: Path, name: str) -> None:
+    """Whatever JSON can say, nothing is loaded and the folder is named."""
+    (copy / "bundle.json").write_bytes(HOSTILE[name])
+    with pytest.raises(BundleError, match=r"bundle\.json (cannot be read|was changed)"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../b", "a\0b", "a\\b", "./a", "a//b", ""])
+def test_a_sealed_manifest_that_lists_other_places_is_refused(copy: Path, path: str) -> None:
+    """Hashes and seal fit; the path leads out, or is no plain one."""
+    document = json.loads((copy / "bundle.json").read_bytes())
+    document["files"][path] = {"sha256": "0" * 64, "bytes": 1}
+    (copy / "bundle.json").write_bytes(loader.canonical(loader.sealed(document)))
+    with pytest.raises(BundleError, match=r"bundle\.json was changed"):
+        load_model(copy)
+
+
+def test_a_link_past_a_record_is_not_followed(copy: Path, canary: Path, tmp_path: Path) -> None:
+    """A run's `model` that was replaced by a link to a bundle elsewhere; what it is a link to."""
+    run = tmp_path / "outputs/runs/iris-20261122T140500Z-7c1e"
+    run.mkdir(parents=True)
+    (run / "model").symlink_to(copy)
+    record_run(run / "model", sha256_file(copy / "bundle.json"))
+    for model in (run, run / "model"):
+        with pytest.raises(BundleError, match="is a link, past the record"):
+            load_model(model)
+    assert not list(canary.iterdir())
+
+
+def test_a_hash_from_elsewhere_has_to_be_that_of_the_record_too(copy: Path) -> None:
+    """A signature or a registry that means another bundle than the record does."""
+    sha256 = sha256_file(copy / "bundle.json")
+    record_run(copy, sha256)
+    assert load_model(copy, sha256).replay_golden()["identical"]
+    with pytest.raises(BundleError, match="is not the recorded one"):
+        load_model(copy, "0" * 64)
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 
 from tdsp.core.errors import BundleError
 from tdsp.core.files import sha256_file
+from tdsp.packaging import loader
 from tdsp.packaging.bundle import load_model
 from tdsp.packaging.wheel import build_wheel, open_wheel, package_name
 from tdsp.registry.registry import find_model
-from tests.packaging.test_bundle import write
+from tests.packaging.test_bundle import reseal, write
 
 SCRIPT = """
 from tdsp_model_binary import FOLDER, predict
@@ -131,6 +133,53 @@ def test_a_changed_wheel_is_refused(wheel: Path, tmp_path: Path) -> None:
         with pytest.raises(BundleError, match="was changed"):
             open_wheel(changed, tmp_path / "place")
     assert not list((tmp_path / "place").rglob("bundle.json"))
+
+
+def test_what_was_changed_in_the_cache_of_a_wheel_is_unpacked_anew(wheel: Path, tmp_path: Path) -> None:
+    """Another pickle with hashes and seal that fit it, a file more, a file less, a link: the wheel decides."""
+    folder = find_model(wheel, tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (folder / "pipeline.joblib").write_bytes(pickle.dumps("evil"))
+    reseal(folder)
+    assert load_manifest_sha256(folder) != load_manifest_sha256(find_model(wheel, tmp_path))
+    for change in (
+        lambda: (folder / "more.txt").touch(),
+        (folder / "schema.json").unlink,
+        lambda: (folder / "MLmodel").unlink() or (folder / "MLmodel").symlink_to(folder / "schema.json"),
+    ):
+        change()
+        again = find_model(wheel, tmp_path)
+        assert {path.name: path.read_bytes() for path in again.rglob("*") if path.is_file()} == before
+        assert not any(path.is_symlink() for path in again.rglob("*"))
+
+
+def load_manifest_sha256(folder: Path) -> str:
+    """The hash that names a bundle's bytes."""
+    return sha256_file(folder / "bundle.json")
+
+
+def test_a_wheel_that_says_it_is_huge_is_refused_unread(wheel: Path, tmp_path: Path) -> None:
+    """A zip bomb: 400 kB that would unpack to 400 MB."""
+    inside = next(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/bundle/bundle.json"))
+    document = json.loads(zipfile.ZipFile(wheel).read(inside))
+    document["files"]["pipeline.joblib"]["bytes"] = 400_000_000
+    changed = rebuilt(wheel, tmp_path / "bomb.whl", inside, json.dumps(document).encode())
+    with pytest.raises(BundleError, match="would unpack to 400,"):
+        open_wheel(changed, tmp_path / "place")
+
+
+@pytest.mark.parametrize("name", ["../../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "..\\evil.txt"])
+def test_no_file_of_a_wheel_leaves_its_folder(wheel: Path, tmp_path: Path, name: str) -> None:
+    """A bundle that lists a path outside is refused, and nothing is written there."""
+    inside = next(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/bundle/bundle.json"))
+    document = json.loads(zipfile.ZipFile(wheel).read(inside))
+    document["files"][name] = {"sha256": "0" * 64, "bytes": 4}
+    changed = rebuilt(wheel, tmp_path / "out.whl", inside, loader.canonical(loader.sealed(document)))
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr(inside.removesuffix("bundle.json") + name, b"evil")
+    with pytest.raises(BundleError, match="was changed"):
+        open_wheel(changed, tmp_path / "a/b/place")
+    assert not list(tmp_path.rglob("*evil.txt")) and not Path("/tmp/evil.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 """Which model is in use: names lead to folders, promotion needs the gate or a reason, nothing is half moved."""
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tdsp.cli import app
 from tdsp.core.errors import BundleError, RunError
+from tdsp.core.files import sha256_file
 from tdsp.core.record import create_run, new_record
 from tdsp.registry import tracking
 from tdsp.registry.registry import find_model, load_model, promote, read_board, refresh, register_challenger, rollback
-from tests.packaging.test_bundle import write
+from tests.packaging.test_bundle import reseal, write
 
 
 def finished(outputs: Path, number: int, verdict: str | None = "accepted") -> Path:
@@ -75,8 +78,29 @@ def test_a_registered_model_outlives_its_run_and_is_watched(outputs: Path) -> No
     for path in (other / "model").rglob("*"):
         if path.is_file():
             (folder / path.relative_to(other / "model")).write_bytes(path.read_bytes())
-    with pytest.raises(BundleError, match="is not the one that the run recorded"):
+    with pytest.raises(BundleError, match="this is not what was registered as binary 1"):
         load_model("binary@champion", outputs)
+
+
+@pytest.mark.parametrize("spec", ["binary@champion", "binary@1", "binary-20261101T080000Z-0001"])
+def test_a_rewritten_note_does_not_make_another_model_the_registered_one(outputs: Path, spec: str) -> None:
+    """Bundle, seal and the note beside it say the same; the registry knows better."""
+    run = finished(outputs, 1)
+    promote(run, outputs=outputs)
+    folder = find_model(spec, outputs)
+    (folder / "pipeline.joblib").write_bytes(b"evil")
+    reseal(folder)
+    for note in ("version.json", "run.json"):
+        if (folder.parent / note).exists():
+            text = (folder.parent / note).read_text()
+            before = read_board("binary", outputs).versions[0].bundle_sha256
+            assert before in text
+            (folder.parent / note).write_text(text.replace(before, sha256_file(folder / "bundle.json")))
+    with pytest.raises(BundleError, match="this is not what was registered as binary 1"):
+        load_model(spec, outputs)
+    (folder / "bundle.json").unlink()
+    with pytest.raises(BundleError, match=r"this is not what was registered|is no bundle"):
+        load_model(spec, outputs)
 
 
 def test_a_board_that_cannot_be_read_is_named(outputs: Path) -> None:
@@ -85,6 +109,48 @@ def test_a_board_that_cannot_be_read_is_named(outputs: Path) -> None:
     (outputs / "models/binary/registry.json").write_text("{")
     with pytest.raises(BundleError, match=r"registry\.json cannot be read.*tdsp models"):
         find_model("binary@champion", outputs)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["copy", "it's 100 % [new] #2 ü & 'co'"])
+def test_a_copied_project_writes_into_itself_and_a_moved_one_is_whole(outputs: Path, name: str) -> None:
+    """MLflow keeps absolute addresses: a copy follows its own folder, and its origin is left as it was."""
+    promote(finished(outputs, 1), outputs=outputs)
+    copied = Path(shutil.copytree(outputs, outputs.parent / name / "outputs"))
+    before = tree(outputs)
+    promote(finished(copied, 2), outputs=copied)
+    assert tree(outputs) == before
+    outputs.rename(outputs.with_name("gone"))
+    for folder in (copied.parent, outputs.parent / "moved"):
+        place = (folder if folder.exists() else copied.parent.rename(folder)) / "outputs"
+        shutil.rmtree(place / "models")  # fetched again, from MLflow's files
+        for version in (1, 2):
+            assert load_model(f"binary@{version}", place).replay_golden()["identical"]
+            assert find_model(f"binary@{version}", place).is_relative_to(place.resolve())
+        addresses = [run.info.artifact_uri for run in logged(place)]
+        assert len(addresses) == 2 and all(address.startswith(place.resolve().as_uri()) for address in addresses)
+    assert not outputs.exists()
+
+
+def logged(outputs: Path) -> list[Any]:
+    """The runs that MLflow has of the project."""
+    client = tracking.open_client(outputs)
+    return client.search_runs([client.get_experiment_by_name("binary").experiment_id])
+
+
+def test_experiments_of_other_people_in_the_database_stay_where_they_are(outputs: Path, tmp_path: Path) -> None:
+    """Only what was written as ours is moved along."""
+    client = tracking.open_client(outputs)
+    client.create_experiment("theirs", artifact_location="file:///data/mlflow/elsewhere")
+    client.create_experiment("ours", artifact_location="file:///old%20place/outputs/mlflow/ours")
+    client = tracking.open_client(outputs)
+    assert client.get_experiment_by_name("theirs").artifact_location == "file:///data/mlflow/elsewhere"
+    ours = client.get_experiment_by_name("ours").artifact_location
+    assert ours == (outputs.resolve() / "mlflow/ours").as_uri()
 
 
 def test_rollback_goes_back_one_champion_at_a_time(outputs: Path) -> None:

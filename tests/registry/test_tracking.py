@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ import pytest
 from tdsp.core.environment import ProcessInfo, describe_process
 from tdsp.core.errors import RunError
 from tdsp.core.files import sha256_file
-from tdsp.core.record import ParameterEntry, Run, RunRecord, list_runs
+from tdsp.core.record import Artifact, ParameterEntry, Run, RunRecord, list_runs
 from tdsp.registry import tracking
 from tdsp.registry.registry import find_model, load_model, promote, rollback
 from tdsp.registry.tracking import (
@@ -52,6 +53,24 @@ def finished(outputs: Path, number: int = 1, **more: Any) -> Path:
     bundle, _ = write(folder / "model", "binary", "linear", card={"title": f"Model {number}"})
     run.add_artifact(bundle, kind="bundle")
     return folder
+
+
+def test_no_link_in_a_run_sends_other_files_to_the_server(outputs: Path, tmp_path: Path) -> None:
+    """Neither a linked file nor what is in a linked folder; the run's own files are sent."""
+    folder = write_run(outputs, run_id="flights-20261121T140500Z-0009")
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/id_rsa").write_text("secret")
+    run = Run(folder, "3_modeling")
+    for name in ("key.txt", "keys"):
+        (folder / "artifacts" / name).symlink_to(tmp_path / "private" / ("id_rsa" if "." in name else ""))
+    for name in ("key.txt", "keys", "own.txt"):
+        entry = Artifact(name, "data", f"artifacts/{name}", "0" * 64)
+        run.update(lambda record, entry=entry: replace(record, artifacts=(*record.artifacts, entry)))
+    (folder / "artifacts/own.txt").write_text("own")
+    sent = []
+    client = SimpleNamespace(log_artifact=lambda *given: sent.append(Path(given[1]).name))
+    tracking._log_files(client, "1", folder, run.record)
+    assert "own.txt" in sent and "run.json" in sent and not {"id_rsa", "key.txt"} & set(sent)
 
 
 def free_port() -> int:

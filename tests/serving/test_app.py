@@ -25,6 +25,7 @@ from tdsp.cli import app
 from tdsp.core.errors import BundleError, ParameterError
 from tdsp.packaging.bundle import load_model
 from tdsp.registry.registry import promote
+from tdsp.serving import app as service_module
 from tdsp.serving.app import Service, make_app
 from tdsp.serving.prediction_log import PredictionLog
 from tdsp.serving.predictor import MicroBatcher, load_served
@@ -54,12 +55,67 @@ def three_versions(tmp_path_factory: pytest.TempPathFactory, empty_database: Pat
 
 
 @contextmanager
-def client_of(model: Path, outputs: Path, key: str = "") -> Iterator[tuple[Service, TestClient]]:
+def client_of(
+    model: Path, outputs: Path, key: str = "", limits: RequestLimits | None = None
+) -> Iterator[tuple[Service, TestClient]]:
     """A service in this process, and a client of it."""
     served = load_served(str(model), key=key)
-    service = Service(str(model), served, key=key, outputs=outputs, limits=RequestLimits())
+    service = Service(str(model), served, key=key, outputs=outputs, limits=limits or RequestLimits())
     with TestClient(make_app(service), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield service, client
+
+
+def test_large_bodies_are_read_and_answered_off_the_event_loop(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one is parsed or written, other requests go on; a form is read and drawn in a thread, too."""
+    loops, workers = [], []
+
+    def watched(name: str) -> None:
+        original = getattr(service_module, name)
+
+        def noting(*arguments: Any, **options: Any) -> Any:
+            try:
+                asyncio.get_running_loop()
+                loops.append(name)
+            except RuntimeError:
+                workers.append(name)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(service_module, name, noting)
+
+    for name in ("require_few_rows", "_written", "page", "_filled_in"):
+        watched(name)
+    with client_of(model, tmp_path) as (service, client):
+        row = service.served.example
+        assert client.post("/invocations", json={"dataframe_records": [row] * 2000}).status_code == 200
+        assert client.get("/").status_code == 200
+        assert client.post("/", data={f"column.{name}": "1" for name in row}).status_code in (200, 400)
+        assert client.post("/", content=b"a=" + b"x" * 1_100_000).status_code == 413
+    assert (set(workers), loops) == ({"require_few_rows", "_written", "page", "_filled_in"}, [])
+
+
+def test_bodies_under_way_have_a_total(model: Path, tmp_path: Path) -> None:
+    """What would go beyond it is told to come again; what is over, refused or broken off gives its share back."""
+    with client_of(model, tmp_path, limits=RequestLimits(body_bytes=60_000, pending_bytes=100_000)) as (
+        service,
+        client,
+    ):
+        memory = client.app.memory
+        body = json.dumps({"dataframe_records": [service.served.example]}).encode()
+        for content in (body, b"x" * 50_000, b"x" * 70_000):
+            client.post("/invocations", content=content, headers={"content-type": "application/json"})
+            assert memory.held == 0
+        memory.held = 80_000  # of others
+        padded = body + b" " * 30_000
+        answer = client.post("/invocations", content=padded, headers={"content-type": "application/json"})
+        assert (answer.status_code, memory.held) == (503, 80_000)
+        assert "Send it again" in answer.json()["message"]
+        assert client.post("/", content=b"a=" + b"x" * 30_000).status_code == 503
+        memory.held = 0
+        assert (
+            client.post("/invocations", content=padded, headers={"content-type": "application/json"}).status_code == 200
+        )
 
 
 @pytest.fixture(scope="module")
@@ -661,7 +717,7 @@ def test_a_wrong_value_is_reported_beside_its_field(service: Running, browser: A
 
 
 def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
-    """`tdsp serve`: name, version and engine, the address, and how to stop it; Ctrl-C ends with 0."""
+    """`tdsp serve`: name, version and engine, the address, how to stop it, and that no record is beside the model."""
     import signal
 
     with running(model, tmp_path, command=[TDSP, "serve", str(model), "--out", str(tmp_path), "--port"]) as found:
@@ -670,5 +726,7 @@ def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
         found.errors.seek(0)
         output = found.errors.read().decode()
     assert re.fullmatch(
-        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n", output
+        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n"
+        r"No record of a run is beside the model: nothing shows who made it\. --require-signature would\.\n",
+        output,
     )

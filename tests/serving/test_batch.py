@@ -23,6 +23,7 @@ from tdsp.packaging.bundle import load_model, write_bundle
 from tdsp.packaging.loader import as_features
 from tdsp.serving import batch
 from tdsp.serving.batch import predict_file, text_frame
+from tdsp.serving.output_parts import without_formulas
 
 ROWS = 400
 SCHEMA: dict[str, Any] = {
@@ -641,3 +642,20 @@ def test_the_password_of_an_address_is_not_written():
     """The address that identifies a job is kept on disk until it ends."""
     identity = batch._identity("postgresql://me:sesame@host/flights?table=late")
     assert identity["uri"] == "postgresql://me:***@host/flights?table=late"
+
+
+def test_formulas_are_made_harmless_where_it_is_wanted(model: Path, tmp_path: Path) -> None:
+    """Texts and names that a spreadsheet would run, in the output and in the rejects; numbers and other cells stay."""
+    evil = ["=cmd|' /C calc'!A0", "+1+2", "-2+3", "@SUM(A1)", "\t=1+1", " =1", "\r=1"]
+    plain = ["-2", "+1.5e3", "-12 %", "a=b", "'=1", ""]
+    table = pa.table(
+        {"=HYPERLINK(1)": [*evil, *plain], "-5": list(range(13)), "x": pa.array(["=1"] * 13).dictionary_encode()}
+    )
+    harmless = without_formulas(table)
+    assert harmless.column_names == ["'=HYPERLINK(1)", "-5", "x"]
+    assert harmless.column(0).to_pylist() == [*(f"'{text}" for text in evil), *plain]
+    assert harmless.column(1).to_pylist() == list(range(13)) and harmless.column(2).to_pylist() == ["'=1"] * 13
+    rows = pd.read_parquet(model / "golden.parquet").filter(regex="^(?!expected)").head(6).assign(note="=1+1")
+    for safe, cell in ((False, "=1+1"), (True, "'=1+1")):
+        predict_file(model, save(tmp_path / "new.csv", rows), tmp_path / "out.csv", safe_cells=safe)
+        assert set(pd.read_csv(tmp_path / "out.csv")["note"]) == {cell}
