@@ -20,7 +20,7 @@ from tdsp.packaging import bundle, loader
 from tdsp.packaging.loader import feature_names, predict_features, prediction_columns, verified_bytes
 from tdsp.packaging.onnx.export import TOLERANCE, open_session, tensors_of
 from tdsp.packaging.onnx.graph import input_names
-from tdsp.registry.registry import find_model
+from tdsp.registry.registry import find_model, verdict_on
 from tdsp.serving.requests import Reader, RequestRows
 
 logger = logging.getLogger("tdsp.serve")
@@ -40,6 +40,7 @@ class ServedModel:
     sha256: str  # of bundle.json
     name: str
     title: str
+    verdict: str  # on this model: accepted or what else
     engine: str  # one of: onnx, pipeline
     schema: Schema
     columns: list[str]  # of a prediction
@@ -66,6 +67,7 @@ def load_served(spec: str, *, key: str = "", outputs: Path | None = None) -> Ser
         sha256=sha256_bytes(loader.canonical(manifest)),
         name=str(manifest.get("name", folder.name)),
         title=str(manifest.get("title") or manifest.get("name", "")),
+        verdict=verdict_on(folder),
         engine=engine,
         schema=schema,
         columns=prediction_columns(schema),

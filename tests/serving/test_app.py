@@ -143,7 +143,7 @@ def test_health_ready_and_metrics_say_what_is_going_on(service: Running) -> None
 
     assert service.get("/health")[0] == service.get("/ping")[0] == 200
     ready = json.loads(service.get("/ready")[1])
-    assert (ready["name"], ready["engine"]) == ("delays", "onnx")
+    assert (ready["name"], ready["engine"], ready["verdict"]) == ("delays", "onnx", "unknown")
     before = service.metric("tdsp_predictions_total")
     service.post({"instances": rows_of(3)})
     assert service.metric("tdsp_predictions_total") == before + 3
@@ -670,5 +670,7 @@ def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
         found.errors.seek(0)
         output = found.errors.read().decode()
     assert re.fullmatch(
-        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n", output
+        rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n"
+        r"The verdict on this model: unknown\n",
+        output,
     )
