@@ -180,7 +180,7 @@ def origin_of(folder: Path) -> tuple[str, str]:
 
 
 def verdict_on(folder: Path) -> str:
-    """The verdict on the model in a folder: its registered version's or its run's, else as it was when it was packed."""
+    """The verdict on the model in a folder: that of its version or run, else as it was when it was packed."""
     registered, run = folder.parent / "version.json", folder.parent / "run.json"
     if registered.exists():
         return str(json.loads(registered.read_bytes())["verdict"]) or "no verdict"
