@@ -140,7 +140,7 @@ class Gain:
 
     @property
     def word(self) -> str:
-        "better or worse by the side of 0 that the whole interval is on, no real difference inside the margin, else undecided."
+        "better or worse: the whole interval is on one side of 0; the same: inside the margin; else undecided."
         if self.identical:
             return SAME
         if self.note or not self.gain.low <= self.gain.high:
