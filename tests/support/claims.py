@@ -83,8 +83,8 @@ class Checker:
 
     def counted(self, passed: str, of: str) -> bool:
         """Whether so many of the gates passed."""
-        answers = [answer_of(gate) for gate in self.gates_of_page()]
-        return (int(passed), int(of)) == (answers.count("go"), len(answers))
+        outcomes = [answer_of(gate) for gate in self.gates_of_page()]
+        return (int(passed), int(of)) == (outcomes.count("go"), len(outcomes))
 
     def reached(self, how: str) -> bool:
         """Whether the interval of the packaged model's score lies where the sentence says."""
@@ -155,7 +155,7 @@ class Checker:
         return None
 
 
-def _answers(checker: Checker) -> list[str]:
+def _outcomes(checker: Checker) -> list[str]:
     return [answer_of(gate) for gate in checker.gates]
 
 
@@ -180,7 +180,7 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (rf"Required is .+ of at (?:least|most) {N}\.",
      lambda c, limit: shows(limit, c.goal["limit"]) and "no_threshold" not in c.goal["unstated"]),
     (r"Still open: (.+)\.", lambda c, parts: all(
-        c.record["parameters"][name]["value"] in ("", 0) for name in re.findall(r"state `(question|threshold|due|decision)`", parts)
+        c.record["parameters"][name]["value"] in ("", 0) for name in re.findall(r"state `(\w+)`", parts)
     )),
     (r"No .+ is stated that would be enough, so no model can be accepted\.",
      lambda c: "no_threshold" in c.goal["unstated"] and c.record["verdict"] != "accepted"),
@@ -191,16 +191,16 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (r"change the data, the columns or the candidates, then run again\.", lambda c: c.record["verdict"] == "rejected"),
     (r"A lower limit needs a reason of its own\.", lambda c: c.record["verdict"] == "rejected"),
     (r"do not decide on this run alone: not every rule could be decided\.",
-     lambda c: "insufficient evidence" in _answers(c)),
+     lambda c: "insufficient evidence" in _outcomes(c)),
     (r"read what it may be used for, and its limits, in stage 5\.", lambda c: c.record["verdict"] == "accepted"),
     (r"predict with `.+`\.", lambda c: c.record["verdict"] == "accepted"),
     (r"repeat it with `.+`\.", lambda c: c.record["fixed"]),
     (rf"(.+) is {N}[^(]*?(?: \({N} to {N}\))?, required (≥|≤|>) {N}.*\.", Checker.gate_sentence),
     (rf"If the value stays, about {N} more (.+) would decide it\.", Checker.would_decide),
     (r"It is so near the limit that 100 times as many .+ would not decide it\.",
-     lambda c: "insufficient evidence" in _answers(c)),
-    (rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)"
-     rf"; {N} (better than|behind) the baseline, (.+)\.",
+     lambda c: "insufficient evidence" in _outcomes(c)),
+    ((rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)"
+      rf"; {N} (better than|behind) the baseline, (.+)\."),
      lambda c, *t: c.score(*t[:5]) and c.lead(*t[5:])),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
