@@ -177,11 +177,7 @@ def faults_of(stream: Stream) -> dict[str, tuple[str, Fault]]:
             "mph to m/s": ("wind_speed", lambda v: v * 0.44704), "feet to m": ("dest_alt", lambda v: v * 0.3048),
             "distance + 5 %": ("distance", lambda v: v * 1.05), "clock - 5 h": ("departure_minute", lambda v: (v - 300) % 1440),
         }  # fmt: skip
-        more, swap, half = (
-            ["temp", "distance", "humid"],
-            ("departure_minute", "arrival_minute"),
-            ["temp", "humid", "distance"],
-        )
+        more, swap, half = ["temp", "distance", "humid"], ("departure_minute", "arrival_minute"), ["temp", "humid", "distance"]
     elif stream.name == "bike":
         pairs, more, swap, half = {}, ["temp", "hum", "hr"], ("temp", "hum"), ["temp", "hum", "windspeed"]
     else:
