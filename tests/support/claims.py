@@ -39,6 +39,11 @@ def shows(text: str, value: float) -> bool:
     return abs(shown - value) <= 0.5 * 10**-decimals * (1 + 1e-6) + 1e-12 or math.isclose(shown, value, rel_tol=6e-4)
 
 
+def states(text: str, limit: float) -> bool:
+    """Whether a shown number is this limit as it was stated: four digits of it, not rounded to fewer."""
+    return math.isclose(number(text), limit, rel_tol=6e-5, abs_tol=1e-12) or number(text) == float(f"{limit:.3g}")
+
+
 def answer_of(gate: dict[str, Any]) -> str:
     """The answer that value, bounds, rule and limit of a gate give, computed without the package."""
     value, low, high, limit = (gate[k] if gate[k] is not None else math.nan for k in ("value", "low", "high", "limit"))
@@ -107,7 +112,7 @@ class Checker:
             if (
                 same
                 and bounds
-                and shows(limit, gate["limit"])
+                and states(limit, gate["limit"])
                 and gate["value"] is not None
                 and shows(value, gate["value"])
             ):
@@ -173,12 +178,12 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
      lambda c, how: c.reached(how) and c.goal["unstated"] == ["no_question"]),
     (r"On the test rows, the packaged model ([^,;]+)\.", Checker.reached),
     (rf"Limit {N}[^,]*, set before the run\.",
-     lambda c, limit: shows(limit, c.goal["limit"]) and c.record["parameters"]["threshold"]["value"] != 0),
+     lambda c, limit: states(limit, c.goal["limit"]) and c.record["parameters"]["threshold"]["value"] != 0),
     (rf"No threshold is stated; the best constant guess reaches {N}.*\.",
      lambda c, limit: shows(limit, c.goal["no_skill"]) and c.record["parameters"]["threshold"]["value"] == 0),
     (rf"The interval comes from resampling {N} (?:whole )?(.+)\.", Checker.resampled),
     (rf"Required is .+ of at (?:least|most) {N}\.",
-     lambda c, limit: shows(limit, c.goal["limit"]) and "no_threshold" not in c.goal["unstated"]),
+     lambda c, limit: states(limit, c.goal["limit"]) and "no_threshold" not in c.goal["unstated"]),
     (r"Still open: (.+)\.", lambda c, parts: all(
         c.record["parameters"][name]["value"] in ("", 0) for name in re.findall(r"state `(\w+)`", parts)
     )),
@@ -204,6 +209,8 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
      lambda c, *t: c.score(*t[:5]) and c.lead(*t[5:])),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
+    (rf"{N} columns? can be learned from; left out: {N}\.",
+     lambda c, n, _: int(number(n)) == len(json.loads((c.folder / "artifacts" / "schema.json").read_text())["columns"])),
     (rf"{N} golden predictions came back bit for bit in a clean interpreter\.",
      lambda c, n: c.fact("parity")["identical"] and c.fact("parity")["rows"] == int(number(n))),
     (rf"One row takes {N} ms, the bundle has {N} MB\.",
@@ -267,7 +274,8 @@ def _claims_in(checker: Checker, block: Any) -> list[Claim]:
     if "number" in (block.get("class") or []):
         return [Claim(checker.page, text := block.get_text(" ", strip=True), _is_number(checker, text))]
     for part in block.find_all(["strong", "a"]) if block.name == "li" or "aside" in (block.get("class") or []) else ():
-        part.decompose()  # who, and where to look
+        if part.name == "strong" or "term" not in (part.get("class") or []):
+            part.decompose()  # who, and where to look
     for code in block.find_all("code"):
         code.replace_with(f"`{code.get_text()}`")
     text = " ".join(block.get_text().split())
@@ -287,7 +295,7 @@ def _is_number(checker: Checker, text: str) -> bool:
 
 def _gate_claim(checker: Checker, row: Any) -> Claim:
     cells = [cell.get_text(" ", strip=True) for cell in row.find_all(["th", "td"])]
-    name, value, interval, limit, power, answer = cells[:6]
+    name, value, interval, limit, power, answer = row.th.get_text(), *cells[1:6]
     gates = [gate for gate in checker.gates_of_page() if gate["name"] == name]
     return Claim(
         checker.page, " | ".join(cells), any(_row_holds(gate, value, interval, limit, power, answer) for gate in gates)
@@ -302,4 +310,4 @@ def _row_holds(gate: dict[str, Any], value: str, interval: str, limit: str, powe
     shown = gate["value"] is None or not numbers[0] or shows(numbers[0][0], gate["value"])
     bounds = not interval or all(shows(t, gate[k]) for t, k in zip(numbers[1], ("low", "high"), strict=True))
     way = "unless" in limit if gate.get("disproof") else "unless" not in limit
-    return shown and bounds and way and (shows(numbers[2][0], gate["limit"]) or abs(gate["limit"]) < 1e-300)
+    return shown and bounds and way and (states(numbers[2][0], gate["limit"]) or abs(gate["limit"]) < 1e-300)
