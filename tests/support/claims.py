@@ -66,9 +66,14 @@ class Checker:
     def __init__(self, folder: Path):
         self.folder = folder
         self.record = json.loads((folder / "run.json").read_text())
-        self.goal = json.loads((folder / "artifacts" / "goal.json").read_text())
+        self.goal = self.artifact("goal")
         self.gates, self.metrics = self.record["gates"], self.record["metrics"]
         self.page = ""
+
+    def artifact(self, name: str) -> dict[str, Any]:
+        """A result that the run kept as JSON."""
+        kept: dict[str, Any] = json.loads((self.folder / "artifacts" / f"{name}.json").read_text())
+        return kept
 
     def fact(self, name: str) -> Any:
         """The value of a fact; None where there is none."""
@@ -210,7 +215,7 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
     (rf"{N} columns? can be learned from; left out: {N}\.",
-     lambda c, n, _: int(number(n)) == len(json.loads((c.folder / "artifacts" / "schema.json").read_text())["columns"])),
+     lambda c, n, _: int(number(n)) == len(c.artifact("schema")["columns"])),
     (rf"{N} golden predictions came back bit for bit in a clean interpreter\.",
      lambda c, n: c.fact("parity")["identical"] and c.fact("parity")["rows"] == int(number(n))),
     (rf"One row takes {N} ms, the bundle has {N} MB\.",
