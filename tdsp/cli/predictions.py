@@ -39,6 +39,7 @@ def predict(
         echo_json(scored)
         return 0
     echo(f"{count_of(scored.rows, 'row')} predicted in {format_seconds(scored.seconds)}: {', '.join(scored.columns)}")
+    echo(f"The verdict on this model: {scored.verdict}")
     if scored.rejected:
         echo(f"{count_of(scored.rejected, 'row')} rejected, with the reasons in {scored.rejects}")
     if scored.resumed:

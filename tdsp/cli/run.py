@@ -92,6 +92,8 @@ def print_outcome(outcome: RunOutcome) -> None:
         warn(f"The pages could not be rendered: {outcome.page_problem} (details: {shown_path(folder / 'run.log')})")
     for question in record.fact("questions") or ():
         echo(f"question {question['text']}\n{textwrap.indent(question['yaml'], '         ')}")
+    for reason in summary.reasons:
+        echo(f"reason   {reason}")
     echo(f"Next: {next_step_text(folder, record)}")
 
 
@@ -99,6 +101,7 @@ def next_step_text(folder: Path, record: RunRecord) -> str:
     """Return what a person does after a run."""
     texts = {
         NextStep.USE_MODEL: f"tdsp predict {shlex.quote(shown_path(folder / 'model'))} DATA -o OUT",
+        NextStep.STATE_GOAL: f"state what is missing in parameters/{record.project}.yaml, then run again",
         NextStep.MEET_GATES: f"open the page: it names what was not met; tdsp show {folder.name} lists the gates",
     }
     return texts.get(summarize(record).next_step, f"tdsp show {folder.name}; correct the cause, then run again")

@@ -1,5 +1,6 @@
 """The verbs that look at runs: `runs`, `show`, `compare` and `report`."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,9 @@ def show(name: RunName, out: Out = None, as_json: Json = False) -> int:
 
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="the reference, then one or more other runs")],
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="difference that counts as none; else 5 % of the gain over guessing")
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -65,7 +69,8 @@ def compare(
     from tdsp.reporting import pages
 
     outputs = outputs_folder(out)
-    found, written = pages.render_comparison([find_run(name, outputs) for name in names], outputs)
+    folders = [find_run(name, outputs) for name in names]
+    found, written = pages.render_comparison(folders, outputs, math.nan if margin is None else margin)
     if as_json:
         echo_json(found)
     else:
@@ -127,6 +132,8 @@ def print_comparison(found: "Comparison", written: list[Path]) -> None:
     gains = [(pair.main.label, gain_text(pair.main)) if pair.main else ("", "") for pair in found.pairs]
     rows = [(pair.run, pair.verdict, *gain) for pair, gain in zip(found.pairs, gains, strict=True)]
     echo_table(("run", "verdict", "measure", "gain, 95 % interval"), rows)
+    for gain in [pair.main for pair in found.pairs if pair.main and not pair.identical][:1]:
+        echo(f"a difference below {gain.margin:.3g} of {gain.label} counts as none")
     for pair in found.pairs:
         echo(f"\n{pair.run}: {len(pair.changes)} difference{'s' * (len(pair.changes) != 1)} in the making")
         shown = [(change.what, change.before, change.now, change.answer) for change in pair.changes[:10]]

@@ -312,6 +312,8 @@ def resolve(
             allowed = "Begin with a letter or digit, then letters, digits, spaces and . _ -"
             faults.append(f"{file}: the file names the project, and {file.stem!r} is no name for a model. {allowed}")
         values["project"] = file.stem
+        if values.get("question") and origins["question"] == "default":
+            values["question"] = ""  # the first notebook's is that of its sample
     for name, value in (given or {}).items():
         if name not in schema:
             faults.append(f"unknown parameter {name!r} given.{did_you_mean(name, schema)}")
@@ -420,8 +422,7 @@ def open_run(
         fresh = resolve(schema, file=file, given={k: v for k, v in given.items() if k not in EVERYWHERE}, cell=edited)
         fresh.values.update(project=project, run_dir="")
         fresh.origins.update({name: f"given to {stage}" for name, origin in fresh.origins.items() if origin == "given"})
-        remarks = tuple(f"{name}: the edited cell says {value!r}, {fresh.origins[name]} holds"
-                        for name, value in edited.items() if fresh.origins[name] != "edited cell")  # fmt: skip
+        remarks = _ignored(cell, fresh, project)
         entries = (
             _begin_draft(folder, project, fresh, root, file) if stage == STAGES[0] else _continue(folder, stage, fresh)
         )
@@ -429,6 +430,15 @@ def open_run(
     run = Run(folder, stage)
     run.begin()
     return run, Parameters(entries, remarks)
+
+
+def _ignored(cell: Mapping[str, Any], fresh: Resolved, project: str) -> tuple[str, ...]:
+    "Remarks on values of the cell in memory that the file overrules: edits one by one, the sample's by name."
+    other = {name: value for name, value in cell.items() if name not in EVERYWHERE and value != fresh.values[name]}
+    edits = {name: value for name, value in other.items() if value != fresh.schema[name].default}
+    remarks = [f"{name}: the edited cell says {value!r}, {fresh.origins[name]} holds" for name, value in edits.items()]
+    rest = [name for name in other if name not in edits]
+    return (*remarks, *[f"parameters/{project}.yaml holds, not this cell, for: {', '.join(rest)}"] * bool(rest))
 
 
 def from_cell(value: Any, parameter: Parameter) -> Value:

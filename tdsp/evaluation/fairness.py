@@ -14,9 +14,9 @@ from scipy import stats as distributions
 
 from ..core.results import Estimate, Gate
 from .slices import conditions_of
-from ..stats.gates import exact_gate
+from ..stats.gates import disproof_gate, exact_gate
 from ..stats.metrics import weighted_mean
-from ..stats.resampling import Units, score_resamples
+from ..stats.resampling import MIN_UNITS, Units, score_resamples, share_interval
 
 # %% ../../notebooks/lib/evaluation/07_fairness.ipynb #70021eeb
 def _rates(y: np.ndarray, y_pred: np.ndarray, task: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -57,7 +57,10 @@ def fairness_table(
     for group, measure, value, inner, outer in found:
         scores = score_resamples([weighted_mean(value, inner), weighted_mean(value, outer)], len(y), units,
                                  n_resamples=500, random_state=random_state)  # fmt: skip
+        counts = (min(inner.sum(), units.n), min(outer.sum(), units.n))
         gap = _corrected(scores[:, 0] - scores[:, 1], units, min(inner.sum(), outer.sum()), len(found))
+        if not gap.low < gap.high and measure != "mean error":
+            gap = _exact_gap(scores[0], counts, units, level=1 - 0.05 / len(found))
         proven = max(gap.low, -gap.high, 0.0) if math.isfinite(gap.low) else 0.0
         row = {
             "group": group,
@@ -75,16 +78,31 @@ def _corrected(draws: np.ndarray, units: Units, rows: float, tests: int) -> Esti
     "The difference with Student's interval, Bonferroni's level: resamples do not reach as far as many tests need."
     freedom = max(min(units.n, rows) - 1, 1)
     reach = distributions.t.ppf(1 - 0.025 / tests, freedom) * float(np.nanstd(draws[1:], ddof=1))
+    reach = reach if units.n >= MIN_UNITS and reach > 0 else math.nan
     return Estimate(float(draws[0]), draws[0] - reach, draws[0] + reach, units.n, units.name)
+
+
+def _exact_gap(shares: np.ndarray, counts: tuple[float, float], units: Units, level: float) -> Estimate:
+    "The difference of two shares that no resample moves, from the exact interval of each (Newcombe 1998)."
+    bounds = [share_interval(round(p * int(n)), int(n), level) for p, n in zip(shares, counts, strict=True)]
+    (low, high), (other_low, other_high) = bounds
+    p, other = (float(share) for share in shares)
+    down, up = math.hypot(p - low, other_high - other), math.hypot(high - p, other - other_low)
+    return Estimate(p - other, p - other - down, p - other + up, units.n, units.name)
 
 
 def fairness_gate(table: pd.DataFrame, limit: float) -> Gate:
     "The gate on the largest proven difference between groups but for the positive rate; NaN where none can be judged."
     judged = table[table["measure"] != "positive rate"]
     if judged.empty:
-        return exact_gate(
-            "Proven difference between groups", math.nan, limit, note="No sensitive group has enough rows."
-        )
-    largest = judged.iloc[int(judged["proven"].argmax())]
+        return exact_gate("Difference between groups", math.nan, limit, note="No sensitive group has enough rows.")
+    size = judged["difference"].abs()
+    largest = judged.loc[judged.assign(size=size).sort_values(["proven", "size"], kind="stable").index[-1]]
+    bounds = sorted((largest["low"], largest["high"]), reverse=bool(largest["difference"] < 0))
+    low, high = (bound if largest["difference"] >= 0 else -bound for bound in bounds)
+    found = Estimate(
+        abs(float(largest["difference"])), float(low), float(high), MIN_UNITS
+    )  # the table holds none of fewer
+    worst = math.inf if largest["measure"] == "mean error" else 1.0
     note = f"{largest['group']}, {largest['measure']}: {largest['value']:.3f} against {largest['others']:.3f}"
-    return exact_gate("Proven difference between groups", float(largest["proven"]), limit, note=note)
+    return disproof_gate("Difference between groups", found, limit, worst=worst, note=note)

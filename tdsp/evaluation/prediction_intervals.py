@@ -15,13 +15,11 @@ import pandas as pd
 
 from ..core.errors import ParameterError
 from ..core.formatting import format_percent
-from ..stats.metrics import weighted_mean
 from ..stats.plotting import BLUE, GREY, INK, report_axes, with_alt_text
 from tdsp.stats.resampling import (
     Units,
-    estimate_of,
     evenly_spaced,
-    score_resamples,
+    share_estimate,
 )
 
 if TYPE_CHECKING:
@@ -82,8 +80,7 @@ def coverage_table(
     for label, mask in parts.items() if len(parts) > 2 else [("all", parts["all"])]:
         at = np.flatnonzero(mask)
         subset = units.subset(at)
-        found = score_resamples([weighted_mean(held[at])], len(at), subset, n_resamples=500, random_state=random_state)
-        share = estimate_of(found[:, 0], subset, bounds=(0.0, 1.0))
+        share = share_estimate(held[at], subset, random_state=random_state)
         row = {"part": label, "coverage": share.value, "low": share.low, "high": share.high}
         rows.append(row | {"width": float((upper - lower)[at].mean()), "rows": len(at)})
     return pd.DataFrame(rows)

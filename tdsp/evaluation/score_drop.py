@@ -6,13 +6,21 @@
 __all__ = ['ScoredRows', 'drop_between']
 
 # %% ../../notebooks/lib/evaluation/04_score_drop.ipynb #251c0603
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core.results import Estimate
 from ..stats.metrics import METRICS, Metric
-from ..stats.resampling import Units, degrees_of_freedom, estimate_of, gain_of, in_blocks, score_resamples
+from tdsp.stats.resampling import (
+    Units,
+    degrees_of_freedom,
+    estimate_of,
+    gain_of,
+    in_blocks,
+    metric_estimate,
+    score_resamples,
+)
 
 # %% ../../notebooks/lib/evaluation/04_score_drop.ipynb #e94bd46a
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +36,7 @@ def drop_between(
     metric: Metric, folds: ScoredRows, test: ScoredRows, *, n_resamples: int, random_state: int
 ) -> Estimate:
     "By how much the score on the folds is better than on the test set, with its interval."
-    found, freedom, units = [], [], []
+    found, freedom, units, alone = [], [], [], []
     for i, rows in enumerate((folds, test)):
         scorer = metric.scorer(rows.y_true, rows.y_pred)
         units.append(in_blocks(rows.units, scorer))
@@ -37,4 +45,11 @@ def drop_between(
             score_resamples([scorer], len(rows.y_true), units[i], n_resamples=n_resamples, random_state=seed)[:, 0]
         )
         freedom.append(degrees_of_freedom(metric, rows.y_true, units[i]))
-    return estimate_of(gain_of(found[0], found[1], metric), min(units, key=lambda one: one.n), freedom=min(freedom))
+        alone.append(metric_estimate(found[i], metric, rows.y_true, units[i]))
+    drop = estimate_of(gain_of(found[0], found[1], metric), min(units, key=lambda one: one.n), freedom=min(freedom))
+    if drop.low < drop.high:
+        return drop
+    ends = [metric.sign * (a - b) for a, b in ((alone[0].low, alone[1].high), (alone[0].high, alone[1].low))]
+    return replace(
+        drop, low=min(ends), high=max(ends)
+    )  # both flawless: the exact bounds of either, on the careful side

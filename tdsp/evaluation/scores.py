@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike
 from ..core.errors import StageError
 from ..core.formatting import decimals_of, estimate_text, format_estimate, format_int, format_number
 from ..core.results import IntervalRow
-from ..stats.metrics import METRICS, Metric, metrics_for, predicted_classes
+from ..stats.metrics import METRICS, Metric, metrics_for, predicted_classes, weighted_mean
 from tdsp.stats.resampling import (
+    MIN_UNITS,
     Estimate,
     Units,
     degrees_of_freedom,
@@ -28,8 +29,8 @@ from tdsp.stats.resampling import (
     gain_of,
     in_blocks,
     metric_estimate,
-    resample_weights,
     score_resamples,
+    share_estimate,
 )
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #e088a1b7
@@ -145,11 +146,11 @@ def short_comparison(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def rungs(scores: Scores, limit: float) -> tuple[IntervalRow, ...]:
+def rungs(scores: Scores, limit: float, label: str = "limit") -> tuple[IntervalRow, ...]:
     "The rows of the picture beside the verdict: the models, and the limit."
     kinds = {"winner": "this", "runner_up": "other", "baseline": "reference"}
     found = [IntervalRow(ROLES[r], e.value, e.low, e.high, kind=kinds[r]) for r, e in scores.roles.items()]
-    return (*found, IntervalRow("limit", limit, kind="limit"))
+    return (*found, IntervalRow(label, limit, kind="limit"))
 
 
 def score_sentence(scores: Scores) -> str:
@@ -160,7 +161,7 @@ def score_sentence(scores: Scores) -> str:
     if interval:
         text += f" (95 % interval {interval}, from resampling {format_int(found.n)} {found.resampled})"
     if gain is None or math.isnan(gain.low):
-        return text + "."
+        return text + ("; the baseline scores the same." if gain is not None and gain.value == 0 else ".")
     sure = "beyond noise" if gain.low > 0 else "worse than the baseline" if gain.high < 0 else "not beyond noise"
     return f"{text}; {format_number(abs(gain.value), decimals_of(gain.half_width))} " + (
         f"better than the baseline, {sure}." if gain.value >= 0 else f"behind the baseline, {sure}."
@@ -196,29 +197,21 @@ def _bins(values: np.ndarray, n_bins: int) -> np.ndarray:
 def calibration_table(scores: Scores, *, n_bins: int = 10, n_resamples: int = 200) -> pd.DataFrame:
     "One row a bin: predicted (mean), observed (mean), low, high, rows."
     predicted, observed = _predicted_and_observed(scores)
-    bins = _bins(predicted, n_bins)
-    n_filled = bins.max() + 1
+    bins = _bins(predicted, min(n_bins, max(len(predicted) // MIN_UNITS, 1)))  # a bin of fewer rows shows nothing
+    rows = []
+    for k in range(bins.max() + 1):
+        at = np.flatnonzero(bins == k)
+        found = _mean_of(observed[at], scores.units.subset(at), scores, n_resamples)
+        row = {"predicted": predicted[at].mean(), "observed": found.value, "low": found.low, "high": found.high}
+        rows.append(row | {"rows": len(at)})
+    return pd.DataFrame(rows)
 
-    def means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return np.bincount(bins, weights * values, n_filled) / np.bincount(bins, weights, n_filled)
 
-    once = np.ones(len(predicted))
-    draws = [means(weights, observed) for weights in resample_weights(scores.units, n_resamples, scores.random_state)]
-    rows = np.bincount(bins)
-    found = [
-        estimate_of(np.array(column), scores.units, freedom=min(scores.units.n, n) - 1)
-        for n, *column in zip(rows, means(once, observed), *draws)
-    ]
-    return pd.DataFrame(
-        {
-            "predicted": means(once, predicted),
-            "observed": [e.value for e in found],
-            "low": [e.low for e in found],
-            "high": [e.high for e in found],
-            "rows": rows,
-        }
-    )
+def _mean_of(observed: np.ndarray, units: Units, scores: Scores, n_resamples: int) -> Estimate:
+    how = {"n_resamples": n_resamples, "random_state": scores.random_state}
+    if scores.task != "regression":
+        return share_estimate(observed, units, **how)
+    return estimate_of(score_resamples([weighted_mean(observed)], len(observed), units, **how)[:, 0], units)
 
 # %% ../../notebooks/lib/evaluation/00_scores.ipynb #01b2fffc
 def lift_table(scores: Scores) -> pd.DataFrame:

@@ -9,16 +9,16 @@ __all__ = ['Slice', 'MAX_LEVELS', 'MAX_COLUMNS', 'Condition', 'name_of', 'rows_o
 # %% ../../notebooks/lib/evaluation/06_slices.ipynb #0c963501
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from ..core.formatting import format_number
+from ..core.formatting import count_of, format_number
 from ..core.results import Estimate, Gate
-from ..stats.gates import exact_gate
+from ..stats.gates import disproof_gate
 from ..stats.metrics import Metric, true_class_probability
 from ..stats.resampling import MIN_UNITS, Units, degrees_of_freedom, estimate_of, gain_of, score_resamples
 
@@ -186,14 +186,13 @@ def _step_down(
 
 # %% ../../notebooks/lib/evaluation/06_slices.ipynb #b8b49893
 def slice_gate(judged: Sequence[JudgedSlice], floor: float, metric: Metric) -> Gate:
-    "The gate on the proven shortfall of the weakest slice; nothing may be proven."
-    short = [floor - one.gain.high for one in judged if one.proven]
-    seen = max(one.gain.value - one.gain.low for one in judged)
+    "The gate on the gain over the baseline in the clearest slice; none may be proven to lie below the floor."
     names = "; ".join(f"{one.name} ({one.rows:,} rows)" for one in judged if one.proven)
-    note = names or f"{len(judged)} slices judged; a shortfall of {format_number(seen)} would have been seen in each"
-    return exact_gate(
-        f"Proven shortfall of {metric.label} in the weakest slice", max(short, default=0.0), 0.0, note=note
-    )
+    first = f"{judged[0].name} ({judged[0].rows:,} rows)"
+    note = f"below the floor: {names}" if names else f"{count_of(len(judged), 'slice')} judged; the weakest: {first}"
+    worst = metric.bounds[0] - metric.bounds[1]  # no gain can be lower; minus infinity where there is no bound
+    name = f"{metric.label} gained over the baseline in the weakest slice"
+    return disproof_gate(name, judged[0].gain, floor, rule=">=", worst=worst, note=note)
 
 
 def slices_table(judged: Sequence[JudgedSlice]) -> pd.DataFrame:

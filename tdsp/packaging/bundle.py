@@ -361,6 +361,7 @@ def write_bundle(
         "needs_tdsp": NEEDS_TDSP,
         "name": name,
         "title": str((card or {}).get("title", "")),
+        "verdict": str((card or {}).get("verdict", "")),
         "task": schema["task"],
         "onnx": onnx.record,
         "files": listed,
@@ -455,6 +456,7 @@ class Manifest(TypedDict, total=False):
     needs_tdsp: str
     name: Required[str]
     title: str
+    verdict: str  # as far as it was known when the model was packed
     task: str
     onnx: OnnxRecord
     files: Required[dict[str, FileEntry]]

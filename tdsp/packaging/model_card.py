@@ -55,7 +55,8 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
     ),
     "Metrics": (
         Field("metrics", "Metrics on the test set"),
-        Field("threshold", "Accepted at"),
+        Field("verdict", "Verdict when packed"),
+        Field("threshold", "Required"),
         Field("variation", "How the interval was estimated"),
         Field("why_metrics", "Why these metrics", "Why do these metrics decide?"),
         Field("cost_of_errors", "Cost of errors", "What does a wrong prediction cost, each way?"),

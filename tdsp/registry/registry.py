@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Version', 'AliasChange', 'Board', 'models_folder', 'read_board', 'write_board', 'list_boards', 'runs_in_service',
-           'find_version', 'folder_of', 'find_model', 'origin_of', 'load_model', 'refresh', 'promote',
+           'find_version', 'folder_of', 'find_model', 'origin_of', 'verdict_on', 'load_model', 'refresh', 'promote',
            'register_challenger', 'earlier_champion', 'rollback']
 
 # %% ../../notebooks/lib/registry/01_registry.ipynb #07f7f1ab
@@ -24,6 +24,7 @@ from ..core.files import canonical_json, file_lock, sha256_bytes, sha256_file, w
 from ..core.project import find_root
 from ..core.record import read_record, utc_now
 from ..core.secrets import hide_passwords
+from ..core.summary import summarize
 from ..packaging import bundle, loader
 from ..packaging.bundle import LoadedModel, atomic_replace_folder, check, find_bundle
 from ..packaging.signing import verify_signature
@@ -204,6 +205,18 @@ def origin_of(folder: Path) -> tuple[str, str]:
         return f"{version.name}@{version.version}", version.run_id
     run = folder.parent / "run.json"
     return sha256_file(folder / "bundle.json")[:12], read_record(folder.parent).run_id if run.exists() else ""
+
+
+def verdict_on(folder: Path) -> str:
+    """The verdict on the model in a folder: that of its version or run, else as it was when it was packed."""
+    registered, run = folder.parent / "version.json", folder.parent / "run.json"
+    if registered.exists():
+        return str(json.loads(registered.read_bytes())["verdict"]) or "no verdict"
+    if run.exists():
+        found = summarize(read_record(folder.parent))
+        codes = [reason.partition(":")[0] for reason in found.reasons]
+        return f"{found.word} ({', '.join(codes)})" if codes else found.word
+    return str(json.loads((folder / "bundle.json").read_bytes()).get("verdict") or "unknown")
 
 
 def load_model(

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..core.formatting import decimals_of, format_number
+from ..core.formatting import decimals_of, format_number, limit_decimals
 from ..core.record import MetricEntry
 from ..core.results import Estimate, Headline, IntervalRow
 
@@ -110,7 +110,8 @@ def interval_text(low: float, high: float, decimals: int | None) -> str:
 def _chart_row(row: IntervalRow, scale: Scale, decimals: int | None) -> ChartRow:
     marks = () if row.kind == "limit" else scale.marks(row.value, row.low, row.high)
     label = row.label[:1].upper() + row.label[1:]
-    value, interval = format_number(row.value, decimals), interval_text(row.low, row.high, decimals)
+    shown = limit_decimals(row.value, decimals) if row.kind == "limit" else decimals
+    value, interval = format_number(row.value, shown), interval_text(row.low, row.high, decimals)
     return ChartRow(label, value, interval, row.kind, marks)
 
 

@@ -18,8 +18,8 @@ from ..core.errors import suggested_name
 from ..core.formatting import format_int
 from ..core.project import STAGES
 from ..core.record import DONE, Failure, RunRecord, StageRecord
-from ..core.results import NO_GO, UNSURE, Estimate, Gate
-from ..core.summary import stopped_stage
+from ..core.results import NO_GO, NOT_TESTABLE, UNSURE, Estimate, Gate
+from ..core.summary import stopped_stage, summarize
 from .notebook_html import plain_text
 from .run_summary import NAMES, VerdictPanel, status_label
 from .show import gate_row
@@ -36,7 +36,7 @@ def more_needed(estimate: Estimate, limit: float) -> int | None:
         return None
     more = estimate.n * ((half / distance) ** 2 - 1)
     if not 0 < more <= MAX_UNITS:
-        return None
+        return None  # none is missing, or more than anyone can collect
     digits = 10 ** max(0, math.floor(math.log10(more)) - 1)
     return math.ceil(more / digits) * digits
 
@@ -81,6 +81,11 @@ def _accepted(record: RunRecord) -> list[Step]:
     limits = "read what it may be used for, and its limits, in stage 5."
     return [
         Step(limits, "Decision maker", f"{STAGES[4]}.html", "See the goals"),
+        *(
+            Step(f"{gate.name}: {gate.power_text}.", "Not tested", f"{gate.stage}.html", "See it")
+            for gate in record.gates
+            if gate.answer == NOT_TESTABLE
+        ),
         Step(f"predict with `tdsp predict outputs/runs/{record.run_id}/model TABLE -o OUT`.", "Engineer"),
         *_repeat(record),
     ]
@@ -116,16 +121,28 @@ def _distinct(gates: Iterable[Gate]) -> list[Gate]:
     return list(found.values())[:MAX_GATES]
 
 
+def _state_goal(record: RunRecord) -> list[Step]:
+    "The step that states what no model of this project can be accepted without."
+    unstated = summarize(record).unstated
+    names = " and ".join(f"`{code.removeprefix('no_')}`" for code in unstated)
+    if not names:
+        return []
+    file = f"`parameters/{record.project}.yaml`" if record.fixed else "the parameters"
+    enough = " The threshold is what the decision needs, not what this run reached." * ("no_threshold" in unstated)
+    return [Step(f"state {names} in {file}, then run again.{enough}", "Decision maker")]
+
+
 def _undecided(record: RunRecord) -> list[Step]:
     unsure = [gate for gate in record.gates if gate.answer == UNSURE]
     only_asked = bool(record.fact("questions")) and len(unsure) == 1
     reason = (
         "before the questions above are answered."
         if only_asked
-        else "alone: it neither meets nor misses the requirement."
+        else "alone: not every rule could be decided."
     )
     return [
-        Step(f"do not decide on this run {reason}", "Decision maker"),
+        *_state_goal(record),
+        *[Step(f"do not decide on this run {reason}", "Decision maker")] * bool(unsure),
         *(
             Step(open_gate_text(gate, record), "Still open", f"{gate.stage}.html", "See it")
             for gate in _distinct(unsure)
@@ -143,10 +160,10 @@ def _missing_evidence(gate: Gate, record: RunRecord) -> str:
     for metric in record.metrics.values():
         if (metric.value, metric.low, metric.high) == (gate.value, gate.low, gate.high):
             more, units = more_needed(metric, gate.limit), metric.resampled or "rows"
-            if more is None or more > 20 * metric.n:
-                return f"It is so near the limit that no attainable number of {units} would decide it."
-            return f"About {format_int(more)} more {units} would decide it."
-    return ""
+            if more is None or more > 100 * metric.n:
+                return f"It is so near the limit that 100 times as many {units} would not decide it."
+            return f"If the value stays, about {format_int(more)} more {units} would decide it."
+    return gate.note
 
 
 def _unfinished(record: RunRecord) -> list[Step]:

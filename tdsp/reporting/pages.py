@@ -7,6 +7,7 @@ __all__ = ['RunPair', 'render_run', 'ComparePage', 'render_comparison', 'write_c
            'RunsPage', 'render_index']
 
 # %% ../../notebooks/lib/reporting/16_pages.ipynb #a614b0ff
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -86,10 +87,14 @@ class ComparePage(PageView):
     run_ids: list[str]
 
 
-def render_comparison(folders: Iterable[str | Path], outputs: str | Path) -> tuple[Comparison, list[Path]]:
+def render_comparison(
+    folders: Iterable[str | Path],
+    outputs: str | Path,
+    margin: float = math.nan,  # a difference that counts as none, in units of the goal's metric; NaN: the usual one
+) -> tuple[Comparison, list[Path]]:
     "Compare runs with the first and write a page for each pair; return both. Raises RunError for one alone."
     paths = [Path(folder).resolve() for folder in folders]
-    found = compare_runs(paths)
+    found = compare_runs(paths, margin)
     pages = [write_comparison(pair, (paths[0], path), Path(outputs)) for pair, path in zip(found.pairs, paths[1:])]
     return found, pages
 

@@ -14,10 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..core.formatting import format_bytes, format_estimate, format_int, format_number, format_seconds
+from tdsp.core.formatting import (
+    format_bytes,
+    format_estimate,
+    format_int,
+    format_number,
+    format_seconds,
+    limit_decimals,
+)
 from ..core.project import STAGES
 from ..core.record import DONE, MetricEntry, RunRecord, StageRecord
-from ..core.results import GO, NO_GO, UNSURE, Answer, Gate, Headline
+from ..core.results import GO, NO_GO, NOT_TESTABLE, UNSURE, Answer, Gate, Headline
 from ..core.summary import limit_of, metric_decimals, summarize
 from .interval_chart import IntervalChart, interval_chart
 from .show import gate_row
@@ -39,13 +46,14 @@ class StatusLabel:
 
 STATE_OF = {
     "accepted": "ok", "go": "ok", "rejected": "bad", "no-go": "bad", "insufficient evidence": "unsure",
-    "running": "info", "not run": "off", "no verdict": "off",
+    "running": "info", "not run": "off", "no verdict": "off", "not testable": "off",
 }  # fmt: skip
 STOPPED = ("failed", "interrupted")
 NAMES = dict(zip(STAGES, ("1 Business", "2 Data", "3 Modeling", "4 Deployment", "5 Acceptance"), strict=True))
 GATE_RULE = (
     "A gate has one rule, written before the run. It says go when the whole interval satisfies the rule, "
-    "no\u2011go when none of it does, else insufficient evidence."
+    "no\u2011go when none of it does, else insufficient evidence. A gate that looks for a fault passes unless the "
+    "fault is proven; where these rows could not have shown one, it is not testable."
 )
 
 
@@ -116,6 +124,8 @@ class GateRow:
     value: str
     interval: str
     limit: str
+    rule: str  # how it is decided
+    power: str  # what these rows could have shown
     label: StatusLabel
     note: str
 
@@ -148,7 +158,10 @@ def verdict_panel(
         return VerdictPanel(label, headline.sentence, chart=chart)
     value, interval = format_estimate(metric.value, metric.low, metric.high)
     limit = limit_text(headline, record)
-    about = " ".join(filter(None, (f"Limit {limit}, set before the run." if limit else "", interval_origin(metric))))
+    rule = f"Limit {limit}, set before the run." if limit else ""
+    if "no_threshold" in summarize(record).unstated:
+        rule = f"No threshold is stated; the best constant guess reaches {limit}." if limit else ""
+    about = " ".join(filter(None, (rule, interval_origin(metric))))
     name, positive = str(record.fact("metric", "")), str(record.parameter("positive_class") or "")
     words = metric_in_words(metric, name, positive) if in_words else ""
     notes = tuple(filter(None, (words, about)))
@@ -162,7 +175,7 @@ def limit_text(headline: Headline, record: RunRecord) -> str:
     metric, limit = record.metrics[headline.metric], limit_of(record, headline.metric)
     if not math.isfinite(limit) or limit == metric.value:  # the first stage's number is the limit itself
         return ""
-    return f"{format_number(limit, metric_decimals(metric))} {metric.unit}".strip()
+    return f"{format_number(limit, limit_decimals(limit, metric_decimals(metric)))} {metric.unit}".strip()
 
 # %% ../../notebooks/lib/reporting/02_run_summary.ipynb #fd2e624c
 @dataclass(frozen=True, slots=True)
@@ -211,7 +224,8 @@ def _number_note(headline: Headline, record: RunRecord) -> str:
     main = summarize(record)
     if not limit and metric.value == main.limit:
         value = main.limit_text  # with the decimals that it has everywhere else on the page
-    return f"{value}, limit {limit}" if limit else f"{metric.label}: {value}"
+    word = "guessing" if "no_threshold" in main.unstated else "limit"
+    return f"{value}, {word} {limit}" if limit else f"{metric.label}: {value}"
 
 
 def passed_text(verdicts: Sequence[Answer]) -> str:
@@ -226,11 +240,16 @@ def gate_word(count: int) -> str:
 
 def gate_rows(gates: Iterable[Gate]) -> list[GateRow]:
     "Return gates as table rows, those that did not pass first."
-    order = {NO_GO: 0, UNSURE: 1, GO: 2}
+    order = {NO_GO: 0, UNSURE: 1, NOT_TESTABLE: 2, GO: 3}
     rows = []
     for gate in sorted(gates, key=lambda gate: (order[gate.answer], gate.stage)):
         cells, label = gate_row(gate), status_label(gate.answer)
-        rows.append(GateRow(cells["gate"], cells["value"], cells["95 % interval"], cells["limit"], label, gate.note))
+        rows.append(
+            GateRow(
+                cells["gate"], cells["value"], cells["95 % interval"], cells["limit"], cells["rule"], cells["power"],
+                label, gate.note,
+            )
+        )  # fmt: skip
     return rows
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..core.errors import TdspError
 from ..core.files import write_atomic
-from ..core.formatting import Shown, cell_text, count_of, decimals_of, format_int, format_number
+from ..core.formatting import Shown, cell_text, count_of, decimals_of, format_int, format_number, limit_decimals
 from ..core.record import Run
 from ..core.results import Gate
 from ..stats.plotting import Description, _title, description_of, figure_of, themed_svg
@@ -168,7 +168,9 @@ def gate_row(gate: Gate) -> dict[str, str]:
         "gate": gate.name,
         "value": format_number(gate.value, decimals) + (unit if math.isfinite(gate.value) else ""),
         "95 % interval": interval if has_interval else "",
-        "limit": f"{sign} {format_number(limit, decimals)}{unit}",
+        "limit": f"{sign} {format_number(limit, limit_decimals(limit, decimals))}{unit}",
+        "rule": gate.rule_text,
+        "power": gate.power_text,
         "answer": gate.answer,
     }
 

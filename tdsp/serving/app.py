@@ -296,7 +296,8 @@ def _add_facts(app: "FastAPI", service: Service) -> None:
     async def ready() -> Response:
         served = service.served
         problem = {"problem": service.problem} if service.problem else {}
-        return _json({"name": served.name, "version": served.version, "engine": served.engine, **problem})
+        about = {"name": served.name, "version": served.version, "engine": served.engine, "verdict": served.verdict}
+        return _json(about | problem)
 
     @app.get("/example", summary="A body for /invocations that this model takes")
     async def example() -> Response:
@@ -405,6 +406,7 @@ def serve(
     gc.freeze()  # the libraries stay: collections look at requests only, and are short
     place = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     report(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
+    report(f"The verdict on this model: {served.verdict}")
     if not origin_of(find_model(spec, outputs))[1] and not verify_key:
         report("No record of a run is beside the model: nothing shows who made it. --require-signature would.")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal at its end: no error

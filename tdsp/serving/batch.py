@@ -36,7 +36,7 @@ from ..packaging import bundle
 from ..packaging.bundle import LoadedModel
 from ..packaging.loader import prediction_columns
 from ..packaging.signing import verify_signature
-from ..registry.registry import find_model, origin_of
+from ..registry.registry import find_model, origin_of, verdict_on
 from .output_parts import Parts, PieceCounts, open_parts, rejects_path
 from .row_validation import validate_rows
 
@@ -263,6 +263,7 @@ class BatchResult:
     seconds: float
     model_version: str
     model_run: str
+    verdict: str  # on the model
     columns: list[str]  # added to each row
     extra: list[str]  # kept though the model does not use them
     missing: dict[str, int]
@@ -367,6 +368,7 @@ def predict_file(
         seconds=round(time.perf_counter() - started, 3),
         model_version=version,
         model_run=run,
+        verdict=verdict_on(folder),
         columns=[*prediction_columns(model.schema), *scorer.origin],
         extra=counts[0].extra,
         missing=_summed(piece.missing for piece in counts),

@@ -22,7 +22,7 @@ from tdsp.packaging.loader import feature_names, predict_features, prediction_co
 from tdsp.packaging.onnx.export import TOLERANCE, open_session, tensors_of
 from tdsp.packaging.onnx.graph import input_names
 from tdsp.packaging.signing import verify_signature
-from tdsp.registry.registry import find_model
+from tdsp.registry.registry import find_model, verdict_on
 from tdsp.serving.requests import Reader, RequestRows
 
 logger = logging.getLogger("tdsp.serve")
@@ -42,6 +42,7 @@ class ServedModel:
     sha256: str  # of bundle.json
     name: str
     title: str
+    verdict: str  # on this model: accepted or what else
     engine: str  # one of: onnx, pipeline
     schema: Schema
     columns: list[str]  # of a prediction
@@ -70,6 +71,7 @@ def load_served(
         sha256=sha256_bytes(loader.canonical(manifest)),
         name=str(manifest.get("name", folder.name)),
         title=str(manifest.get("title") or manifest.get("name", "")),
+        verdict=verdict_on(folder),
         engine=engine,
         schema=schema,
         columns=prediction_columns(schema),

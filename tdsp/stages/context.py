@@ -242,7 +242,8 @@ class StageContext:
 
 def goal_gate(estimate: Estimate, goal: Goal, *, where: str = "on the test part") -> Gate:
     "The gate on the metric that the first stage set."
-    return gate(f"{goal.label} {where}", estimate, goal.limit, rule=goal.rule)
+    note = "no threshold is stated: the limit is the best constant guess" if "no_threshold" in goal.unstated else ""
+    return gate(f"{goal.label} {where}", estimate, goal.limit, rule=goal.rule, note=note)
 
 # %% ../../notebooks/lib/stages/00_context.ipynb #c452c961
 STATES = {"accepted": "ok", "rejected": "bad", "insufficient evidence": "unsure"}
@@ -266,8 +267,9 @@ def _word(gates: Sequence[Gate], words: tuple[str, str, str]) -> tuple[str, str]
 def _open_gates(gates: Sequence[Gate]) -> str:
     failed = [gate.name for gate in gates if gate.answer == "no-go"]
     unsure = [gate.name for gate in gates if gate.answer == "insufficient evidence"]
-    failures = f" Not passed: {_list(failed)}." if failed else ""
-    return failures + (f" Cannot be decided yet: {_list(unsure)}." if unsure else "")
+    blind = [gate.name for gate in gates if gate.answer == "not testable"]
+    parts = ((" Not passed", failed), (" Cannot be decided yet", unsure), (" Not testable with these rows", blind))
+    return "".join(f"{what}: {_list(names)}." for what, names in parts if names)
 
 # %% ../../notebooks/lib/stages/00_context.ipynb #7ebe5582
 def gates_of(record: RunRecord, stage: str = "") -> list[Gate]:

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['REACHED', 'running_service', 'as_json', 'post', 'ServiceResult', 'call_service', 'service_gate', 'kept_slices',
            'ServedTestSet', 'served_test_set', 'metric_shape', 'accept_slices', 'accept_limits', 'checklist',
-           'signature', 'check_delivery', 'kept_predictions', 'score_delivery', 'reference_rows', 'acceptance_headline']
+           'signature', 'check_delivery', 'kept_predictions', 'score_delivery', 'goal_sentence', 'reference_rows',
+           'acceptance_headline']
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #ee134d1a
 import json
@@ -31,7 +32,7 @@ from ..core.files import Json
 from ..core.formatting import count_of
 from ..core.project import STAGES
 from ..core.record import Run, RunRecord
-from ..core.results import Estimate, Gate, Goal, Headline, IntervalRow, Verdict
+from ..core.results import Answer, Estimate, Gate, Goal, Headline, IntervalRow, Verdict
 from ..core.schema import Schema
 from ..core.threads import latencies_ms
 from ..data.target import Target
@@ -42,6 +43,7 @@ from ..packaging.loader import as_features, prediction_columns
 from ..reporting.documents.catalog import SignedDecision
 from ..reporting.documents.fields import FILLED, Evidence
 from ..reporting.show import as_table
+from .business_understanding import limit_rows
 from .context import STATES, StageContext, _open_gates, goal_gate, random_split_label
 from ..stats.gates import exact_gate, verdict_of
 from ..stats.resampling import Units, bootstrap
@@ -294,11 +296,24 @@ def score_delivery(
     )
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #6a53107f
-REACHED = {
-    "go": "the packaged model reaches what was required",
-    "no-go": "the packaged model misses what was required",
-    "insufficient evidence": "the packaged model may or may not reach what was required",
+REACHED = {  # by the answer of the gate on the goal: where a threshold was stated, and where guessing is the limit
+    "go": ("reaches the required", "is better than the best constant guess in"),
+    "no-go": ("misses the required", "is worse than the best constant guess in"),
+    "insufficient evidence": ("may or may not reach the required", "may or may not beat the best constant guess in"),
 }
+
+
+def goal_sentence(answer: Answer, verdict: Verdict, goal: Goal) -> str:
+    "The result of the packaged model, as half a sentence that agrees with the verdict."
+    unstated = "no_threshold" in goal.unstated
+    reached = f"the packaged model {REACHED[answer][unstated]} {goal.label}"
+    if answer == "no-go" or verdict == "accepted":
+        return reached
+    if verdict == "rejected":
+        return f"{reached}, and breaks another rule"
+    if unstated:
+        return f"{reached}; what is enough, nobody has stated"
+    return f"{reached}, and no question is stated" if goal.unstated else reached
 
 
 def reference_rows(record: RunRecord, goal: Goal) -> tuple[IntervalRow, ...]:
@@ -319,16 +334,17 @@ def acceptance_headline(
     beside: Sequence[IntervalRow] = (),  # from `reference_rows`
 ) -> tuple[Headline, Verdict]:
     "The headline of the last stage, and the verdict of the run."
-    verdict = verdict_of(gates)
-    reached = REACHED[goal_gate(estimate, goal).answer]
+    verdict = verdict_of(gates, goal.unstated)
+    reached = goal_sentence(goal_gate(estimate, goal).answer, verdict, goal)
+    guess, *required = limit_rows(goal)
     rows = (
-        IntervalRow("Best constant guess", goal.no_skill),
+        guess,
         *(row for row in beside if row.kind != "reference"),
-        IntervalRow("Required", goal.limit, kind="limit"),
+        *required,
         IntervalRow("This model", estimate.value, estimate.low, estimate.high, kind="this"),
         *(row for row in beside if row.kind == "reference"),
     )
     passed = sum(gate.answer == "go" for gate in gates)
     counted = f"{passed} of {count_of(len(gates), 'gate')} passed"
-    sentence = f"On rows it had never seen, {reached}. {counted}.{_open_gates(gates)}"
+    sentence = f"On the test rows, {reached}. {counted}.{_open_gates(gates)}"
     return Headline(verdict.capitalize(), STATES[verdict], sentence, "accepted_score", rows), verdict

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..core.results import Gate, Goal, Headline
+from ..core.results import Estimate, Gate, Goal, Headline
 from tdsp.evaluation.behavioral_tests import (
     broken_invariances,
     change_gate,
@@ -36,7 +36,7 @@ from ..reporting.show import gate_row, show
 from .context import _open_gates, _word
 from .model_evaluation import FoldCalibration
 from .modeling import ModelingContext, measurement_data
-from ..stats.gates import exact_gate, gate
+from ..stats.gates import disproof_gate, gate
 from ..stats.resampling import evenly_spaced
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ def score_drop_gate(study: ModelingContext, fold_calibration: FoldCalibration, s
     base = float(study.metric.no_skill(fold_calibration.folds.y_true))
     gain = abs(study.metric.function(fold_calibration.folds.y_true, fold_calibration.folds.y_pred) - base)
     share = [bound / gain if gain > 0 else math.nan for bound in (drop.value, drop.low, drop.high)]
-    note = f"measured {share[0]:.2f} ({share[1]:.2f} to {share[2]:.2f}) of the gain over the baseline"
-    return exact_gate("Proven drop from the folds to the test part", max(share[1], 0.0), study.p.max_drop, note=note)
+    lost = Estimate(share[0], share[1], share[2], drop.n, drop.resampled)
+    name, note = "Share of the gain lost on the test part", "of the gain over the baseline that the folds showed"
+    return disproof_gate(name, lost, study.p.max_drop, worst=1.0, note=note)
 
 
 def _slices(
@@ -180,4 +181,8 @@ def baseline_gate(scores: Scores) -> Gate:
 def model_headline(gates: Sequence[Gate], scores: Scores, goal: Goal, key: str) -> Headline:
     "The headline of the third stage."
     word, state = _word(gates, ("Met", "Not met", "Undecided"))
-    return Headline(word, state, score_sentence(scores) + _open_gates(gates), key, rungs(scores, goal.limit))
+    unstated = "no_threshold" in goal.unstated
+    if unstated and word == "Met":
+        word, state = "Better than guessing", "unsure"
+    rows = rungs(scores, goal.limit, "best constant guess" if unstated else "limit")
+    return Headline(word, state, score_sentence(scores) + _open_gates(gates), key, rows)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_UNITS', 'Units', 'as_series', 'ranked', 'make_units', 'resample_weights', 'score_resamples', 'block_length',
-           'in_blocks', 'degrees_of_freedom', 'estimate_of', 'metric_estimate', 'bootstrap', 'gain_of',
-           'paired_difference', 'evenly_spaced']
+           'in_blocks', 'degrees_of_freedom', 'estimate_of', 'metric_estimate', 'share_interval', 'share_estimate',
+           'bootstrap', 'gain_of', 'paired_difference', 'evenly_spaced']
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #6b971202
 import math
@@ -21,7 +21,7 @@ from scipy import optimize
 from scipy import stats as distributions
 
 from ..core.results import Estimate
-from .metrics import Metric, Scorer
+from .metrics import Metric, Scorer, weighted_mean
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #16191367
 MIN_UNITS = 10  # fewer independent units give an interval that nobody should decide on
@@ -169,6 +169,14 @@ def _flawless_low(units_per_class: np.ndarray, level: float) -> float:
     scale = math.exp(optimize.brentq(excess, log_chance - math.log(units_per_class.max()) - 1, 0.0))
     return float(np.minimum(1.0, scale * units_per_class).mean())
 
+
+def _flawless_ranking_low(units_per_class: np.ndarray, n_units: int, level: float) -> float:
+    "Exact lower bound of the ROC-AUC after a flawless ranking, from disjoint pairs; Bonferroni's for several classes."
+    n = units_per_class[1:] if len(units_per_class) == 2 else units_per_class
+    others = [np.delete(units_per_class, k).max() for k in range(len(units_per_class) - len(n), len(units_per_class))]
+    pairs = np.maximum(np.minimum(np.minimum(n, others), n_units // 2), 1)
+    return float((((1 - level) / 2 / len(n)) ** (1 / pairs)).mean())
+
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #f2788791
 def estimate_of(
     scores: np.ndarray,  # (1 + n_resamples,): the data as they are, then each resample
@@ -181,19 +189,55 @@ def estimate_of(
     "The first score with the interval that the others give; NaN bounds where there is none."
     freedom = units.n - 1 if freedom is None else freedom
     low, high = _interval(float(scores[0]), scores[1:], freedom, level, bounds)
+    if units.n < MIN_UNITS or not low < high:
+        low = high = math.nan
     return Estimate(float(scores[0]), low, high, units.n, units.name, level)
 
 
 def metric_estimate(
     scores: np.ndarray, metric: Metric, y_true: ArrayLike, units: Units, level: float = 0.95
 ) -> Estimate:
-    "The estimate of a metric within its bounds; a flawless accuracy gets its exact lower bound."
+    "The estimate of a metric within its bounds; a flawless accuracy or ranking gets its exact lower bound."
     freedom = degrees_of_freedom(metric, y_true, units)
     found = estimate_of(scores, units, freedom=freedom, bounds=metric.bounds, level=level)
-    if not metric.name.endswith("accuracy") or found.value < 1 or found.low < found.high:
+    is_ranking = metric.name.startswith("roc_auc")
+    has_bound = is_ranking or metric.name.endswith("accuracy")
+    if not has_bound or found.value < 1 or found.low < found.high or units.n < MIN_UNITS:
         return found
     by_class = _units_of_class(np.asarray(y_true), units) if metric.by_class else np.array([float(units.n)])
-    return replace(found, low=_flawless_low(by_class, level))
+    low = _flawless_ranking_low(by_class, units.n, level) if is_ranking else _flawless_low(by_class, level)
+    return replace(found, low=low, high=1.0)
+
+
+def share_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    "The exact interval of a share, `hits` of `n` independent units; NaN for fewer than ten."
+    if n < MIN_UNITS:
+        return math.nan, math.nan
+    tail = (1 - level) / 2
+    low = distributions.beta.ppf(tail, hits, n - hits + 1) if hits else 0.0
+    high = distributions.beta.isf(tail, hits + 1, n - hits) if hits < n else 1.0
+    return float(low), float(high)
+
+
+def share_estimate(
+    hits: np.ndarray,  # (n_rows,), true or false, 1 or 0
+    units: Units,
+    *,
+    n_resamples: int = 500,
+    random_state: int = 2013,
+    level: float = 0.95,
+) -> Estimate:
+    "A share with its interval: exact where rows are the units or all agree, else from resampling whole units."
+    found = np.asarray(hits, dtype=float)
+    if not len(found):
+        return Estimate(math.nan, n=units.n, resampled=units.name, level=level)
+    share = float(found.mean())
+    if units.codes is not None and 0 < share < 1:
+        scores = score_resamples(
+            [weighted_mean(found)], len(found), units, n_resamples=n_resamples, random_state=random_state
+        )
+        return estimate_of(scores[:, 0], units, bounds=(0.0, 1.0), level=level)
+    return Estimate(share, *share_interval(round(share * units.n), units.n, level), units.n, units.name, level)
 
 # %% ../../notebooks/lib/stats/01_resampling.ipynb #1cacb016
 def _as_units(units: Units | ArrayLike | None, n_rows: int, resampled: str) -> Units:

@@ -52,7 +52,8 @@ def test_columns_are_ranked_by_what_shuffling_them_costs(metric):
     """Positive where the score gets worse, in both directions of metrics; zero for a column that is not used."""
     table = importance(*trips(), metric=metric)
     assert list(table["column"]) == ["wind", "hour", "<i>tail</i>"]
-    assert table["low"].iloc[0] > 0 and table.iloc[2][["importance", "low", "high"]].tolist() == [0, 0, 0]
+    assert table["low"].iloc[0] > 0 and table["importance"].iloc[2] == 0
+    assert table.iloc[2][["low", "high"]].isna().all()  # nothing moved, so nothing is known of chance
 
 
 def test_the_raw_repeats_are_kept_and_the_importance_is_their_mean():
@@ -123,7 +124,7 @@ def test_wide_tables_get_a_close_look_at_fifty_columns():
     X = pd.concat([X, pd.DataFrame(np.zeros((200, 147)), columns=[f"c{i}" for i in range(147)])], axis=1)
     table = importance(X, y)
     assert len(table) == 150 and table["column"].iloc[0] == "wind"
-    assert table["low"].notna().sum() == 50
+    assert table["repeat_3"].notna().sum() == 50
 
 
 def test_very_wide_tables_are_shuffled_in_bundles_first():

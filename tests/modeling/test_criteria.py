@@ -1,5 +1,6 @@
 """Six criteria, a price on each, and the one that goes forward."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -118,15 +119,20 @@ def test_more_rows_help_a_hungry_model_and_not_one_that_is_full():
 def test_the_fewest_columns_are_those_that_matter():
     """Two of three columns carry the target; the scored rows have no say in their order."""
     g = data()
-    model = TREES.fit(g.X.iloc[g.learn], g.y[g.learn])
-    assert columns_needed(TREES, g, model, still=lambda: True) == {"columns": 3, "columns_needed": 2}
-    assert columns_needed(TREES, g, model, still=lambda: False)["columns_needed"] is None
+    assert columns_needed(TREES, g) == {"columns": 3, "columns_needed": 2}
 
 
-def test_what_there_was_no_time_for_is_named():
-    """Cost, speed and explainability are measured in any case; the rest is empty, with a note."""
-    table = measure([LINE, TREES], data(), seconds=0, price=3600)
-    assert table["note"].str.contains("not measured in the time given").all() and table["last_doubling"].isna().all()
+def test_two_measurements_give_the_same_table_times_apart():
+    """However long the fits take, the same is measured: rows and columns decide, no clock."""
+
+    def slowly(X, y):
+        time.sleep(0.05)
+        return LINE.fit(X, y)
+
+    table, again = (measure([one], data(), price=3600) for one in (LINE, replace(LINE, fit=slowly)))
+    timed = ["cpu_seconds", "peak_mib", "cost", "latency_1_ms", "latency_1000_ms"]
+    pd.testing.assert_frame_equal(table.drop(columns=timed), again.drop(columns=timed))
+    assert table["note"].eq("").all() and table[["last_doubling", "columns_needed"]].notna().all(axis=None)
     assert table[["explainability", "latency_1_ms", "size_mb"]].notna().all(axis=None)
     assert table["cost"].to_numpy() == pytest.approx(table["cpu_seconds"].to_numpy())
 
@@ -140,7 +146,7 @@ def test_a_contender_that_fails_on_fewer_rows_keeps_what_was_measured():
         return Ridge().fit(X, y)
 
     picky = FinalCandidate("picky", "picky", fit, LINE.score)
-    table = measure([picky, TREES], data(), seconds=60).set_index("candidate")
+    table = measure([picky, TREES], data()).set_index("candidate")
     assert "needs 400 rows" in table.loc["picky", "note"] and table.loc["trees", "note"] == ""
     assert np.isnan(table.loc["picky", "last_doubling"]) and table.loc["picky", "explainability"] > 0.8
 
@@ -201,11 +207,12 @@ def test_the_picture_names_what_goes_forward_and_tells_the_front():
     assert "line 0.6 at 0.90, trees 0.9 at 0.40" in description_of(ax).alt and "worse" not in description_of(ax).alt
 
 
-def test_speed_and_size_are_those_of_what_would_be_packaged():
+def test_speed_and_size_are_those_of_what_would_be_packaged(monkeypatch):
     """Eight fits packaged together are larger than the one that the other criteria look at."""
+    monkeypatch.setattr("tdsp.modeling.criteria._attempt", lambda *_: ({}, ""))  # no fits on fewer rows and columns
     here, model = data(), HistGradientBoostingRegressor(max_iter=30, random_state=1)
     many = VotingRegressor([(f"m{i}", model) for i in range(8)]).fit(here.X, here.y)
-    table = measure([TREES, replace(TREES, name="many", whole=lambda: many)], here, seconds=0.0).set_index("candidate")
+    table = measure([TREES, replace(TREES, name="many", whole=lambda: many)], here).set_index("candidate")
     assert table.loc["many", "size_mb"] > 4 * table.loc["trees", "size_mb"]
     assert table.loc["many", "latency_1_ms"] > 2 * table.loc["trees", "latency_1_ms"]
 

@@ -12,9 +12,18 @@ import pytest
 from tdsp.cli import app
 from tdsp.core.errors import BundleError, RunError
 from tdsp.core.files import sha256_file
-from tdsp.core.record import create_run, new_record
+from tdsp.core.record import Run, create_run, new_record
 from tdsp.registry import tracking
-from tdsp.registry.registry import find_model, load_model, promote, read_board, refresh, register_challenger, rollback
+from tdsp.registry.registry import (
+    find_model,
+    load_model,
+    promote,
+    read_board,
+    refresh,
+    register_challenger,
+    rollback,
+    verdict_on,
+)
 from tests.packaging.test_bundle import reseal, write
 
 
@@ -68,6 +77,17 @@ def test_only_an_accepted_run_is_promoted_without_a_reason(outputs: Path) -> Non
     promote(outputs / "runs/binary-20261102T080000Z-0002", reason="new sensor", outputs=outputs)
     last = read_board("binary", outputs).history[-1]
     assert (last.before, last.version, last.by, last.reason) == (1, 2, "reason", "new sensor")
+
+
+def test_the_verdict_on_a_model_is_that_of_its_run_or_version_or_of_its_packing(outputs: Path, tmp_path: Path) -> None:
+    """A copy without either says what was known when it was packed."""
+    run = finished(outputs, 1, verdict="insufficient evidence")
+    Run(run).note(unstated=["no_threshold"])
+    assert verdict_on(run / "model") == "insufficient evidence (no_threshold)"
+    promote(run, outputs=outputs, reason="a trial")
+    assert verdict_on(find_model("binary@champion", outputs)) == "insufficient evidence"
+    alone, _ = write(tmp_path / "alone", "binary", "linear", card={"verdict": "rejected: a gate is not passed"})
+    assert verdict_on(alone) == "rejected: a gate is not passed"
 
 
 def test_a_registered_model_outlives_its_run_and_is_watched(outputs: Path) -> None:

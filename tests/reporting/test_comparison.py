@@ -16,10 +16,12 @@ from tdsp.core.project import STAGES
 from tdsp.core.record import ParameterEntry, Run, RunRecord, read_record
 from tdsp.core.results import Estimate, Goal
 from tdsp.reporting.comparison.differences import code_changes
+from tdsp.reporting.comparison.page import pair_steps
 from tdsp.reporting.comparison.statistics import (
     BETTER,
     NOT_COMPARABLE,
     SAME,
+    UNDECIDED,
     WORSE,
     KeptSplit,
     compare_runs,
@@ -86,7 +88,7 @@ def test_a_run_and_its_repetition_do_not_differ_at_all(tmp_path: Path):
     pair = compare_runs(make_pair(tmp_path)).pairs[0]
     gain = pair.main.gain
     assert (pair.verdict, pair.identical, pair.changes) == (SAME, True, ())
-    assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+    assert gain.value == 0 and np.isnan(gain.low)  # exact, and no interval of width zero
 
 
 def test_paired_interval_is_narrower_than_those_of_the_runs(outputs: Path):
@@ -111,7 +113,7 @@ def test_equal_models_are_called_better_no_more_often_than_promised(monkeypatch,
     assert better <= 9
 
 
-@pytest.mark.parametrize(("differ", "word"), [(5, SAME), (30, BETTER)])
+@pytest.mark.parametrize(("differ", "word"), [(5, UNDECIDED), (30, BETTER)])
 def test_a_difference_on_a_handful_of_rows_proves_nothing(differ: int, word: str):
     """Five rows on one side have a chance of 1 in 32; the plain bootstrap would call them better."""
     y = np.tile([0, 1], 100)
@@ -119,11 +121,31 @@ def test_a_difference_on_a_handful_of_rows_proves_nothing(differ: int, word: str
     assert gains_of(kept_test(y, wrong.astype(float)), kept_test(y, y.astype(float)))[0].word == word
 
 
+@pytest.mark.parametrize(("margin", "word"), [(0.2, SAME), (0.001, UNDECIDED)])
+def test_no_real_difference_needs_the_whole_interval_inside_the_margin(margin: float, word: str):
+    """Two models with the same noise: alike by a wide margin, undecided by a narrow one."""
+    rng = np.random.default_rng(1)
+    y = (rng.random(300) < 0.4).astype(int)
+    a, b = (kept_test(y, 1 / (1 + np.exp(-(1.2 * y - 0.6 + rng.normal(0, 1, 300))))) for _ in "ab")
+    gain = gains_of(a, b, margin)[0]
+    assert (gain.word, gain.margin) == (word, margin) and gain.gain.low < 0 < gain.gain.high
+
+
+@pytest.mark.parametrize("verdicts", [("rejected", "rejected"), ("insufficient evidence", "rejected")])
+@pytest.mark.parametrize("names", [(OLD, NEW), (NEW, OLD), (OLD, OLD)])
+def test_no_run_that_was_not_accepted_is_advised(outputs: Path, verdicts, names):
+    """Better, worse or the same: there is no command that predicts with it."""
+    records = [read_record(outputs / "runs" / name) for name in names]
+    judged = tuple(replace(record, verdict=verdict) for record, verdict in zip(records, verdicts, strict=True))
+    steps = pair_steps(pair_of(outputs, *names), judged)
+    assert steps and not any("tdsp predict" in step.text for step in steps)
+
+
 def test_too_few_groups_decide_nothing():
     """Nine patients are fewer than the ten that an interval needs."""
     y = np.tile([0, 1], 45)
     gain = gains_of(kept_test(y, 1.0 - y, groups=True), kept_test(y, y.astype(float), groups=True))[0]
-    assert (gain.word, gain.note) == (SAME, "9 groups are too few to decide; 10 are needed")
+    assert (gain.word, gain.note) == (UNDECIDED, "9 groups are too few to decide; 10 are needed")
 
 
 # what cannot be compared --------------------------------------------------------------------------------------------

@@ -49,14 +49,14 @@ def test_rejected_run_names_the_gate_and_links_its_stage():
 def test_undecided_run_says_how_much_more_evidence():
     """The number of rows follows from interval and distance."""
     steps = next_steps(record(verdict="insufficient evidence", gates=[GATE], metrics={"r2": AUC}))
-    assert steps[1].text.endswith("About 1,200 more rows would decide it.")
+    assert steps[1].text.endswith("If the value stays, about 1,200 more rows would decide it.")
 
 
 def test_value_beside_the_limit_asks_for_no_absurd_number():
     """A thousandth of the interval away, more rows are no advice."""
     gate = GATE | {"limit": 0.4399}
     steps = next_steps(record(verdict="insufficient evidence", gates=[gate], metrics={"r2": AUC}))
-    assert steps[1].text.endswith("no attainable number of rows would decide it.")
+    assert steps[1].text.endswith("so near the limit that 100 times as many rows would not decide it.")
 
 
 def test_stated_steps_come_first():

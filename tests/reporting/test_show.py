@@ -198,7 +198,8 @@ def test_records_mappings_and_gates_are_tables() -> None:
     assert list(show.as_table({"rows": 3}).columns) == ["what", "value"]
     gate = Gate("g", "<=", 24.0, 24.0, 24.0, 50.0, "ms")
     assert show.as_table([gate]).iloc[0].to_dict() == {
-        "gate": "g", "value": "24 ms", "95 % interval": "", "limit": "≤ 50 ms", "answer": "go"
+        "gate": "g", "value": "24 ms", "95 % interval": "", "limit": "≤ 50 ms", "rule": "the value decides",
+        "power": "exact, no chance in it", "answer": "go",
     }  # fmt: skip
 
 

@@ -199,7 +199,7 @@ def test_health_ready_and_metrics_say_what_is_going_on(service: Running) -> None
 
     assert service.get("/health")[0] == service.get("/ping")[0] == 200
     ready = json.loads(service.get("/ready")[1])
-    assert (ready["name"], ready["engine"]) == ("delays", "onnx")
+    assert (ready["name"], ready["engine"], ready["verdict"]) == ("delays", "onnx", "unknown")
     before = service.metric("tdsp_predictions_total")
     service.post({"instances": rows_of(3)})
     assert service.metric("tdsp_predictions_total") == before + 3
@@ -727,6 +727,7 @@ def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
         output = found.errors.read().decode()
     assert re.fullmatch(
         rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n"
+        r"The verdict on this model: unknown\n",
         r"No record of a run is beside the model: nothing shows who made it\. --require-signature would\.\n",
         output,
     )

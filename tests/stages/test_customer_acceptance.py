@@ -101,7 +101,7 @@ def test_stated_limits_are_judged_by_what_the_service_answered(tmp_path: Path) -
     accept_limits(StageContext(run, SimpleNamespace(**stated)), result, served)
     assert {gate.name: gate.answer for gate in run.record.gates} == {
         "Time for one row as served": "no-go",
-        "Proven difference between groups, as served": "no-go",
+        "Difference between groups, as served": "no-go",
     }
     silent = accept_limits(
         StageContext(run, SimpleNamespace(**stated | {"max_latency_ms": 0.0, "sensitive": []})), result, served

@@ -100,7 +100,7 @@ def test_what_is_true_of_these_flights_passes(stage):
     """An honest model: every test that was made says go, and what was not asked for is named as not made."""
     found = gates(stage)
     assert {gate.answer for gate in found.values()} == {"go"}, found
-    assert "Proven difference between groups" in found and "wind + 1: prediction goes up" in found
+    assert "Difference between groups" in found and "wind + 1: prediction goes up" in found
     assert set(stage["tests"].left_out) == {"monotone"}
 
 

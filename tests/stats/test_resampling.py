@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from tdsp.core.errors import ParameterError
 from tdsp.core.results import Gate
-from tdsp.stats.gates import exact_gate, gate, verdict_of
+from tdsp.stats.gates import disproof_gate, exact_gate, gate, verdict_of
 from tdsp.stats.metrics import METRICS, metrics_for, require_metric
 from tdsp.stats.resampling import (
     Estimate,
@@ -23,6 +24,7 @@ from tdsp.stats.resampling import (
     make_units,
     paired_difference,
     resample_weights,
+    share_estimate,
 )
 from tdsp.stats.sample_size import expected_half_width, rows_needed
 
@@ -92,7 +94,7 @@ def test_a_gate_refuses_another_rule():
     [
         (Estimate(0.9, 0.8, 0.95, n=9, resampled="days"), "9 days are too few"),
         (Estimate(1.0, 1.0, 1.0, n=50, resampled="rows"), "same value"),
-        (Estimate(0.9, NAN, NAN, n=50, resampled="rows"), "Too few resamples"),
+        (Estimate(0.9, NAN, NAN, n=50, resampled="rows"), "too few could be scored"),
         (Estimate(NAN, NAN, NAN, n=50, resampled="rows"), "could not be computed"),
     ],
 )
@@ -275,7 +277,7 @@ def test_resamples_without_a_class_are_left_out_and_too_many_leave_no_interval()
     y = np.zeros(200, dtype=int)
     y[:2] = 1
     p = np.linspace(1, 0, 200)
-    assert math.isnan(bootstrap(METRICS["roc_auc"], y, p).low)
+    assert math.isnan(bootstrap(METRICS["roc_auc"], y, np.roll(p, 30)).low)
     y[:8] = 1
     assert not math.isnan(bootstrap(METRICS["roc_auc"], y, np.roll(p, 30)).low)
 
@@ -286,6 +288,49 @@ def test_one_unit_or_no_row_has_no_interval():
     alone = bootstrap(METRICS["log_loss"], y, p, units=np.zeros(50))
     assert math.isnan(alone.low) and alone.n == 1 and not math.isnan(alone.value)
     assert math.isnan(bootstrap(METRICS["log_loss"], [], []).value)
+
+
+def test_few_units_or_no_spread_give_no_interval():
+    """Nine days, or a constant score: a value without bounds."""
+    y, p = binary(90)
+    for predicted, units in ((p, np.arange(90) % 9), (np.full(90, 0.3), None)):
+        found = bootstrap(METRICS["roc_auc"], y, predicted, units=units)
+        assert not math.isnan(found.value) and math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_a_flawless_ranking_has_the_exact_bound_of_its_disjoint_pairs():
+    """30 pairs of 30 right: Clopper and Pearson's bound; whole groups give fewer pairs."""
+    y = np.repeat([0, 1], [70, 30])
+    rows = bootstrap(METRICS["roc_auc"], y, y / 2)
+    groups = bootstrap(METRICS["roc_auc"], y, y / 2, units=np.arange(100) % 20)
+    assert (rows.value, rows.high) == (1, 1) and rows.low == pytest.approx(0.025 ** (1 / 30))
+    assert groups.low == pytest.approx(0.025 ** (1 / 10))  # 20 groups hold ten disjoint pairs
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 14), (14, 14), (3, 40)])
+def test_a_share_of_rows_has_clopper_and_pearsons_interval(hits, n):
+    """Also where no row or every row hits; fewer than ten rows have none."""
+    found = share_estimate(np.arange(n) < hits, make_units(n))
+    theirs = binomtest(hits, n).proportion_ci(method="exact")
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+    assert math.isnan(share_estimate(np.ones(9), make_units(9)).low)
+
+
+def test_a_fault_that_no_row_could_have_shown_is_not_testable():
+    """A loss of the whole gain would not have been proven: never go; a proven one is no-go all the same."""
+    wide = disproof_gate("lost", Estimate(0.1, -0.9, 1.1, 30, "rows"), 0.5, worst=1.0)
+    sure = disproof_gate("lost", Estimate(0.1, 0.0, 0.2, 300, "rows"), 0.5, worst=1.0)
+    broken = disproof_gate("lost", Estimate(0.8, 0.6, 1.0, 300, "rows"), 0.5, worst=1.0)
+    assert [g.answer for g in (wide, sure, broken)] == ["not testable", "go", "no-go"]
+    assert sure.detectable == pytest.approx(0.6) and "0.6 or more would have been proven" in sure.power_text
+    assert verdict_of([sure, wide]) == "accepted" and verdict_of([wide]) == "insufficient evidence"
+
+
+def test_nothing_is_accepted_while_threshold_or_question_is_open():
+    """All gates go, and no threshold is stated."""
+    go = exact_gate("size", 1, 2)
+    assert verdict_of([go]) == "accepted" and verdict_of([go], ("no_threshold",)) == "insufficient evidence"
+    assert verdict_of([exact_gate("size", 3, 2)], ("no_threshold",)) == "rejected"
 
 
 def test_no_mistake_on_few_rows_is_not_proof_of_perfection():
@@ -313,7 +358,8 @@ def test_a_difference_is_positive_when_the_first_is_better():
     for name in ("roc_auc", "log_loss"):
         gain = paired_difference(METRICS[name], y, p, np.clip(blurred, 0.01, 0.99))
         assert gain.value == pytest.approx(-paired_difference(METRICS[name], y, np.clip(blurred, 0.01, 0.99), p).value)
-    assert paired_difference(METRICS["roc_auc"], y, p, p) == Estimate(0.0, 0.0, 0.0, 500, "rows")
+    alike = paired_difference(METRICS["roc_auc"], y, p, p)
+    assert alike.value == 0 and math.isnan(alike.low)
 
 
 def test_a_thousand_resamples_of_the_flights_take_seconds():
