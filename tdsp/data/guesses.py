@@ -13,6 +13,7 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from ..core.kinds import ColumnKind
+from .repeats import find_key_column
 from .schema import find_exclusions, kind_of
 from .splits import MIN_DAYS
 from .target import Guess, require_target
@@ -23,6 +24,7 @@ _WHEN = re.compile(r"date|time|day|when|created|departure|start|^dt", re.IGNOREC
 _NOT_WHEN = re.compile(r"birth|dob|expir|until|valid|end|due|arriv", re.IGNORECASE)
 _WHO = "patient|customer|client|user|subject|person|household|account|driver|student|store|shop|session|device|machine"
 _GROUP = re.compile(rf"(?i:(^|_|\b)({_WHO})(_|\b|$))|(_id|Id|ID)$")  # in the singular: households is a count
+_NO_CASES = "no column names cases that come back"
 _SENTINELS = (-99, -999, -9999, -99999)
 
 
@@ -36,7 +38,12 @@ def guess_settings(df: pd.DataFrame, target: str) -> dict[str, Guess]:
         "metric": Guess(DEFAULT_METRIC[found.task], f"the usual one for {found.task}"),
         "time_column": time,
         "group_column": group if kind != "time" else Guess("", "not used in a split by time"),
-        "split": Guess(kind, {"time": time.why, "group": group.why}.get(kind, "no column of times or groups")),
+        "split": Guess(
+            kind,
+            {"time": time.why, "group": f"{group.why}; random if new rows come from the same ones"}.get(
+                kind, "no column of times or groups"
+            ),
+        ),
         "ids": _guess_ids(df, target),
         "missing_codes": _guess_missing_codes(df),
     }
@@ -63,7 +70,8 @@ def _guess_group(df: pd.DataFrame, target: str) -> Guess:
             continue
         if df[name].notna().all() and 20 <= n <= 0.8 * len(df):
             return Guess(name, f"{name} names {n:,} different ones in {len(df):,} rows")
-    return Guess("", "no column names cases that come back")
+    key = find_key_column(df, target)
+    return Guess(key.name, f"{key.name} names what comes back: {key}") if key else Guess("", _NO_CASES)
 
 
 def _guess_ids(df: pd.DataFrame, target: str) -> Guess:

@@ -65,6 +65,8 @@ LIST: dict[str, tuple[str, str, str]] = {  # code: title, what to do, degree
     "order": ("Neighboring rows have like targets", "The order means something: split by time or group.", WATCH),
     "begins-constant": ("{0} is constant at first", "Ask what changed, and train on what came after it.", WATCH),
     "lost-moments": ("{0} has days with fewer rows", "Ask whether they are missing by chance.", NOTE),
+    "test-seen": ("Test rows repeat training rows", "Split by what comes back: group_column.", SEVERE),
+    "target-shift": ("{0} differs between training and test rows", "Ask why: by time, or by how rows came.", WATCH),
     "parts-differ": ("Training and test rows differ", "Split by what divides them: group, time.", SEVERE),
     "drift": ("Later rows differ from training rows", "Expect the score to fall further; watch these columns.", NOTE),
     "random-flatters": ("A random split is optimistic", "Split by time or order, so that later rows test.", SEVERE),
