@@ -233,7 +233,9 @@ def cover_page(record: RunRecord, folder: Path, changed: ChangedView | None = No
 
 def _with_cautions(panel: VerdictPanel, record: RunRecord) -> VerdictPanel:
     "The panel with what the stages have to say about the number."
-    cautions = [str(text) for key in ("data_cautions", "score_cautions") for text in record.fact(key) or ()]
+    cautions = [
+        str(text) for key in ("data_cautions", "model_cautions", "score_cautions") for text in record.fact(key) or ()
+    ]
     return replace(panel, notes=(*panel.notes, *cautions))
 
 

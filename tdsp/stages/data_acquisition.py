@@ -33,7 +33,7 @@ from ..data.remarks import Remark
 from ..data.repeats import find_repeats
 from ..data.schema import Exclusion, find_exclusions, infer_schema
 from ..data.splits import CASE, ROW, Split, keep_test_rows, split_table
-from ..data.target import Target, require_free_names
+from ..data.target import Target, lowest_prediction, require_free_names
 from ..exploration.association import target_by_bin
 from ..exploration.column_checks import ask_people, check_columns
 from ..exploration.findings import CASE_ROWS, NOTE, SEVERE, WATCH, CheckInput, Finding, finding
@@ -165,6 +165,8 @@ def write_schema(
     schema = apply_contract(schema, contract) if contract else schema
     if reading := stated_reading(p):
         schema["reading"] = reading
+    if (lowest := lowest_prediction(p.lowest_prediction, train[p.target], outcome.task)) is not None:
+        schema["lowest"] = lowest
     run.write_json("schema", schema)
     return schema
 

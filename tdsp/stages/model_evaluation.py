@@ -6,7 +6,7 @@
 __all__ = ['MAX_EXPLAINED_COLUMNS', 'FoldCalibration', 'calibrate_on_folds', 'fit_chosen', 'read_test_set', 'count_test_set_uses',
            'accuracy_bounds', 'labeled_table', 'compare_sets', 'cost_or_coverage', 'plot_test_intervals',
            'ExplainedModel', 'explain_winner', 'plot_winner_dependence', 'limit_groups', 'worst_predictions',
-           'score_roles', 'add_scores']
+           'impossible_predictions', 'score_roles', 'add_scores']
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #ec9466c0
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ..core.errors import DataError, did_you_mean
+from ..core.formatting import format_number
 from ..core.project import find_root
 from ..core.record import Run, read_record
 from ..core.results import Estimate
@@ -44,7 +45,7 @@ from tdsp.evaluation.prediction_intervals import (
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.scores import ROLES, Scores, comparison_table, score_test
 from ..evaluation.slices import row_losses
-from ..modeling.fitting import fit_final
+from ..modeling.fitting import fit_final, predict
 from ..modeling.ranking import Ranking
 from tdsp.modeling.selection import (
     Choice,
@@ -317,6 +318,24 @@ def worst_predictions(
     return worst_rows(rows, scores.y_true[at], y_pred[at], added, ids, classes=study.outcome.classes)
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #c1325d80
+def impossible_predictions(study: ModelingContext, model: Pipeline, test: pd.DataFrame) -> str:
+    "How many predictions of the test set the model alone would put below every target, in words; in the record."
+    if study.outcome.task != "regression":
+        return "Predictions are probabilities; none is outside 0 to 1."
+    lowest, least = study.schema.get("lowest"), float(min(study.y))
+    limit = min(0.0, least) if lowest is None else lowest
+    found = predict(model, as_features(test, study.schema), task="regression")
+    n = int((found < limit).sum())
+    study.run.note(impossible_predictions=n)
+    below = f"{n:,} of {len(found):,} predictions of the test set are below {format_number(limit)}"
+    if lowest is not None:
+        why = f"raised to it, in every form of the model: no target of training is below {format_number(least)}"
+        return f"{below} as the model alone gives them. They are {why} (lowest_prediction: none overrules it)."
+    if n and least >= 0:
+        study.run.note(model_cautions=[f"{below}, where no target of training is. lowest_prediction: 0 excludes them."])
+    return f"{below}. Nothing limits them."
+
+
 def score_roles(study: ModelingContext, fitted: Mapping[str, Pipeline], test: pd.DataFrame) -> Scores:
     "Scores of the winner, the runner-up and the baseline on the test set."
     X = as_features(test, study.schema)

@@ -130,7 +130,9 @@ def test_a_share_of_the_target_that_differs_is_a_caution_for_the_cover(tmp_path)
     run, train, test, _ = second_stage(tmp_path / "run", rows, split="given", split_column="is_test")
     outcome = Target("churned", "binary", ("no", "yes"), "yes", "", "", 0)
     (found,) = check_test_set(run, outcome, train, test)
-    before, after = (f"{round(100 * (part['churned'] == 'yes').mean())}\N{NARROW NO-BREAK SPACE}%" for part in (train, test))
+    before, after = (
+        f"{round(100 * (part['churned'] == 'yes').mean())}\N{NARROW NO-BREAK SPACE}%" for part in (train, test)
+    )
     assert found.code == "target-shift" and found.evidence == f"yes {before} in training, {after} in the test set"
     assert run.fact("data_cautions") == [f"{found.title}: {found.evidence}."]
     mixed, train, test, _ = second_stage(tmp_path / "mixed", rows.drop(columns="is_test"))
