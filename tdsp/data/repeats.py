@@ -31,7 +31,7 @@ class Repeats:
 
     @property
     def sentence(self) -> str:
-        "What repeats, in words; empty where nothing does."
+        "The repeats in words; empty where there are none."
         if self.by_chance:
             return "rows coincide as often as their few values let them by chance, so none is taken for a repeat"
         cells = f"all but {count_of(self.differing, 'column')}" if self.differing else "everything but small noise"

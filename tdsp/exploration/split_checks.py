@@ -64,7 +64,7 @@ MIN_SHARE_SHIFT, MIN_MEAN_SHIFT, MIN_SHIFT_Z = 0.1, 0.3, 4.0  # of rows, in stan
 
 
 def target_shift(train: np.ndarray, test: np.ndarray, *, task: str, positive: str | None = None) -> str:
-    "How the target differs between training and test rows, in words; empty where it does not."
+    "The difference of the target between training and test rows in words; empty where there is none."
     if task == "regression":
         before, after = np.asarray(train, dtype=float), np.asarray(test, dtype=float)
         unit, name = float(before.std()) or 1.0, "mean"

@@ -131,7 +131,7 @@ MIN_FRESH_ROWS = 30  # test rows that have to remain where others are set aside
 
 
 def _leaves_enough(fresh: np.ndarray, y: pd.Series) -> bool:
-    "Whether a score can be taken on the fresh test rows alone: enough of them, and more than one answer."
+    "Whether a score can be taken on the fresh test rows alone: they are enough, with more than one answer."
     return bool(fresh.sum() >= MIN_FRESH_ROWS and y[fresh].nunique() > 1)
 
 

@@ -319,7 +319,7 @@ def worst_predictions(
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #c1325d80
 def impossible_predictions(study: ModelingContext, model: Pipeline, test: pd.DataFrame) -> str:
-    "How many predictions of the test set the model alone would put below every target, in words; in the record."
+    "The number of test predictions that the model alone would put below every target, in words; in the record."
     if study.outcome.task != "regression":
         return "Predictions are probabilities; none is outside 0 to 1."
     lowest, least = study.schema.get("lowest"), float(min(study.y))

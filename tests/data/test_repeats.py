@@ -64,7 +64,7 @@ def test_a_dense_table_has_neighbors_and_no_copies():
 
 
 def test_equal_rows_of_few_levels_are_chance_and_equal_rows_of_many_are_repeats():
-    """What shuffled columns make as well is no repeat."""
+    """Equal rows that shuffled columns make as well are no repeats."""
     rng = np.random.default_rng(0)
     few = pd.DataFrame({name: rng.choice([*"xyz"], 500) for name in "ab"})
     assert find_repeats(few, random_state=0).by_chance

@@ -11,7 +11,7 @@ from tdsp.data.target import lowest_prediction
 from tdsp.packaging.loader import as_features, predict_features, predict_frame
 from tdsp.packaging.onnx.export import onnx_form, open_session, predict_onnx
 
-SCHEMA = {"task": "regression", "target": "n", "columns": [{"name": "x", "type": "float", "min": 0.0, "max": 9.0}]}
+SCHEMA = {"task": "regression", "target": "n", "columns": [{"name": "x", "type": "float", "nullable": False}]}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from tdsp.config.contract import Contract, Rules
 from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
+from tdsp.core.formatting import format_percent
 from tdsp.core.record import create_run, new_record
 from tdsp.data.target import Target
 from tdsp.stages.context import hold_contract, modeling_table
@@ -67,7 +68,7 @@ def test_a_broken_contract_names_its_file(project):
 
 
 def people(n, copies=0, seed=0, noise=0.003):
-    """A table of n people, the first of them once more with other noise and an id of its own."""
+    """A table of n people, the first ones once more with other noise and an id of its own."""
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame(rng.normal(size=(n, 5)), columns=[*"abcde"]).assign(town=rng.integers(0, 9, n).astype(str))
     rows["churned"] = np.where(rows["a"] + rng.normal(size=n) > 0, "yes", "no")
@@ -124,15 +125,13 @@ def test_where_every_test_row_is_known_none_is_set_aside_and_the_gate_is_shut(tm
 
 
 def test_a_share_of_the_target_that_differs_is_a_caution_for_the_cover(tmp_path):
-    """A third in training, four fifths in the test set: said with both shares; a table that is mixed says nothing."""
+    """A third in training, four fifths in the test set: one sentence with both shares; none for a mixed table."""
     rows = people(400)
     rows = rows.sort_values("a", ignore_index=True).assign(is_test=[0] * 230 + [1] * 170)
     run, train, test, _ = second_stage(tmp_path / "run", rows, split="given", split_column="is_test")
     outcome = Target("churned", "binary", ("no", "yes"), "yes", "", "", 0)
     (found,) = check_test_set(run, outcome, train, test)
-    before, after = (
-        f"{round(100 * (part['churned'] == 'yes').mean())}\N{NARROW NO-BREAK SPACE}%" for part in (train, test)
-    )
+    before, after = (format_percent((part["churned"] == "yes").mean()) for part in (train, test))
     assert found.code == "target-shift" and found.evidence == f"yes {before} in training, {after} in the test set"
     assert run.fact("data_cautions") == [f"{found.title}: {found.evidence}."]
     mixed, train, test, _ = second_stage(tmp_path / "mixed", rows.drop(columns="is_test"))
