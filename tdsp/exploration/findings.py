@@ -65,6 +65,7 @@ LIST: dict[str, tuple[str, str, str]] = {  # code: title, what to do, degree
     "order": ("Neighboring rows have like targets", "The order means something: split by time or group.", WATCH),
     "begins-constant": ("{0} is constant at first", "Ask what changed, and train on what came after it.", WATCH),
     "lost-moments": ("{0} has days with fewer rows", "Ask whether they are missing by chance.", NOTE),
+    "impossible-row": ("{0} has rows that cannot be", "Leave them out by SQL, or state why they are right.", WATCH),
     "test-seen": ("Test rows repeat training rows", "Split by what comes back: group_column.", SEVERE),
     "target-shift": ("{0} differs between training and test rows", "Ask why: by time, or by how rows came.", WATCH),
     "parts-differ": ("Training and test rows differ", "Split by what divides them: group, time.", SEVERE),

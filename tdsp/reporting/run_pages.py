@@ -233,9 +233,8 @@ def cover_page(record: RunRecord, folder: Path, changed: ChangedView | None = No
 
 def _with_cautions(panel: VerdictPanel, record: RunRecord) -> VerdictPanel:
     "The panel with what the stages have to say about the number."
-    cautions = [
-        str(text) for key in ("data_cautions", "model_cautions", "score_cautions") for text in record.fact(key) or ()
-    ]
+    stages = ("data", "row", "effect", "model", "score")
+    cautions = [str(text) for name in stages for text in record.fact(f"{name}_cautions") or ()]
     return replace(panel, notes=(*panel.notes, *cautions))
 
 

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MIN_FRESH_ROWS', 'KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPTIMISM', 'split_options', 'split_by',
            'write_split', 'not_learned', 'columns_left_out', 'write_schema', 'stated_reading', 'apply_contract',
-           'profile_run', 'data_dictionary_of', 'check_input', 'find_problems', 'questions_of', 'findings_table',
-           'moments_of', 'key_trends', 'trend_of', 'event_of', 'variable_plots_of', 'train_test_shift',
-           'random_vs_forward', 'split_findings', 'check_test_set', 'random_vs_forward_table', 'findings_gate',
-           'note_findings', 'score_with_seen', 'leak_gate', 'data_headline']
+           'profile_run', 'data_dictionary_of', 'check_input', 'find_problems', 'check_rows', 'questions_of',
+           'findings_table', 'moments_of', 'key_trends', 'trend_of', 'event_of', 'variable_plots_of',
+           'train_test_shift', 'random_vs_forward', 'split_findings', 'check_test_set', 'random_vs_forward_table',
+           'findings_gate', 'note_findings', 'score_with_seen', 'leak_gate', 'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +40,7 @@ from ..exploration.findings import CASE_ROWS, NOTE, SEVERE, WATCH, CheckInput, F
 from ..exploration.leakage import Leak
 from ..exploration.plots import plot_trend, trend_table, variable_table
 from ..exploration.profile import Profile, TableProfile, data_dictionary, profile_table
+from ..exploration.row_checks import find_impossible_rows, sql_without
 from tdsp.exploration.split_checks import (
     RandomVsForward,
     TrainTestShift,
@@ -252,6 +253,21 @@ def check_input(
 def find_problems(case: CheckInput) -> list[Finding]:
     "The findings of all rules, the severe ones first."
     return sorted_findings(check_target(case), check_table(case), check_pairs(case), check_columns(case))
+
+
+def check_rows(run: Run, p: Parameters, frame: pd.DataFrame, train: pd.DataFrame, outcome: Target) -> list[Finding]:
+    "Findings on rows of the whole table that cannot be; kept as impossible_rows.json, with a sentence for the cover."
+    names = [name for name in frame.columns if name not in p.drop]
+    target = outcome.name if outcome.task == "regression" else ""
+    found = find_impossible_rows(train[names], frame[names], target=target)
+    run.write_json("impossible_rows", sorted({row for each in found for row in each.rows}))
+    sql = sql_without(found, next(iter(p.sources))) if len(p.sources) == 1 and not p.sql else ""
+    file = f"{run.record.project}.sql"
+    way = f" To leave them out, state sql: {file} and write this file beside the parameters: {sql}" if sql else ""
+    numbered = "Rows that cannot be, counted from 1 below the names, are left in"
+    sentences = "; ".join(each.sentence for each in found)
+    run.note(row_cautions=[f"{numbered}: {sentences}.{way}"] if found else [])
+    return [finding("impossible-row", each.sentence, each.column or "The table") for each in found]
 
 
 def questions_of(run: Run, case: CheckInput) -> pd.DataFrame:

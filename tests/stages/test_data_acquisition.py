@@ -11,9 +11,17 @@ from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
 from tdsp.core.formatting import format_percent
 from tdsp.core.record import create_run, new_record
+from tdsp.core.results import Gate, Goal
 from tdsp.data.target import Target
-from tdsp.stages.context import hold_contract, modeling_table
-from tdsp.stages.data_acquisition import apply_contract, check_test_set, split_by, write_split
+from tdsp.stages.context import StageContext, hold_contract, modeling_table
+from tdsp.stages.data_acquisition import (
+    apply_contract,
+    check_rows,
+    check_test_set,
+    score_with_seen,
+    split_by,
+    write_split,
+)
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
 
@@ -144,3 +152,36 @@ def test_rows_of_few_levels_coincide_and_none_is_set_aside(tmp_path):
     rows = pd.DataFrame({name: rng.choice([*"xyz"], 300) for name in "ab"}).assign(churned=["yes", "no", "no"] * 100)
     run, _, test, parts = second_stage(tmp_path / "run", rows)
     assert len(test) == 60 and run.fact("test_rows_seen") == 0 and "by chance" in parts.why
+
+
+def test_the_score_with_rows_that_training_has_seen_is_shown_beside_the_one_that_counts(tmp_path):
+    """Set-aside rows are predicted too; the gate and its metric stay those without."""
+    run, _, test, _ = second_stage(tmp_path / "run", people(400, copies=80), repeated_rows="apart")
+    run.write_json("goal", Goal("binary", "churned", "roc_auc", "ROC-AUC"))
+    run.write_json("target", Target("churned", "binary", ("no", "yes"), "yes", "", "", 0))
+    stage = StageContext(run, SimpleNamespace(n_resamples=50, random_state=0))
+
+    def predict(rows):
+        return pd.DataFrame({"probability": rows["a"].rank(pct=True).to_numpy()})
+
+    kept = Gate("ROC-AUC", ">=", 0.7, 0.6, 0.8, 0.5)
+    table = score_with_seen(stage, predict(test), kept, predict)
+    aside = run.fact("test_rows_set_aside")
+    assert table["test rows"].tolist() == [f"{len(test)} that count", "96 with those that repeat training rows"]
+    assert f"{aside} more test rows repeat" in run.fact("score_cautions")[0] and run.record.gates == ()
+    assert 0.5 < run.record.metrics["score_with_seen"].value < 1
+
+
+def test_rows_that_cannot_be_are_findings_and_a_caution_with_the_sql(tmp_path):
+    """Named by number, kept for the third stage, and not left out."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"size": rng.normal(90, 20, 300), "price": rng.lognormal(9, 0.5, 300)})
+    rows.loc[11, "price"] = 4e7
+    run = create_run(tmp_path / "run", new_record("p-1", "p", fixed=True))
+    run.stage = "2_data_acquisition"
+    p = SimpleNamespace(drop=[], sources={"table": "x.csv"}, sql="")
+    outcome = Target("price", "regression", (), None, "", "", 0)
+    (found,) = check_rows(run, p, rows, rows, outcome)
+    assert found.code == "impossible-row" and found.evidence.startswith("row 12: price is 40,000,000")
+    assert run.read_json("impossible_rows") == [11]
+    assert "state sql: p.sql" in run.fact("row_cautions")[0] and 'WHERE ("price" <= ' in run.fact("row_cautions")[0]
