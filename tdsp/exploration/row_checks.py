@@ -70,8 +70,11 @@ def _beyond(known: pd.Series, column: pd.Series, *, is_target: bool) -> Iterator
         yield ImpossibleRows(name, words, _ints(high), f"{sql_name(name)} <= {limit:.15g}")
     share = float((known < 0).mean())
     lowest = np.unique(positive)[:20]
-    is_void = low > 0.02 * middle and lowest[0] > 3 * np.median(np.diff(lowest))  # counts come down to 0 step by step
-    wrong = (column < 0) if is_void else (column <= -first)
+    is_amount = low > 0.3 * middle or last - middle > 1.5 * (middle - low)  # temperatures are spread evenly
+    is_void = (
+        is_amount and low > 0.02 * middle and lowest[0] > 3 * np.median(np.diff(lowest))
+    )  # counts come down to 0 step by step
+    wrong = (column < 0) if is_void else (column <= -first) & is_amount
     if share <= MAX_SHARE and (below := np.flatnonzero(wrong)).size:
         words = f"{name} is {format_number(float(column.iloc[below[0]]))}, {shown}"
         yield ImpossibleRows(name, words, _ints(below), f"{sql_name(name)} >= 0")
