@@ -54,7 +54,7 @@ class Repeats:
 MAX_CASE_ROWS, MAX_CASE_SHARE = 20, 0.01  # of one case, at most: more are a common combination, such as no answers
 
 # %% ../../notebooks/lib/data/18_repeats.ipynb #9cc8c2bb
-MAX_COMPARED_ROWS = 100_000  # more are compared for equality only
+MAX_COMPARED_ROWS = 50_000  # more are compared for equality only
 
 
 def find_repeats(
@@ -108,9 +108,13 @@ MIN_LIKENESS = 0.6  # pairs as they are against loosened ones
 def _near_labels(values: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     "Labels of the rows, equal for repeats, and in how many columns these may differ; no two equal where none is sure."
     n, p = values.shape
-    for differing in (d for d, columns in MIN_COLUMNS.items() if p >= columns and n > 2):
-        strict, loose = _alike(values, differing, rng)
-        found, around = (len(np.unique(pairs)) / n for pairs in (strict, loose))
+    if n < 3 or p < min(MIN_COLUMNS.values()):
+        return np.arange(n), 0
+    pairs, near, far = _alike(values, rng)
+    for differing in (d for d, columns in MIN_COLUMNS.items() if p >= columns):
+        strict = pairs[:, near <= max(differing, p // 50)]
+        loose = pairs[:, far <= max(differing + (differing > 0), p // 50)]
+        found, around = (len(np.unique(some)) / n for some in (strict, loose))
         if found * n >= 4 and _hazard(found) >= MIN_LIKENESS * _hazard(around):
             labels = _joined(n, *strict)
             if np.bincount(labels).max() <= max(MAX_CASE_ROWS, MAX_CASE_SHARE * n):  # no chain through a dense table
@@ -123,16 +127,17 @@ def _hazard(share: float) -> float:
     return -math.log1p(-min(share, 0.999))
 
 
-def _alike(values: np.ndarray, differing: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    "Pairs that differ in so many columns at most, shape (2, n_pairs), and those that do after loosening."
-    p = values.shape[1]
-    allowed, more = max(differing, p // 50), max(differing + (differing > 0), p // 50)
-    strict, loose = [], []
+def _alike(values: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Pairs of positions, shape (2, n_pairs), and in how many columns each differs by one tolerance, and by three."
+    most = max(max(MIN_COLUMNS) + 1, values.shape[1] // 50)
+    kept = []
     for left, right in _neighbors(values, rng):
         off = np.abs(values[left] - values[right])
-        strict.append(np.array([left, right])[:, (off > 1).sum(axis=1) <= allowed])
-        loose.append(np.array([left, right])[:, (off > 3).sum(axis=1) <= more])
-    return np.concatenate(strict, axis=1), np.concatenate(loose, axis=1)
+        far = (off > 3).sum(axis=1)
+        some = far <= most
+        kept.append(np.array([left, right, (off > 1).sum(axis=1), far])[:, some])
+    left, right, near, far = np.concatenate(kept, axis=1)
+    return np.array([left, right]), near, far
 
 
 def _neighbors(values: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
