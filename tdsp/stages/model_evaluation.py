@@ -322,7 +322,8 @@ def score_without_impossible_rows(
     study: ModelingContext, choice: Choice, scores: Scores, test: pd.DataFrame
 ) -> pd.DataFrame:
     "The score with and without rows that cannot be, in the test set and in training; empty where there are none."
-    label, impossible = study.metric.label, study.run.read_json("impossible_rows")
+    label, known = study.metric.label, study.run.path("artifacts", "impossible_rows.json").exists()
+    impossible = study.run.read_json("impossible_rows") if known else []
     names = ["rows", "test rows", label, "95 % interval"]
     tested, trained = (~rows["row_id"].isin(impossible).to_numpy() for rows in (test, study.train))
     if tested.all() and trained.all():
