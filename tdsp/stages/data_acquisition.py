@@ -93,7 +93,7 @@ def split_by(
     "The rows to learn from and to test on, by the parameters. Raises DataError or ParameterError."
     divide = partial(split_table, frame, task=task, random_state=values["random_state"], **split_options(values))
     parts = divide()
-    if parts.rule != "random" or values["repeated_rows"] == "apart":
+    if parts.rule != "random" or values.get("repeated_rows") == "apart":
         return parts
     repeats = find_repeats(_usable(frame, values), random_state=values["random_state"])
     if len(np.unique(cases := repeats.groups())) == len(cases):

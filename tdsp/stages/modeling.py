@@ -153,7 +153,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
         lambda: require_weights(values["weights"]),
         lambda: cost_matrix(values["costs"], outcome.classes),
         lambda: require_coverage(values["range_level"]),
-        lambda: lowest_prediction(values["lowest_prediction"], frame[outcome.name], outcome.task),
+        lambda: lowest_prediction(values.get("lowest_prediction", "auto"), frame[outcome.name], outcome.task),
         lambda: require_monotone(values["monotone"], [name for name, numeric in kinds.items() if numeric]),
         lambda: read_changes(values["directional"], kinds),
     ]
