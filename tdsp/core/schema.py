@@ -39,3 +39,4 @@ class Schema(TypedDict, total=False):
     columns: Required[list[ColumnSpec]]
     left_out: dict[str, str]  # column and reason
     reading: Reading
+    lowest: float  # prediction of a number: what a model gives below it is raised to it

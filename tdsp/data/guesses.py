@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core.cells import CellReading
 from ..core.kinds import ColumnKind
+from .repeats import find_key_column
 from .schema import find_exclusions, kind_of
 from .target import Guess, require_target
 from .time_columns import TimeParts, guess_time
@@ -25,6 +26,7 @@ _GROUP = re.compile(rf"(?i:(^|_|\b)({_WHO})(_|\b|$))|(_id|Id|ID)$")  # in the si
 _MEASURE = re.compile(
     r"(^|_|\b)(percent|pct|rate|ratio|share|score|avg|mean|amount|total|count)(_|\b|$)", re.IGNORECASE
 )
+_NO_CASES = "no column names cases that come back"
 _SENTINELS = (-99, -999, -9999, -99999)
 
 
@@ -46,7 +48,10 @@ def guess_settings(
         "time_column": time,
         "group_column": group if kind != "time" else Guess("", "not used in a split by time"),
         "split": Guess(
-            kind, {"time": time.why.partition(";")[0], "group": group.why}.get(kind, "no column of times or groups")
+            kind,
+            {"time": time.why.partition(";")[0], "group": f"{group.why}; random if new rows come from the same ones"}.get(
+                kind, "no column of times or groups"
+            ),
         ),
         "ids": _guess_ids(df, target),
         "missing_codes": _guess_missing_codes(df),
@@ -65,7 +70,8 @@ def _guess_group(df: pd.DataFrame, target: str) -> Guess:
             continue
         if df[name].notna().all() and 20 <= n <= 0.8 * len(df):
             return Guess(name, f"{name} names {n:,} different ones in {len(df):,} rows")
-    return Guess("", "no column names cases that come back")
+    key = find_key_column(df, target)
+    return Guess(key.name, f"{key.name} names what comes back: {key}") if key else Guess("", _NO_CASES)
 
 
 def _guess_ids(df: pd.DataFrame, target: str) -> Guess:

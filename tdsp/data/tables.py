@@ -20,7 +20,8 @@ from .cell_types import ReadOptions
 from .guesses import guess_settings
 from .ingest import load_source, to_frame
 from .readers import plain_table
-from .splits import find_seen, split_table
+from .repeats import find_repeats
+from .splits import split_table
 from .sql import arrow_of
 from .target import require_target
 
@@ -126,7 +127,7 @@ class TrainTestSplit:
     kind: str  # random, group or time
     column: str  # of the groups or the time; empty for random
     cut: str  # the first moment of the test set, in a split by time
-    seen: int  # test rows that the training set holds as well
+    seen: int  # test rows that repeat a training row, exactly or nearly
     remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
@@ -201,7 +202,7 @@ def split(
     )
     left = [name for name in frame.columns if name not in (target, time, groups)]
     train, test = frame.iloc[parts.train], frame.iloc[parts.test]
-    seen = int(find_seen(train[left], test[left])["seen"].sum()) if left else 0
+    seen = int(find_repeats(frame[left], random_state=random_state).seen(parts.train, parts.test).sum())
     remarks = tuple(_remarks_on_split(frame, target, random=not (time or groups), without=outcome.without, seen=seen))
     labels = df.columns
     return TrainTestSplit(
@@ -220,7 +221,7 @@ def _remarks_on_split(frame: pd.DataFrame, target: str, *, random: bool, without
     if without:
         yield f"{_count(without, 'row')} without a target left out."
     if seen:
-        yield f"{_count(seen, 'test row')} equal to a training row in every column: the score will be too good."
+        yield f"{_count(seen, 'test row')} equal to a training row, or nearly: the score will be too good."
     guesses = guess_settings(frame, target) if random else {}
     for parameter, column in (("time", "time_column"), ("groups", "group_column")):
         if guesses and guesses[column].value:

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MAX_CLASS_VALUES', 'MAX_DOMINATED_VALUES', 'EVENT_WORDS', 'NON_EVENT_WORDS', 'TASKS', 'Guess', 'guess_task',
-           'guess_positive', 'Target', 'require_target', 'require_free_names']
+           'guess_positive', 'Target', 'require_target', 'require_free_names', 'lowest_prediction']
 
 # %% ../../notebooks/lib/data/12_target.ipynb #f7f1d602
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from ..core.errors import DataError, did_you_mean
+from ..core.errors import DataError, ParameterError, did_you_mean
 from .schema import MIN_ROWS
 from .splits import as_labels
 from .sql import sql_name
@@ -181,3 +182,21 @@ def require_free_names(names: Iterable[str], target: Target) -> None:
             f"a column is called {found[0]!r}, as a column of the predictions will be. Rename it in the file, "
             f'or by SQL: SELECT * RENAME ({sql_name(found[0])} AS {sql_name("given_" + found[0])}) FROM "table".'
         )
+
+# %% ../../notebooks/lib/data/12_target.ipynb #471e3da5
+def lowest_prediction(
+    stated: str,  # auto, none, or a number
+    y: pd.Series,  # the target of the training rows
+    task: str,
+) -> float | None:
+    "The lowest prediction that is possible; None for no limit. Raises ParameterError for other words."
+    if stated not in ("auto", "none"):
+        try:
+            found = float(stated)
+        except ValueError:
+            found = math.nan
+        if not math.isfinite(found):
+            raise ParameterError(f"lowest_prediction is {stated!r}; write auto, none, or a number such as 0.")
+        return found if task == "regression" else None
+    is_free = stated == "none" or task != "regression" or not len(y) or not y.min() >= 0
+    return None if is_free else 0.0

@@ -6,8 +6,9 @@
 __all__ = ['Json', 'MISSING', 'TIME_FEATURES', 'Rule', 'MAX_NAMES_COMPARED', 'MAX_NAME', 'MIN_ROWS_FOR_THREADS', 'SIGNATURE',
            'BUNDLE_VERSION', 'Problem', 'SchemaError', 'fits_type', 'type_words', 'cell_reading', 'read_column',
            'known_levels', 'training_range', 'contract_limits', 'broken_rules', 'without_limits', 'feature_names',
-           'as_features', 'frame_notes', 'prediction_columns', 'predict_frame', 'predict_features', 'BundleCheckError',
-           'canonical', 'sealed', 'read_manifest', 'verified_bytes', 'check_bundle', 'Model', 'load_bundle']
+           'as_features', 'frame_notes', 'prediction_columns', 'predict_frame', 'raised', 'predict_features',
+           'BundleCheckError', 'canonical', 'sealed', 'read_manifest', 'verified_bytes', 'check_bundle', 'Model',
+           'load_bundle']
 
 # %% ../../notebooks/lib/packaging/00_loader.ipynb #24686e09
 import contextlib
@@ -421,11 +422,16 @@ def predict_frame(pipeline: Any, frame: pd.DataFrame, schema: Json) -> pd.DataFr
     return pd.DataFrame(predict_features(pipeline, features, schema), columns=names, index=frame.index)
 
 
+def raised(predictions: np.ndarray, schema: Json) -> np.ndarray:
+    """Predicted numbers, none below the lowest possible one where the schema states it."""
+    return predictions if schema.get("lowest") is None else np.maximum(predictions, schema["lowest"])
+
+
 def predict_features(pipeline: Any, features: pd.DataFrame, schema: Json) -> np.ndarray:
     """Shape (n, number of prediction columns), from what `as_features` gave."""
     with _few_threads(len(features)):
         if schema["task"] == "regression":
-            return np.asarray(pipeline.predict(features), dtype="float64").reshape(-1, 1)
+            return raised(np.asarray(pipeline.predict(features), dtype="float64").reshape(-1, 1), schema)
         values = _probabilities(pipeline, features, schema["classes"])
     return values if schema["task"] == "multiclass" else values[:, [schema["classes"].index(schema["positive_class"])]]
 

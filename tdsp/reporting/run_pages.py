@@ -224,11 +224,18 @@ def cover_page(record: RunRecord, folder: Path, changed: ChangedView | None = No
     return CoverPage(
         page_title=f"{label.heading}: {question}", top=top_line(record, folder), run_id=record.run_id,
         stages=stage_line(record), question=question, steps=next_steps(record), keys=key_figures(record),
-        panel=verdict_panel(label, summarize(record).headline, record, in_words=True),
+        panel=_with_cautions(verdict_panel(label, summarize(record).headline, record, in_words=True), record),
         gates=gate_rows(record.gates), gate_rule=GATE_RULE, figures=cover_figures(record, folder),
         documents=documents_of(record), changed=changed, origin=origin(record), hashes=fingerprints(record),
         settings=settings(record),
     )  # fmt: skip
+
+
+def _with_cautions(panel: VerdictPanel, record: RunRecord) -> VerdictPanel:
+    "The panel with what the stages have to say about the number."
+    stages = ("data", "row", "effect", "model", "score")
+    cautions = [str(text) for name in stages for text in record.fact(f"{name}_cautions") or ()]
+    return replace(panel, notes=(*panel.notes, *cautions))
 
 
 def cover_figures(record: RunRecord, folder: Path) -> list[FigureView]:

@@ -277,13 +277,11 @@ def kept_predictions(run: Run) -> pd.DataFrame:
 
 def score_delivery(
     stage: StageContext,
-    delivered: pd.DataFrame,  # predictions of the package on the test set
-    rows: np.ndarray | None = None,  # which of them count, True or False; None: all
+    delivered: pd.DataFrame,  # predictions of the package
+    test: pd.DataFrame | None = None,  # the rows that were predicted; None: the test set
 ) -> Estimate:
     "The goal's metric on the package's predictions, with the interval of the third stage's rule."
-    test = stage.test
-    if rows is not None:
-        delivered, test = delivered[rows], test[rows].reset_index(drop=True)
+    test = stage.test if test is None else test
     y_true = stage.outcome.encode(test[stage.goal.target])
     y_pred = metric_shape(delivered, stage.goal.task)
     return bootstrap(

@@ -6,7 +6,7 @@
 __all__ = ['MAX_EXPLAINED_COLUMNS', 'FoldCalibration', 'calibrate_on_folds', 'fit_chosen', 'read_test_set', 'count_test_set_uses',
            'accuracy_bounds', 'labeled_table', 'compare_sets', 'cost_or_coverage', 'plot_test_intervals',
            'ExplainedModel', 'explain_winner', 'plot_winner_dependence', 'limit_groups', 'worst_predictions',
-           'score_roles', 'add_scores']
+           'score_without_impossible_rows', 'impossible_predictions', 'score_roles', 'add_scores']
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #ec9466c0
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ..core.errors import DataError, did_you_mean
+from ..core.formatting import format_estimate, format_number
 from ..core.project import find_root
 from ..core.record import Run, read_record
 from ..core.results import Estimate
@@ -45,7 +46,7 @@ from tdsp.evaluation.prediction_intervals import (
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.scores import ROLES, Scores, comparison_table, score_test
 from ..evaluation.slices import row_losses
-from ..modeling.fitting import fit_final
+from ..modeling.fitting import fit_final, predict
 from ..modeling.ranking import Ranking
 from tdsp.modeling.selection import (
     Choice,
@@ -56,7 +57,7 @@ from ..packaging.loader import SchemaError, as_features
 from .context import lake_of
 from .modeling import ModelingContext
 from ..stats.metrics import METRICS, predicted_classes
-from ..stats.resampling import make_units
+from ..stats.resampling import bootstrap, make_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -329,6 +330,53 @@ def worst_predictions(
     return worst_rows(rows, scores.y_true[at], y_pred[at], added, ids, classes=study.outcome.classes)
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #c1325d80
+def score_without_impossible_rows(
+    study: ModelingContext, choice: Choice, scores: Scores, test: pd.DataFrame
+) -> pd.DataFrame:
+    "The score with and without rows that cannot be, in the test set and in training; empty where there are none."
+    label, known = study.metric.label, study.run.path("artifacts", "impossible_rows.json").exists()
+    impossible = study.run.read_json("impossible_rows") if known else []
+    names = ["rows", "test rows", label, "95 % interval"]
+    tested, trained = (~rows["row_id"].isin(impossible).to_numpy() for rows in (test, study.train))
+    if tested.all() and trained.all():
+        return pd.DataFrame(columns=names)
+    predictions = {"all, the score that counts": (tested | True, scores.predictions["winner"])}
+    predictions["without them in the test set"] = (tested, scores.predictions["winner"])
+    if not trained.all():
+        model = study.fit(choice.winner, study.X[trained], study.y[trained])
+        y_pred = study.predict(model, as_features(test, study.schema))
+        predictions["without them in training either"] = (tested, y_pred)
+    rows = []
+    for name, (kept, y_pred) in predictions.items():
+        units = study.units(test[kept])
+        found = bootstrap(
+            study.metric, scores.y_true[kept], y_pred[kept], units=units, n_resamples=200, random_state=study.seed
+        )
+        rows.append((name, int(kept.sum()), *format_estimate(found.value, found.low, found.high)))
+    counted = f"{(~tested).sum():,} test rows and {(~trained).sum():,} training rows cannot be"
+    sentence = f"{counted}: {label} is {rows[0][2]} with them, {rows[-1][2]} without."
+    study.run.note(effect_cautions=[sentence])
+    return pd.DataFrame(rows, columns=names)
+
+
+def impossible_predictions(study: ModelingContext, model: Pipeline, test: pd.DataFrame) -> str:
+    "The number of test predictions that the model alone would put below every target, in words; in the record."
+    if study.outcome.task != "regression":
+        return "Predictions are probabilities; none is outside 0 to 1."
+    lowest, least = study.schema.get("lowest"), float(min(study.y))
+    limit = min(0.0, least) if lowest is None else lowest
+    found = predict(model, as_features(test, study.schema), task="regression")
+    n = int((found < limit).sum())
+    study.run.note(impossible_predictions=n)
+    below = f"{n:,} of {len(found):,} predictions of the test set are below {format_number(limit)}"
+    if lowest is not None:
+        why = f"raised to it, in every form of the model: no target of training is below {format_number(least)}"
+        return f"{below} as the model alone gives them. They are {why} (lowest_prediction: none overrules it)."
+    if n and least >= 0:
+        study.run.note(model_cautions=[f"{below}, where no target of training is. lowest_prediction: 0 excludes them."])
+    return f"{below}. Nothing limits them."
+
+
 def score_roles(study: ModelingContext, fitted: Mapping[str, Pipeline], test: pd.DataFrame) -> Scores:
     "Scores of the winner, the runner-up and the baseline on the test set."
     X = as_features(test, study.schema)

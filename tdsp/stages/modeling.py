@@ -23,7 +23,7 @@ from ..core.errors import RunError, StageError
 from ..core.formatting import format_estimate, format_number
 from ..core.record import Run, list_runs
 from ..core.results import Estimate
-from ..data.target import Target
+from ..data.target import Target, lowest_prediction
 from tdsp.evaluation.behavioral_tests import (
     read_changes,
     require_monotone,
@@ -47,6 +47,7 @@ from tdsp.modeling.selection import (
     excluded_of,
     settings_of,
 )
+from ..packaging.loader import raised
 from .context import StageContext
 from ..stats.resampling import bootstrap, evenly_spaced
 
@@ -75,7 +76,7 @@ class ModelingContext(StageContext):
     def predict(self, model: "BaseEstimator", X: pd.DataFrame, n_seen: int = 0) -> np.ndarray:
         "The predictions of a fitted model in the shape that metrics take."
         n_classes = max(len(self.outcome.classes), 2)
-        return predict(model, X, task=self.outcome.task, n_classes=n_classes, n_seen=n_seen)
+        return raised(predict(model, X, task=self.outcome.task, n_classes=n_classes, n_seen=n_seen), self.schema)
 
     def fit(self, name: str, X: pd.DataFrame, y: np.ndarray, *, random_state: int | None = None) -> Pipeline:
         "The candidate of this name fitted on these rows."
@@ -88,7 +89,7 @@ class ModelingContext(StageContext):
         if predictions is None:
             raise StageError(f"{name} has no predictions out of fold: {self.candidate(name).error}")
         at = np.flatnonzero(np.isfinite(predictions.reshape(len(predictions), -1)).all(axis=1))
-        return at, ScoredRows(self.y[at], predictions[at], self.units(self.train.iloc[at]))
+        return at, ScoredRows(self.y[at], raised(predictions[at], self.schema), self.units(self.train.iloc[at]))
 
     def no_skill(self, name: str) -> float:
         "The score of the best constant guess on the out-of-fold rows of a candidate."
@@ -155,6 +156,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
         lambda: require_weights(values["weights"]),
         lambda: cost_matrix(values["costs"], outcome.classes),
         lambda: require_coverage(values["range_level"]),
+        lambda: lowest_prediction(values.get("lowest_prediction", "auto"), frame[outcome.name], outcome.task),
         lambda: require_monotone(values["monotone"], [name for name, numeric in kinds.items() if numeric]),
         lambda: read_changes(values["directional"], kinds),
     ]

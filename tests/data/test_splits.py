@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdsp.core.errors import DataError
-from tdsp.data.splits import Split, find_seen, split_table, units_of, write_parts
+from tdsp.data.repeats import find_repeats
+from tdsp.data.splits import Split, split_table, units_of, write_parts
 
 
 def table(n=400, **columns):
@@ -77,14 +78,15 @@ def test_a_split_that_cannot_be_is_refused(columns, options, message):
         split(table(**columns), **options)
 
 
-def test_rows_that_training_has_seen_are_counted_exactly_and_nearly():
-    """Equal cells; equal three digits, capitals and blanks aside; other rows are neither."""
-    train = pd.DataFrame({"n": [1.0, 123.4, np.nan, 0.0], "t": ["a", "B c", None, "d"], "b": [True, False, True, True]})
-    test = pd.DataFrame(
-        {"n": [1.0, 123.1, np.nan, 1.2], "t": ["a", " b  C", None, "d"], "b": [True, False, True, True]}
-    )
-    found = find_seen(train, test)
-    assert list(found["seen"]) == [True, False, True, False] and list(found["near"]) == [True, True, True, False]
+def test_rows_of_one_case_stay_on_one_side_of_a_split_at_random():
+    """Every other row is a copy of the one before it; shares and classes stay those of the table."""
+    df = table().reset_index(drop=True)
+    cases = np.arange(len(df)) // 2
+    found = split(df, cases=cases)
+    assert found.kind == "group" and found.rule == "random" and not set(cases[found.train]) & set(cases[found.test])
+    assert abs(len(found.test) / len(df) - 0.2) < 0.02
+    alone = split(df, cases=np.arange(len(df)))
+    assert list(alone.test) == list(split(df).test)
 
 
 def test_letters_repeat_and_are_counted(shared_data):
@@ -94,8 +96,8 @@ def test_letters_repeat_and_are_counted(shared_data):
     df = to_frame(load_source("t", "letter_recognition/letterdata.csv", root=shared_data).table)
     found = split_table(df, target="letter", task="multiclass", random_state=0)
     X = df.drop(columns="letter")
-    seen = find_seen(X.iloc[found.train], X.iloc[found.test])
-    assert 200 < seen["seen"].sum() == seen["near"].sum() < 800
+    repeats = find_repeats(X, random_state=0)
+    assert repeats.exact == 1332 and 200 < repeats.seen(found.train, found.test).sum() < 800
 
 
 def test_a_short_test_part_of_a_split_between_days_has_days_for_its_units():

@@ -79,7 +79,7 @@ def test_groups_and_time_are_kept_apart() -> None:
 def test_what_a_split_hides_is_remarked() -> None:
     """Rows without a target, repeated rows, and a column of times that a random split ignores."""
     holes = VISITS.assign(ill=VISITS["ill"].where(VISITS["age"] < 60))
-    found = split(pd.concat([holes, holes])[["age", "ill"]], "ill")
+    found = split(pd.concat([holes, holes])[["age", "day", "ill"]], "ill")
     assert found.seen > 0 and "left out" in found.remarks[0] and "too good" in found.remarks[1]
     assert "time='day'" in split(VISITS, "ill").remarks[0]
     assert "too good" in found._repr_html_() and repr(found).endswith("at random")

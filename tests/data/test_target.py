@@ -309,6 +309,9 @@ TRUTH = {  # target, task, positive class, time column, ids, as SOURCES.md descr
 }  # fmt: skip
 
 
+GROUPS = {"titanic/train.csv": "Ticket"}  # people who traveled together: one class, one fare, one port
+
+
 @pytest.mark.parametrize("name", TRUTH)
 def test_settings_of_real_tables_are_guessed_right(shared_data, name):
     """Task, positive class, time column and ids, with nothing but the file and the target; the split then works."""
@@ -317,7 +320,7 @@ def test_settings_of_real_tables_are_guessed_right(shared_data, name):
     found = guess_settings(df, target)
     assert found["task"].value == task and found["time_column"].value == time and found["ids"].value == ids
     assert (found["positive_class"].value if "positive_class" in found else None) == positive
-    assert found["group_column"].value == "" and found["missing_codes"].value == []
+    assert found["group_column"].value == GROUPS.get(name, "") and found["missing_codes"].value == []
     assert all(guess.why for guess in found.values())
     split = split_table(df, target=target, task=task, time_column=time)
     assert infer_schema(df.iloc[split.train], target=target, task=task)["columns"]

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -9,17 +10,21 @@ import yaml
 from tdsp.config.contract import Contract, Rules
 from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
-from tdsp.core.record import Run, create_run, new_record
+from tdsp.core.formatting import format_percent
+from tdsp.core.record import create_run, new_record
 from tdsp.core.results import Gate, Goal
 from tdsp.data.cell_types import ReadOptions
 from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.remarks import Remark, RemarkCode
 from tdsp.data.splits import split_table
+from tdsp.data.target import Target
 from tdsp.stages.context import StageContext, hold_contract, modeling_table
 from tdsp.stages.data_acquisition import (
     apply_contract,
+    check_rows,
+    check_test_set,
     reading_steps,
-    score_unseen,
+    score_with_seen,
     split_by,
     stated_reading,
     steps_caption,
@@ -107,24 +112,113 @@ def test_a_broken_contract_names_its_file(project):
         hold_contract(table.path, project / "parameters", "p")
 
 
-def test_an_id_that_no_model_uses_hides_no_row_that_training_has_seen(project):
-    """Every row is there twice under another number: all test rows are seen, and marked for the later stages."""
-    rows = pd.DataFrame({"id": range(1000, 1080), "age": [*range(40)] * 2, "churned": ["yes", "no"] * 40})
-    rows = rows.assign(is_test=[0] * 40 + [1] * 40)
-    run = create_run(project / "run", new_record("p-1", "p", fixed=True))
+def people(n, copies=0, seed=0, noise=0.003):
+    """A table of n people, the first ones once more with other noise and an id of its own."""
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(rng.normal(size=(n, 5)), columns=[*"abcde"]).assign(town=rng.integers(0, 9, n).astype(str))
+    rows["churned"] = np.where(rows["a"] + rng.normal(size=n) > 0, "yes", "no")
+    again = rows.head(copies).copy()
+    again[[*"abcde"]] += rng.normal(0, noise, (copies, 5))
+    return pd.concat([rows, again], ignore_index=True).assign(id=lambda t: np.arange(len(t)) + 1000)
+
+
+def settings_of(**given):
+    """The parameters that divide a table."""
+    names = dict.fromkeys(("time_column", "group_column", "split_column", "sql"), "")
+    values = {"target": "churned", "split": "random", "drop": [], "forbidden": [], "holdout_share": 0.2}
+    return names | values | {"random_state": 0, "repeated_rows": "together"} | given
+
+
+def second_stage(folder, rows, **given):
+    """A run in which the table was divided, its training and test rows, and the split."""
+    run = create_run(folder, new_record("p-1", "p", fixed=True))
     run.stage = "2_data_acquisition"
-    columns = {"time_column": "", "group_column": "", "split_column": "is_test"}
-    p = SimpleNamespace(target="churned", drop=[], forbidden=[], split="given", **columns)
-    parts = split_table(rows, target="churned", task="binary", kind="given", split_column="is_test")
-    write_split(run, p, rows, parts)
-    assert run.fact("test_rows_seen") == 40 and run.read_table("test_seen")["seen"].all()
+    values = settings_of(**given)
+    parts = split_by(rows, values, "binary")
+    return run, *write_split(run, SimpleNamespace(**values, as_dict=lambda: values), rows, parts), parts
 
 
-def test_where_every_test_row_is_known_there_is_nothing_left_to_score(tmp_path):
-    """Few levels in few columns: the table says so, and no gate is entered."""
-    run = Run(create_run(tmp_path / "run", new_record("a-1", "a", fixed=True)).folder, "5_customer_acceptance")
-    run.write_table("test_seen", pd.DataFrame({"seen": [True] * 4}))
-    run.write_json("goal", Goal("regression", "y", "r2", "R²"))
-    table = score_unseen(StageContext(run, None), None, Gate("R²", ">=", 0.5, 0.4, 0.6, 0.1))
-    assert table["test rows"].tolist() == [4, 0] and "none is left" in table["R²"].iloc[1]
-    assert run.record.gates == ()
+def test_copies_with_small_noise_stay_on_one_side(tmp_path):
+    """A fifth of the rows is there twice under another id, no row equals another; the reason names the way back."""
+    run, train, test, parts = second_stage(tmp_path / "run", people(400, copies=80))
+    assert not {*train["repeat_group"]} & {*test["repeat_group"]} and parts.kind == "group"
+    assert run.fact("test_rows_seen") == 0 and "repeated_rows: apart" in parts.why and "80 rows nearly" in parts.why
+    assert abs(len(test) - 96) < 10
+
+
+def test_test_rows_that_repeat_training_rows_are_set_aside_where_they_may_be_on_both_sides(tmp_path):
+    """The rows that are scored are those without; the others are kept for the score beside it."""
+    rows = people(400, copies=80)
+    run, train, test, parts = second_stage(tmp_path / "run", rows, repeated_rows="apart")
+    aside = run.read_table("test_seen")
+    assert len(aside) == run.fact("test_rows_set_aside") == run.fact("test_rows_seen") > 20
+    assert len(test) + len(aside) == len(parts.test) == 96 and list(aside) == list(test)
+    assert run.read_json("split")["test_rows"] == len(test)
+    copy_of = np.where(rows["id"] >= 1400, rows["id"] - 400, rows["id"])
+    known = pd.Series(copy_of, rows["id"])
+    assert not {*known[train["id"]]} & {*known[test["id"]]}
+
+
+def test_where_every_test_row_is_known_none_is_set_aside_and_the_gate_is_shut(tmp_path):
+    """Every row is there twice: nothing would be left to score, so it is a severe finding."""
+    rows = people(100, copies=100, noise=0).assign(is_test=[0] * 100 + [1] * 100)
+    run, train, test, _ = second_stage(tmp_path / "run", rows, split="given", split_column="is_test")
+    assert len(test) == run.fact("test_rows_seen") == 100 and run.fact("test_rows_set_aside") == 0
+    outcome = Target("churned", "binary", ("no", "yes"), "yes", "", "", 0)
+    found = check_test_set(run, outcome, train, test)
+    assert [(each.code, each.severity) for each in found] == [("test-seen", "severe")]
+
+
+def test_a_share_of_the_target_that_differs_is_a_caution_for_the_cover(tmp_path):
+    """A third in training, four fifths in the test set: one sentence with both shares; none for a mixed table."""
+    rows = people(400)
+    rows = rows.sort_values("a", ignore_index=True).assign(is_test=[0] * 230 + [1] * 170)
+    run, train, test, _ = second_stage(tmp_path / "run", rows, split="given", split_column="is_test")
+    outcome = Target("churned", "binary", ("no", "yes"), "yes", "", "", 0)
+    (found,) = check_test_set(run, outcome, train, test)
+    before, after = (format_percent((part["churned"] == "yes").mean()) for part in (train, test))
+    assert found.code == "target-shift" and found.evidence == f"yes {before} in training, {after} in the test set"
+    assert run.fact("data_cautions") == [f"{found.title}: {found.evidence}."]
+    mixed, train, test, _ = second_stage(tmp_path / "mixed", rows.drop(columns="is_test"))
+    assert check_test_set(mixed, outcome, train, test) == [] and mixed.fact("data_cautions") == []
+
+
+def test_rows_of_few_levels_coincide_and_none_is_set_aside(tmp_path):
+    """Two columns of three levels: every combination is in both sets by right."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({name: rng.choice([*"xyz"], 300) for name in "ab"}).assign(churned=["yes", "no", "no"] * 100)
+    run, _, test, parts = second_stage(tmp_path / "run", rows)
+    assert len(test) == 60 and run.fact("test_rows_seen") == 0 and "by chance" in parts.why
+
+
+def test_the_score_with_rows_that_training_has_seen_is_shown_beside_the_one_that_counts(tmp_path):
+    """Set-aside rows are predicted too; the gate and its metric stay those without."""
+    run, _, test, _ = second_stage(tmp_path / "run", people(400, copies=80), repeated_rows="apart")
+    run.write_json("goal", Goal("binary", "churned", "roc_auc", "ROC-AUC"))
+    run.write_json("target", Target("churned", "binary", ("no", "yes"), "yes", "", "", 0))
+    stage = StageContext(run, SimpleNamespace(n_resamples=50, random_state=0))
+
+    def predict(rows):
+        return pd.DataFrame({"probability": rows["a"].rank(pct=True).to_numpy()})
+
+    kept = Gate("ROC-AUC", ">=", 0.7, 0.6, 0.8, 0.5)
+    table = score_with_seen(stage, predict(test), kept, predict)
+    aside = run.fact("test_rows_set_aside")
+    assert table["test rows"].tolist() == [f"{len(test)} that count", "96 with those that repeat training rows"]
+    assert f"{aside} more test rows repeat" in run.fact("score_cautions")[0] and run.record.gates == ()
+    assert 0.5 < run.record.metrics["score_with_seen"].value < 1
+
+
+def test_rows_that_cannot_be_are_findings_and_a_caution_with_the_sql(tmp_path):
+    """Named by number, kept for the third stage, and not left out."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"size": rng.normal(90, 20, 300), "price": rng.lognormal(9, 0.5, 300)})
+    rows.loc[11, "price"] = 4e7
+    run = create_run(tmp_path / "run", new_record("p-1", "p", fixed=True))
+    run.stage = "2_data_acquisition"
+    p = SimpleNamespace(drop=[], sources={"table": "x.csv"}, sql="")
+    outcome = Target("price", "regression", (), None, "", "", 0)
+    (found,) = check_rows(run, p, rows, rows, outcome)
+    assert found.code == "impossible-row" and found.evidence.startswith("row 12: price is 40,000,000")
+    assert run.read_json("impossible_rows") == [11]
+    assert "state sql: p.sql" in run.fact("row_cautions")[0] and 'WHERE ("price" <= ' in run.fact("row_cautions")[0]

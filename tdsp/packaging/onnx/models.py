@@ -301,7 +301,8 @@ def convert(graph: Graph, table: Table, step: "BaseEstimator") -> str:
 def _output(graph: Graph, found: str, pipeline: "Pipeline", schema: Schema) -> str:
     """The prediction's columns from what the pipeline gives."""
     if schema["task"] == "regression":
-        return found
+        lowest = schema.get("lowest")
+        return found if lowest is None else graph.add("Max", found, np.array(float(lowest)))
     classes = list(schema["classes"])
     labels = [c if isinstance(c, (int, np.integer)) else classes.index(str(c)) for c in pipeline.classes_]
     padded = graph.add("Concat", found, graph.rows(found, [0.0]), axis=1)

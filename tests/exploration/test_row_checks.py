@@ -1,0 +1,71 @@
+"""Rows that cannot be are named by their number, and others are not."""
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from tdsp.exploration.row_checks import find_impossible_rows, sql_without
+
+
+def cars(n=800, seed=0):
+    """Cars with prices in thousands, and what they were sold with."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({
+        "brand": rng.choice(["VW", "Opel", "BMW"], n), "fuel": rng.choice(["gas", "diesel"], n),
+        "km": rng.integers(1000, 250_000, n).astype(float), "color": rng.choice(["red", "blue"], n),
+        "price": rng.lognormal(9, 0.7, n).round(),
+    })  # fmt: skip
+
+
+def rows_of(table):
+    return {each.column: each.rows for each in find_impossible_rows(table, table, target="price")}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sound_table_has_no_impossible_rows(seed):
+    """A long tail, a rare level and gaps are no faults."""
+    table = cars(seed=seed)
+    table.loc[3, "color"], table.loc[4, "km"], table.loc[5, "price"] = "mauve", np.nan, 90_000
+    assert rows_of(table) == {}
+
+
+def test_prices_of_tens_of_millions_zeros_and_a_negative_one_are_named():
+    """Rows are counted from 1 below the names; the SQL leaves exactly these out and keeps gaps."""
+    table = cars()
+    table.loc[[9, 19], "price"], table.loc[100:149, "price"], table.loc[200, "price"] = 25e6, 0, -7000
+    table.loc[300, "price"] = np.nan
+    high, below, zeros = find_impossible_rows(table, table, target="price")
+    assert (high.rows, below.rows, zeros.rows) == ((9, 19), (200,), tuple(range(100, 150)))
+    assert high.sentence.startswith("rows 10, 20: price is 25,000,000, while half of the values are between")
+    sql = sql_without([high, below, zeros], "table").replace('"table"', "table_")
+    with duckdb.connect() as connection:
+        connection.register("table_", table)
+        assert len(connection.sql(sql).df()) == len(table) - 53
+
+
+def test_counts_from_zero_on_and_temperatures_below_it_are_possible():
+    """Numbers that come down to 0 step by step may reach it."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"riders": rng.poisson(rng.exponential(50, 900)), "degrees": rng.normal(14, 6, 900)})
+    assert find_impossible_rows(table, table, target="riders") == []
+
+
+@pytest.mark.parametrize(("step", "side"), [(1, "right"), (-1, "left")])
+def test_a_row_shifted_by_a_column_is_named(step, side):
+    """Its cells fit the columns beside them, and not their own."""
+    table = cars().astype(object)
+    cells = table.loc[40].tolist()
+    table.loc[40] = [None, *cells[:-1]] if step == 1 else [*cells[1:], None]
+    table["km"] = pd.to_numeric(table["km"], errors="coerce")  # a word among numbers is read as a gap
+    table["price"] = pd.to_numeric(table["price"], errors="coerce")
+    (found,) = find_impossible_rows(table, table, target="price")
+    assert found.rows == (40,) and f"one column to the {side}" in found.why and found.sentence.startswith("row 41:")
+
+
+def test_columns_of_like_levels_are_no_evidence():
+    """Quality of garage and of cellar share their levels; a rare one is no shift."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({name: rng.choice(["good", "fair", "poor"], 500) for name in ("garage", "cellar", "roof")})
+    table.loc[7, ["garage", "cellar"]] = ["none", "good"]
+    assert find_impossible_rows(table, table) == []
