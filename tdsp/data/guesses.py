@@ -49,7 +49,7 @@ def guess_settings(
         "group_column": group if kind != "time" else Guess("", "not used in a split by time"),
         "split": Guess(
             kind,
-            {"time": time.why.partition(";")[0], "group": f"{group.why}; random if new rows come from the same ones"}.get(
+            {"time": time.why.partition(";")[0], "group": f"{group.why}; random if new rows are of the same ones"}.get(
                 kind, "no column of times or groups"
             ),
         ),

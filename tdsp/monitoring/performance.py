@@ -40,7 +40,7 @@ ALARM = 20.0  # wealth; its inverse is the chance of a false alarm in the life o
 
 
 class LossBound(TypedDict):
-    "What the loss of a day is bet against."
+    "The bound that the loss of a day is bet against."
 
     scale: float
     unit: str  # day, or a number of rows

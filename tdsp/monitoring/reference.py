@@ -63,6 +63,7 @@ class RelationEntry(TypedDict):
     column: str
     explained: float
     marks: list[float]
+    spread: float
 
 
 class PerformanceReference(TypedDict):
@@ -96,7 +97,7 @@ class ReferenceRecord(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    "What `build_reference` gives: the content of the two files."
+    "The content of the two files of a reference."
 
     record: ReferenceRecord
     models: bytes  # empty: no column can be checked by the others
@@ -148,7 +149,7 @@ def build_reference(
         relations, residuals = _within_bytes(frame, judged, finest, by_weight, time_column, random_state)
         record["relation_columns"] = list(relations.profiles)
         record["relations"] = [
-            {"column": one.column, "explained": one.explained, "marks": _rounded(one.marks)}
+            {"column": one.column, "explained": one.explained, "marks": _rounded(one.marks), "spread": one.spread}
             for one in relations.checked
         ]
         models = relations.as_text() if relations.models else b""
@@ -205,7 +206,7 @@ def judged_profiles(record: ReferenceRecord) -> dict[str, ColumnProfile]:
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #72990acd
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowJudgment:
-    "How far one window lies from the reference; a value of 1 is the level that 5 per cent of its own windows pass."
+    "Distances of one window from the reference; 1 is the level that 5 per cent of its own windows pass."
 
     name: str
     rows: int
@@ -245,7 +246,9 @@ class Reference:
     def relations(self) -> Relations:
         "The columns that the others predict."
         entries = self.record["relations"]
-        checked = tuple(Relation(one["column"], one["explained"], np.array(one["marks"])) for one in entries)
+        checked = tuple(
+            Relation(one["column"], one["explained"], np.array(one["marks"]), one["spread"]) for one in entries
+        )
         features = {name: self.record["columns"][name] for name in self.record.get("relation_columns", [])}
         models = models_from_text(self.models) if self.models else ()
         if len(models) != len(checked):

@@ -68,7 +68,7 @@ def drift_findings(
     importance: dict[str, float],
     judgeable: Sequence[bool],  # by window: whether the reference has seen its season
 ) -> list[Finding]:
-    "What the last window says, and since when."
+    "The findings of the last window, each with its beginning."
     if not judgments:
         return []
     last, fault = judgments[-1], faults[-1]

@@ -44,7 +44,7 @@ SEASON_DAYS = 21  # how near in the year the reference has to come to a day befo
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
-    "What is monitored, and how."
+    "The parameters of a monitoring."
 
     model: str = ""  # run, bundle, wheel, NAME@champion; empty: the latest run
     data: str = ""  # file, URI, query or log of a service; empty: the test set of that run
@@ -79,7 +79,7 @@ class Monitored:
 
     @cached_property
     def reference(self) -> Reference | None:
-        "What judges windows of this size; None where the reference has too few of its own."
+        "The judge of windows of this size; None where the reference has too few of its own."
         return open_reference(self.record, self.models, self.size)
 
 
@@ -113,7 +113,7 @@ def _on_test_set(settings: MonitorSettings, folder: Path, model: LoadedModel) ->
 
 
 def _size_for(record: ReferenceRecord, rows: MonitoredRows) -> str:
-    "The first size that the reference has and the rows can be cut into; else rows by the hundred, or all of them."
+    "The first size that the reference has and the rows can be cut into; else rows by the hundred."
     for size in record.get("windows", {}):
         if (rows.times is not None or size.isdigit()) and cut_windows(len(rows.frame), size, rows.times):
             return size

@@ -1,4 +1,4 @@
-"""How often a monitor cries on real windows that it has not seen, inside its own reference, and which faults it finds.
+"""The share of real windows inside a reference on which a monitor cries, and the faults that it finds.
 
     python -m tests.benchmarks.monitoring alarms          false alarms, beside Evidently's default rule and mean ± 3 σ
     python -m tests.benchmarks.monitoring faults          faults put into held-out real windows: found, named

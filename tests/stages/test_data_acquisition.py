@@ -16,7 +16,6 @@ from tdsp.core.results import Gate, Goal
 from tdsp.data.cell_types import ReadOptions
 from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.remarks import Remark, RemarkCode
-from tdsp.data.splits import split_table
 from tdsp.data.target import Target
 from tdsp.stages.context import StageContext, hold_contract, modeling_table
 from tdsp.stages.data_acquisition import (
