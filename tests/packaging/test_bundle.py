@@ -25,6 +25,7 @@ from tdsp.core.errors import BundleError, DataError, RunError
 from tdsp.core.files import canonical_json, sha256_file
 from tdsp.core.record import Artifact, new_record
 from tdsp.modeling.fitting import fit_final
+from tdsp.monitoring.reference import build_reference
 from tdsp.packaging import loader
 from tdsp.packaging.bundle import (
     choose_golden,
@@ -32,7 +33,6 @@ from tdsp.packaging.bundle import (
     load_model,
     loader_source,
     pickled,
-    reference_profile,
     require_libraries,
     requirements_of,
     write_bundle,
@@ -67,7 +67,7 @@ def write(folder: Path, task: str, kind: str, **more: Any) -> tuple[Path, pd.Dat
     """A bundle of a candidate fitted on one of the samples, and the rows."""
     frame, schema, y = sample(task)
     pipeline = fit_final(kind, as_features(frame, schema), y, task=task, random_state=0)
-    reference = reference_profile(frame, schema, predict_frame(pipeline, frame, schema))
+    reference = build_reference(frame, schema, predict_frame(pipeline, frame, schema), random_state=0).record
     golden = choose_golden(frame, schema, 60)
     arguments = {"pipeline": pipeline, "schema": schema, "golden_frame": golden, "reference": reference} | more
     return write_bundle(folder, name=task, **arguments).folder, frame
@@ -146,20 +146,6 @@ def test_golden_rows_hold_every_class_and_every_gap() -> None:
     assert set(golden["y"]) == {0, 1, 2}
     assert all(golden[name].isna().any() for name in ("ward", "urgent", "admitted"))
     assert choose_golden(frame, schema, 10_000).shape[0] == len(frame)
-
-
-def test_the_reference_is_bounded_and_pools_rare_levels() -> None:
-    """A wide table gets a coarser profile, not a larger one; a level under 0.1 % is counted with the others."""
-    rng = np.random.default_rng(0)
-    wide = pd.DataFrame(rng.normal(size=(2000, 150)), columns=[f"x{i}" for i in range(150)])
-    columns = [{"name": name, "type": "float"} for name in wide]
-    profile = reference_profile(wide, {"columns": columns}, wide[[]])
-    assert len(canonical_json(profile)) < 1_000_000
-    assert 100 < len(profile["columns"]["x0"]["quantiles"]) < 1000
-    text = pd.DataFrame({"s": ["a"] * 5000 + ["b", "c", None]})
-    entry = reference_profile(text, {"columns": [{"name": "s", "type": "string"}]}, text[[]])["columns"]["s"]
-    assert entry["levels"] == {"a": 5000}
-    assert (entry["pooled_levels"], entry["pooled_rows"]) == (2, 2)
 
 
 def test_the_card_has_computed_fields_and_names_the_missing(linear: Path) -> None:
@@ -585,12 +571,3 @@ def test_a_scaler_alone_is_described(tmp_path: Path) -> None:
     )
     assert "StandardScaler → LogisticRegression" in load_model(made.folder).card
     assert made.size_mb == pytest.approx(sum(map(len, files_of(made.folder).values())) / 1e6)
-
-
-def test_a_profile_of_thousands_of_columns_fits_into_a_megabyte():
-    """2,500 numbers, each with its ends and its middle."""
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(12, 2500)), columns=[f"gene{i}" for i in range(2500)])
-    schema = {"columns": [{"name": name, "type": "float"} for name in frame]}
-    profile = reference_profile(frame, schema, pd.DataFrame({"probability": frame["gene0"]}))
-    assert len(profile["columns"]) == 2500 and len(profile["columns"]["gene7"]["quantiles"]) >= 3
-    assert len(canonical_json(profile)) < 1_000_000

@@ -20,7 +20,8 @@ import pandas as pd
 
 from tdsp.core.record import create_run, new_record
 from tdsp.modeling.fitting import fit_final
-from tdsp.packaging.bundle import choose_golden, reference_profile, write_bundle
+from tdsp.monitoring.reference import build_reference
+from tdsp.packaging.bundle import choose_golden, write_bundle
 from tdsp.packaging.loader import as_features, predict_frame
 from tdsp.packaging.onnx.export import onnx_form
 from tdsp.registry.registry import promote
@@ -58,7 +59,7 @@ def write_model(
         pipeline=pipeline,
         schema=schema,
         golden_frame=choose_golden(frame.assign(late=y), schema, 200),
-        reference=reference_profile(frame, schema, predict_frame(pipeline, frame, schema)),
+        reference=build_reference(frame, schema, predict_frame(pipeline, frame, schema), random_state=0).record,
         card={"title": "<b>Delays</b> & more"},
         onnx=onnx_form(pipeline, schema, frame) if onnx else None,
     ).folder
