@@ -339,7 +339,8 @@ class Reference:
         place = list(self.profiles).index(name)
         floor = chance_effects(self.profiles, n, self.record["rows"])
         effect = window_effects(frame, {name: self.profiles[name]})[:, 0]
-        drift = (effect / self._drift.unit(floor)[:, place]).max() / scale_drift / self.critical
+        moved = [EFFECTS.index("values"), EFFECTS.index("steps")]  # gaps stay, and what is undone is not to the digit
+        drift = (effect / self._drift.unit(floor)[:, place])[moved].max() / scale_drift / self.critical
         statistics = residual_statistics(self.relations.residuals_of(frame, at))
         unit = self._broken.unit(np.maximum(self.relations.chance(n), 1e-12))[:, at]
         broken = np.nan_to_num(np.abs(statistics - self._center[:, at]) / unit, nan=np.inf).max()

@@ -29,7 +29,7 @@ from ..monitoring.states import Finding, State, alarm_rule, drift_findings, stat
 from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, require_window
 from ..packaging.bundle import LoadedModel, load_model
 from ..packaging.loader import prediction_columns
-from ..registry.registry import find_model, origin_of
+from ..registry.registry import find_model
 from ..serving.monitored_rows import KEY, MonitoredRows, is_log, read_monitored
 from ..stats.metrics import METRICS
 from ..stats.plotting import BAND, BLUE, LIMIT_LINE, ORANGE, report_axes, with_alt_text
@@ -101,7 +101,7 @@ def open_monitor(settings: MonitorSettings, root: Path) -> Monitored:
     size = require_window(settings.window) if settings.window else _size_for(record, rows)
     windows = [one for one in cut_windows(len(rows.frame), size, rows.times) if len(one.rows) >= MIN_ROWS]
     models = place.read_bytes() if place.exists() else b""
-    return Monitored(settings, model, origin_of(folder)[0].partition("@")[0], record, models, rows, size, windows)
+    return Monitored(settings, model, str(model.manifest["name"]), record, models, rows, size, windows)
 
 
 def _on_test_set(settings: MonitorSettings, folder: Path, model: LoadedModel) -> MonitorSettings:
@@ -114,7 +114,9 @@ def _on_test_set(settings: MonitorSettings, folder: Path, model: LoadedModel) ->
 
 def _size_for(record: ReferenceRecord, rows: MonitoredRows) -> str:
     "The first size that the reference has and the rows can be cut into; else rows by the hundred."
-    for size in record.get("windows", {}):
+    known = record.get("windows", {})
+    chunks = sorted((size for size in known if size.isdigit()), key=int, reverse=True)
+    for size in [*(size for size in ("week", "day", "month") if size in known), *chunks]:
         if (rows.times is not None or size.isdigit()) and cut_windows(len(rows.frame), size, rows.times):
             return size
     return str(max(MIN_ROWS, min(len(rows.frame), 100)))
@@ -408,7 +410,7 @@ def windows_table(result: MonitorResult) -> pd.DataFrame:
     return table
 
 
-def plot_windows(drift: Drift, performance: Performance, label: str = "") -> "Axes | pd.DataFrame":
+def plot_windows(drift: Drift) -> "Axes | pd.DataFrame":
     "The largest effect of each window beside the level that 5 per cent of the reference's own pass."
     if not drift.judgments:
         return pd.DataFrame({"note": ["No window can be judged."]})

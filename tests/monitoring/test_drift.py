@@ -1,0 +1,113 @@
+"""Profiles, effects and calibration: a window is judged by the reference's own windows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tdsp.core.errors import ParameterError
+from tdsp.core.files import canonical_json
+from tdsp.monitoring.drift import (
+    EFFECTS,
+    chance_effects,
+    column_profile,
+    leave_one_out_quantile,
+    rank_p,
+    reference_effects,
+    window_effects,
+)
+from tdsp.monitoring.reference import reference_profiles
+from tdsp.monitoring.windows import Window, cut_windows, reference_sizes, require_window
+
+
+def test_the_distance_of_numbers_is_that_of_scipy():
+    """With few distinct values, the effect of a window is the two-sample statistic of Kolmogorov and Smirnov."""
+    from scipy import stats
+
+    rng = np.random.default_rng(1)
+    old, new = pd.Series(rng.integers(0, 30, 900).astype(float)), pd.Series(rng.integers(3, 40, 200).astype(float))
+    effect = window_effects(new.to_frame("x"), {"x": column_profile(old, "float")})[0, 0]
+    assert effect == pytest.approx(stats.ks_2samp(old, new).statistic, abs=0.002)
+
+
+def test_the_distance_of_levels_is_half_the_sum_of_differences():
+    """A level that the reference does not have counts with the rare ones."""
+    old, new = pd.Series(["a"] * 60 + ["b"] * 40), pd.Series(["a"] * 30 + ["b"] * 50 + ["new"] * 20)
+    effect = window_effects(new.to_frame("x"), {"x": column_profile(old, "string")})[0, 0]
+    assert effect == pytest.approx(0.3)
+
+
+def test_gaps_new_values_and_steps_have_effects_of_their_own():
+    """A gap, a half among whole numbers and a shuffle each move one effect."""
+    rng = np.random.default_rng(1)
+    values = pd.Series(np.cumsum(rng.integers(-1, 2, 3000)).clip(-20, 20).astype(float))
+    profiles = {"x": column_profile(values, "float", ordered=True)}
+    part = values.iloc[1000:1500]
+    gaps = window_effects(part.mask(np.arange(500) < 50).to_frame("x"), profiles)[:, 0]
+    halves = window_effects((part + 0.5).to_frame("x"), profiles)[:, 0]
+    order = rng.permutation(500)
+    shuffled = window_effects(part.iloc[order].reset_index(drop=True).to_frame("x"), profiles)[:, 0]
+    calm = window_effects(part.to_frame("x"), profiles)[:, 0]
+    at = EFFECTS.index
+    assert gaps[at("gaps")] == pytest.approx(0.1)
+    assert halves[at("new values")] > 0.5 and calm[at("new values")] == 0
+    assert shuffled[at("steps")] > 1 > calm[at("steps")] and shuffled[at("values")] == calm[at("values")]
+
+
+def test_an_own_window_is_compared_with_the_rest():
+    """The closed form equals a profile that was made without the window."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"x": rng.integers(0, 9, 400).astype(float), "s": rng.choice(["a", "b"], 400)})
+    profiles = {"x": column_profile(table["x"], "float"), "s": column_profile(table["s"], "string")}
+    windows = [Window(str(i), np.arange(100 * i, 100 * i + 100)) for i in range(4)]
+    found = reference_effects(table, windows, profiles)[2, 0]
+    rest = table.drop(index=windows[2].rows)
+    without = {"x": column_profile(rest["x"], "float"), "s": column_profile(rest["s"], "string")}
+    assert found == pytest.approx(window_effects(table.iloc[windows[2].rows], without)[0], abs=0.01)
+
+
+def test_the_quantile_of_the_others_leaves_each_out():
+    """The same as deleting each row and taking numpy's quantile."""
+    values = np.random.default_rng(1).normal(size=(23, 3))
+    expected = [np.quantile(np.delete(values, i, axis=0), 0.9, axis=0) for i in range(23)]
+    assert leave_one_out_quantile(values) == pytest.approx(np.array(expected))
+
+
+def test_chance_alone_passes_its_floor_in_a_tenth_of_the_windows():
+    """Rows drawn from the reference exceed the floor about as often as a 90 per cent quantile says."""
+    rng = np.random.default_rng(1)
+    whole = pd.DataFrame({"x": rng.normal(size=20_000), "s": rng.choice(list("abcde"), 20_000)})
+    profiles = {"x": column_profile(whole["x"], "float"), "s": column_profile(whole["s"], "string")}
+    floor = chance_effects(profiles, 500, 20_000)[0]
+    drawn = [window_effects(whole.iloc[rng.integers(0, 20_000, 500)], profiles)[0] for _ in range(300)]
+    share = (np.array(drawn) > floor).mean(axis=0)
+    assert (share > 0.04).all() and (share < 0.18).all()
+
+
+def test_the_rank_counts_the_window_itself():
+    """The furthest of twenty has a p-value of 1/21."""
+    assert rank_p(9.0, np.arange(1.0, 9.0)) == 1 / 9
+
+
+def test_profiles_are_bounded_and_pool_rare_levels():
+    """Wide tables get a coarser profile, not a larger one; a level under 0.1 % is counted with the others."""
+    rng = np.random.default_rng(0)
+    for n, columns in ((2000, 150), (12, 2500)):
+        wide = pd.DataFrame(rng.normal(size=(n, columns)), columns=[f"x{i}" for i in range(columns)])
+        schema = {"columns": [{"name": name, "type": "float"} for name in wide]}
+        profiles, _ = reference_profiles(wide, schema, wide[[]])
+        assert len(canonical_json(profiles)) < 1_000_000 and len(profiles["x7"]["quantiles"]) >= 3
+    text = column_profile(pd.Series(["a"] * 5000 + ["b", "c", None]), "string")
+    assert text["levels"] == {"a": 5000} and (text["pooled_levels"], text["pooled_rows"]) == (2, 2)
+
+
+def test_windows_are_periods_or_rows_in_order():
+    """Weeks end on Sunday; a rest of rows that fills no window is in none."""
+    times = pd.Series(pd.date_range("2026-01-01", periods=100, freq="D"))[::-1].reset_index(drop=True)
+    weeks = cut_windows(100, "week", times)
+    assert [len(one.rows) for one in weeks[:2]] == [4, 7] and weeks[1].name == "2026-01-05"
+    assert [len(one.rows) for one in cut_windows(100, "30")] == [30, 30, 30]
+    assert reference_sizes(100, None) == []
+    with pytest.raises(ParameterError, match="'fortnight' is no window"):
+        require_window("fortnight")
+    with pytest.raises(ParameterError, match="needs a time column"):
+        cut_windows(100, "day")
