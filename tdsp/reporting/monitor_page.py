@@ -41,11 +41,12 @@ def render_monitor(folder: Path, result: dict[str, Any]) -> Path:
     label = status_label(str(result["state"]).capitalize(), STATES.get(result["state"], "unsure"))
     body = notebook_body(folder / "monitoring.ipynb")
     todo = dict.fromkeys(one["todo"] for one in result["findings"] if one["todo"] and one["state"] == result["state"])
+    windows = f"{result['window']} rows" if result["window"].isdigit() else f"a {result['window']}"
     facts = [
         ("Model", f"{result['model']} `{result['version']}`"),
         ("Data", f"`{result['data']}`"),
         ("Rows", f"{format_int(result['rows'])} judged, {format_int(result['rejected'])} refused"),
-        ("Windows", f"{result['windows']} of {result['window']}{' rows' if result['window'].isdigit() else ''}"),
+        ("Windows", f"{result['windows']}, each {windows} long"),
         ("Made", format_date(result["made_at"])),
     ]
     page = MonitorPage(

@@ -346,6 +346,9 @@ def conclude(
 ) -> MonitorResult:
     "The state of the model on these rows, with all it rests on."
     findings = [*drift.findings, *performance.findings, *contract]
+    if any(one.code == "broken" for one in findings):  # a model that is fed wrong values is not the one to train again
+        mend = "Mend the broken column first; it may be all that is wrong."
+        findings = [replace(one, todo=mend) if one.code == "performance" else one for one in findings]
     findings.sort(
         key=lambda one: -["ok", "insufficient data", "insufficient reference", "watch", "alarm"].index(one.state)
     )
@@ -396,9 +399,8 @@ def columns_table(monitored: Monitored, drift: Drift) -> pd.DataFrame:
         for name in last.drift
     ]  # fmt: skip
     table = pd.DataFrame(rows)
-    return table.loc[
-        table[["moved", "gaps", "new values", "steps", "broken"]].max(axis=1).sort_values(ascending=False).index
-    ]
+    furthest = table[["moved", "gaps", "new values", "steps", "broken"]].max(axis=1).sort_values(ascending=False)
+    return table.loc[furthest.index].reset_index(drop=True)
 
 
 def windows_table(result: MonitorResult) -> pd.DataFrame:
@@ -425,6 +427,8 @@ def plot_windows(drift: Drift) -> "Axes | pd.DataFrame":
         at = np.unique(np.linspace(0, len(names) - 1, min(4, len(names))).astype(int))
         ax.set_xticks(at, [names[i] for i in at])
         ax.set(xlabel="Window", ylabel="Largest effect (1: the level)", ylim=(0, None))
+        if max(size) > 20:
+            ax.set(yscale="log", ylim=(min(0.1, *size), None))
         ax.set_title(f"{beyond} of {count_of(len(names), 'window')} lie beyond the reference's own")
         ax.legend()
         alt = f"Largest effect of {len(names)} windows: {min(size):.2g} to {max(size):.2g} levels; {beyond} beyond."
