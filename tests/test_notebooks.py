@@ -14,7 +14,8 @@ import pytest
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[1]
-STAGES = sorted(ROOT.glob("notebooks/*.ipynb"))
+STAGES = sorted(ROOT.glob("notebooks/[0-9]_*.ipynb"))
+MONITORING = ROOT / "notebooks" / "monitoring.ipynb"
 LIBRARY = sorted(ROOT.glob("notebooks/lib/**/[0-9]*.ipynb"))
 
 MAX_CELLS, MAX_LINES = 25, 12
@@ -220,6 +221,12 @@ def test_stage_notebooks_stay_thin(path: Path, check):
     assert check(read(path)) == []
 
 
+@pytest.mark.parametrize("check", [size_problems, statement_problems, path_problems, prose_problems])
+def test_the_notebook_of_monitoring_is_as_thin(check):
+    """It belongs to no run, so that it opens otherwise; all else is as in a stage."""
+    assert check(read(MONITORING)) == []
+
+
 def test_each_parameter_has_one_home_and_is_used_from_there_on():
     """A parameter is declared in the stage that first uses it, once."""
     assert parameter_problems({path.stem: read(path) for path in STAGES}) == []
@@ -232,7 +239,7 @@ def committed() -> dict[str, NotebookNode]:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     if not (ROOT / ".git").exists():  # a downloaded archive
-        return {str(path): read(path) for path in STAGES + LIBRARY}
+        return {str(path): read(path) for path in [*STAGES, MONITORING, *LIBRARY]}
     return {name: nbformat.reads(git("show", f":{name}"), 4) for name in git("ls-files", "*.ipynb").splitlines()}
 
 

@@ -110,7 +110,7 @@ def _typed_fields(kind: type) -> tuple[tuple[Field[Any], Hint], ...]:
 
 # %% ../../notebooks/lib/core/01_files.ipynb #9409dfc4
 def sync(path: Path) -> None:
-    "Bring a file, or the names in a folder, to the disk: a loss of power takes nothing of them back."
+    "Bring a file, or the names in a folder, to the disk, where a loss of power cannot take them back."
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

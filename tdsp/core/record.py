@@ -300,7 +300,7 @@ def new_record(run_id: str, project: str, *, fixed: bool) -> RunRecord:
 
 
 def _contained(record: RunRecord) -> RunRecord:
-    "The record, unless a name in it leads out of the folders that are made of it: another may have written it."
+    "The record, unless a name in it leads out of its folders: another may have written it."
     for path in (record.project or "-", record.run_id or "-", *(artifact.path for artifact in record.artifacts)):
         parts = PurePosixPath(path).parts
         if not parts or parts[0].startswith("/") or ".." in parts:

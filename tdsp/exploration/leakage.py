@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_ROWS', 'FOLDS', 'SMOOTHING', 'MAX_ROUNDS', 'WORDS', 'SAYS', 'COPY', 'MADE', 'PURE_LEVELS', 'EXACT', 'EASY',
-           'MAX_PERFECT', 'LEAD_ERRORS', 'PURITY', 'COVERAGE', 'WEAK', 'PAIR', 'WHOLE', 'meet_one_to_one', 'Leak',
-           'find_leaks', 'is_too_good']
+           'MAX_PERFECT', 'LEAD_ERRORS', 'PURITY', 'COVERAGE', 'WEAK', 'PAIR', 'meet_one_to_one', 'Leak', 'find_leaks',
+           'is_too_good']
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #8441dc01
 import hashlib
@@ -468,14 +468,11 @@ def _pairs(search: _Search) -> list[Leak]:
 def _is_pair(pair: PairLikeness, search: _Search) -> bool:
     likeness = pair.likeness.forward
     enough = PAIR if search.numeric else COPY if pair.operation == "with" else EXACT
-    of_one = [form.forward for name in (pair.one, pair.other) for form in search.forms[name] if form.form in WHOLE]
+    of_one = [form.forward for name in (pair.one, pair.other) for form in search.forms[name]]
     if likeness < enough or LEAD_ERRORS * (1 - likeness) >= 1 - max(of_one, default=0.0):
         return False
     is_exact = likeness >= EXACT if search.numeric else pair.operation == "with" and max(of_one, default=0.0) <= WEAK
     return is_exact or _leads(likeness, search.without((pair.one, pair.other)))
-
-
-WHOLE = ("levels", "order")  # forms that say all of a column
 
 
 def _pair_leak(pair: PairLikeness, *, numeric: bool) -> Leak:

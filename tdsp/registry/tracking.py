@@ -184,7 +184,7 @@ def _follow_move(database: Path) -> None:
 
 
 def _former_place(name: str, location: str) -> str:
-    """The address of the folder `mlflow` that an experiment of ours was made in; empty for one of somebody else."""
+    """The address of the folder `mlflow` that an experiment of this project was made in; empty for any other."""
     own = quote(f"/{name}")
     return location.removesuffix(own) if location.endswith(f"/mlflow{own}") else ""
 

@@ -134,8 +134,8 @@ def _state_goal(record: RunRecord) -> list[Step]:
 
 def _undecided(record: RunRecord) -> list[Step]:
     unsure = [gate for gate in record.gates if gate.answer == UNSURE]
-    only_asked = bool(record.fact("questions")) and len(unsure) == 1
-    reason = "before the questions above are answered." if only_asked else "alone: not every rule could be decided."
+    only_questions = bool(record.fact("questions")) and len(unsure) == 1
+    reason = "before the questions above are answered." if only_questions else "alone: not every rule could be decided."
     return [
         *_state_goal(record),
         *[Step(f"do not decide on this run {reason}", "Decision maker")] * bool(unsure),

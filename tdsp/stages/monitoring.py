@@ -347,8 +347,8 @@ def conclude(
     "The state of the model on these rows, with all it rests on."
     findings = [*drift.findings, *performance.findings, *contract]
     if any(one.code == "broken" for one in findings):  # a model that is fed wrong values is not the one to train again
-        mend = "Mend the broken column first; it may be all that is wrong."
-        findings = [replace(one, todo=mend) if one.code == "performance" else one for one in findings]
+        first = "Mend the broken column first; it may be all that is wrong."
+        findings = [replace(one, todo=first) if one.code == "performance" else one for one in findings]
     findings.sort(
         key=lambda one: -["ok", "insufficient data", "insufficient reference", "watch", "alarm"].index(one.state)
     )

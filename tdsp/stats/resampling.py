@@ -172,6 +172,8 @@ def _flawless_low(units_per_class: np.ndarray, level: float) -> float:
 
 def _flawless_ranking_low(units_per_class: np.ndarray, n_units: int, level: float) -> float:
     "Exact lower bound of the ROC-AUC after a flawless ranking, from disjoint pairs; Bonferroni's for several classes."
+    if len(units_per_class) < 2:  # no pair to rank
+        return math.nan
     n = units_per_class[1:] if len(units_per_class) == 2 else units_per_class
     others = [np.delete(units_per_class, k).max() for k in range(len(units_per_class) - len(n), len(units_per_class))]
     pairs = np.maximum(np.minimum(np.minimum(n, others), n_units // 2), 1)

@@ -231,7 +231,7 @@ def test_an_accepted_record_is_written_after_all_that_it_speaks_of_is_on_the_dis
         {"artifacts": (Artifact("x", "bundle", "."),)},
     ],
 )
-def test_a_record_of_somebody_else_leads_to_no_other_folder(run, change):
+def test_a_foreign_record_leads_to_no_other_folder(run, change):
     """Names in it become folders that are read, sent to a server and removed."""
     record = replace(run.record, **change)
     files.write_atomic(run.folder / "run.json", files.canonical_json(record))

@@ -43,7 +43,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("secret", [SECRET, SIMPLE])
 def test_no_form_of_a_secret_is_shown(form: str, secret: str) -> None:
-    """Half of it is none either; what stands around it stays."""
+    """Half of it is none either; the text around it stays."""
     if form == "URL in small letters" and secret == SECRET:
         secret = secret.lower()
     shown = FORMS[form](secret)

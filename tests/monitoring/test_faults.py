@@ -55,7 +55,7 @@ FAULTS: list[tuple[str, str, str, Callable[[pd.DataFrame], pd.DataFrame]]] = [
 def test_a_fault_is_named_with_its_column(
     reference: Reference, column: str, kind: str, text: str, fault: Callable[[pd.DataFrame], pd.DataFrame]
 ):
-    """Units, factors, exchanges, stuck and shifted values are told apart."""
+    """Units, factors, exchanges, stuck and shifted values are distinguished."""
     frame = fault(week())
     judgment = reference.judge(WINDOW, frame)
     found = name_fault(reference, WINDOW, frame, judgment)

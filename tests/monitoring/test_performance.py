@@ -30,7 +30,7 @@ def test_a_fallen_model_alarms_within_weeks():
 
 
 def test_the_wealth_is_the_mean_over_starts_and_stakes():
-    """The recursion equals the sum that it stands for."""
+    """The recursion equals the sum that defines it."""
     losses, bound = np.array([0.4, 0.1, 0.6]), 0.25
     from tdsp.monitoring.performance import STAKES
 
@@ -40,7 +40,7 @@ def test_the_wealth_is_the_mean_over_starts_and_stakes():
     assert bet_wealth(losses, bound)[-1] == pytest.approx(sum(parts) + 1 / 4)
 
 
-def test_the_bound_lies_above_the_mean_and_needs_ten_units():
+def test_the_bound_is_above_the_mean_and_needs_ten_units():
     """Fewer units give no bound; neighbors that are alike are bet on together."""
     rng = np.random.default_rng(1)
     lasting = pd.Series(rng.beta(3, 9, 40).repeat(8))

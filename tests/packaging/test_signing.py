@@ -258,7 +258,7 @@ def test_sign_signs_a_folder(unsigned: Path, keys: Path, tmp_path: Path, monkeyp
 
 
 def test_a_service_opens_signed_models_only_where_it_has_to(unsigned: Path, signed: Path, keys: Path) -> None:
-    """At the start and at each look at the registry alike: both go through the same door."""
+    """At the start and at each look at the registry alike: both make the same check."""
     assert load_served(str(signed), verify_key=keys / "maker.pub").sha256 == sha256_file(signed / "bundle.json")
     with pytest.raises(BundleError, match="is not signed"):
         load_served(str(unsigned), verify_key=keys / "maker.pub")

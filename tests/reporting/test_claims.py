@@ -72,7 +72,7 @@ def test_a_sentence_holds_only_where_the_record_bears_it_out(checker: Checker, t
         ({"low": None, "high": None}, "insufficient evidence"),
     ],
 )
-def test_answers_are_computed_anew(changes: dict[str, Any], answer: str) -> None:
+def test_verdicts_of_gates_are_computed_anew(changes: dict[str, Any], answer: str) -> None:
     """From value, bounds, rule and limit, whatever the record says."""
     assert answer_of(GATE | changes) == answer
 

@@ -96,7 +96,7 @@ def test_large_bodies_are_read_and_answered_off_the_event_loop(
 
 
 def test_bodies_under_way_have_a_total(model: Path, tmp_path: Path) -> None:
-    """What would go beyond it is told to come again; what is over, refused or broken off gives its share back."""
+    """A body beyond it gets 503; one that is over, refused or broken off gives its share back."""
     with client_of(model, tmp_path, limits=RequestLimits(body_bytes=60_000, pending_bytes=100_000)) as (
         service,
         client,
@@ -727,7 +727,7 @@ def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
         output = found.errors.read().decode()
     assert re.fullmatch(
         rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n"
-        r"The verdict on this model: unknown\n",
+        r"The verdict on this model: unknown\n"
         r"No record of a run is beside the model: nothing shows who made it\. --require-signature would\.\n",
         output,
     )
