@@ -315,3 +315,14 @@ def test_the_facts_of_the_rows_are_counted_without_preparing_them(monkeypatch):
     monkeypatch.setattr(SearchProblem, "prepared", lambda *_: pytest.fail("prepared"))
     assert unsuited(problem, FAMILIES["mlp"], {}) == "not tried: 150 rows are too few for it"
     assert problem.facts is problem.facts
+
+
+def test_a_budget_that_is_used_up_still_chooses_between_families():
+    """With no time at all a small table has its baseline, a linear model and trees; no other trial is begun."""
+    X = mixed_table(300)
+    found = {
+        c.name: c
+        for c in searched(["linear", "lightgbm", "extra_trees"], X, target_of(X, "binary"), budget_seconds=0.01)
+    }
+    fitted = {name for name, candidate in found.items() if not candidate.error}
+    assert {"linear", "lightgbm"} <= fitted and "extra_trees" not in fitted
