@@ -31,13 +31,13 @@ ASKED_ABOUT_ELSEWHERE = ("prediction", "target-in-name", "telling-gap")  # findi
 TRUE_LEAKS = {
     "bank_marketing": ["duration"],
     "bike_sharing": ["casual", "registered"],
-    "air_quality": ["CO_HIGH"],
     "acs_employment": ["prediction", "predicted_probability"],
-    "horse_colic": ["column_24", "column_25", "column_26", "column_27", "column_28"],
     "taxi_fare": ["dropoff_hour", "dropoff_minute", "dropoff_second"],
 }
 BUILT_IN = ("breast_cancer", "wine", "iris", "diabetes", "digits")
-UNUSED = ("arrhythmia", "oil_spill")  # too wide for minutes, too few events for a test
+UNUSED = (  # kept for the validation of the models' quality, and looked at for nothing else
+    "air_quality", "arrhythmia", "diamonds", "german_credit", "horse_colic", "oil_spill", "student_grades",
+)  # fmt: skip
 
 
 def generated(name: str) -> tuple[pd.DataFrame, str]:
