@@ -224,8 +224,8 @@ def chance_effects(profiles: Mapping[str, ColumnProfile], n_rows: float, referen
             found[0, i] = distributions.kstwobign.isf(0.1) / np.sqrt(n)
         gap = (profile["missing"] * reference_rows + 1) / (reference_rows + 2)
         found[0, i] = max(found[0, i], 2.3 / n)  # a level that never varied: one stray row is chance
-        found[1, i] = max(1.645 * np.sqrt(gap * (1 - gap) / n_rows), 2.3 / n_rows)
-        found[2, i] = 2.3 / n
+        found[1, i] = max(1.645 * np.sqrt(gap * (1 - gap) / n_rows), 1 / n_rows)
+        found[2, i] = 1 / n
         found[3, i] = 1.645 / np.sqrt(n)  # of the logarithm of a mean whose spread is its size
     return np.maximum(found, np.array(SMALLEST)[:, None])
 

@@ -171,7 +171,8 @@ def _unjudged(monitored: Monitored) -> list[Finding]:
         f"The reference has {count_of(has, 'window')} of size {monitored.size}; {MIN_WINDOWS} are needed before drift "
         f"can be told from chance (sizes it has: {sizes})."
     )
-    todo = "Use one of these sizes, or train again with more rows."
+    todo = "Use one of these sizes, or train" if monitored.record.get("windows") else "Train"
+    todo += " again with more rows."
     return [Finding("unjudged", "insufficient reference", "", "", text, todo)]
 
 

@@ -217,13 +217,14 @@ def faults(*names: str) -> None:
             for fold in held_out(stream, size):
                 for window in fold.windows:
                     part = fold.frame.iloc[window.rows]
-                    for label, (column, fault) in faults_of(stream).items():
-                        judgment = fold.reference.judge(window, fault(part))
+                    for label, (column, harm) in faults_of(stream).items():
+                        harmed = harm(part)
+                        judgment = fold.reference.judge(window, harmed)
                         named = judgment.beyond and suspect(judgment) in (
                             column,
                             *label.replace(" swapped", "").split(" and "),
                         )
-                        fault = name_fault(fold.reference, window, fault(part), judgment) if judgment.beyond else None
+                        fault = name_fault(fold.reference, window, harmed, judgment) if judgment.beyond else None
                         rows.setdefault(label, []).append((judgment.beyond, named, fault.text if fault else "moved"))
             for label, found in rows.items():
                 n, hit, named = len(found), sum(one[0] for one in found), sum(one[1] for one in found)

@@ -47,7 +47,7 @@ FAULTS: list[tuple[str, str, str, Callable[[pd.DataFrame], pd.DataFrame]]] = [
     ("pressure", "factor", "multiplied by 100", lambda f: f.assign(pressure=100 * f["pressure"])),
     ("temp", "stuck", "every value is 7.5", lambda f: f.assign(temp=7.5)),
     ("temp", "swapped", "exchanged", lambda f: f.assign(temp=f["pressure"], pressure=f["temp"])),
-    ("temp", "shifted", r"all values lie \+", lambda f: f.assign(temp=f["temp"] + 9)),
+    ("pressure", "shifted", r"all values lie \+", lambda f: f.assign(pressure=f["pressure"] + 40)),
 ]
 
 
