@@ -43,7 +43,7 @@ def lock_problems(lock: str, project: dict) -> list[str]:
     ]
     for entry in entries(lock):
         head, *hashes = entry.split("--hash=")
-        pin = re.fullmatch(r"([\w.-]+)==([^\s;]+)(\s*;.*)?", head.strip())
+        pin = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?==([^\s;]+)(\s*;.*)?", head.strip())
         if not pin:
             problems.append(f"not a pin: {head.strip()}")
             continue
