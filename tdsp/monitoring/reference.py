@@ -172,7 +172,7 @@ def _usable(windows: Sequence[Window]) -> list[Window]:
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.4g}") for value in values]
+    return [float(f"{value:.3g}") for value in values]
 
 
 def _within_bytes(
@@ -191,9 +191,10 @@ def _within_bytes(
 
 
 def _within_limit(record: ReferenceRecord) -> ReferenceRecord:
-    "The record below its limit: windows of the finest sizes leave first."
+    "The record below its limit: numbers of rows leave first, then the finest periods."
     while len(canonical_json(record)) >= MAX_BYTES and record["windows"]:
-        finest = max(record["windows"], key=lambda size: len(record["windows"][size]["rows"]))
+        chunks = [size for size in record["windows"] if size.isdigit()]
+        finest = max(chunks or record["windows"], key=lambda size: len(record["windows"][size]["rows"]))
         del record["windows"][finest]
     return record
 
