@@ -6,7 +6,7 @@
 __all__ = ['State', 'ORDER', 'RULES', 'LIFE', 'Finding', 'alarm_rule', 'since', 'drift_findings', 'state_of']
 
 # %% ../../notebooks/lib/monitoring/06_states.ipynb #cbbb3e75
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +67,7 @@ def drift_findings(
     rule: tuple[int, int] | None,
     importance: dict[str, float],
     judgeable: Sequence[bool],  # by window: whether the reference has seen its season
+    ignored: Collection[str] = (),  # columns that the model does not rely on
 ) -> list[Finding]:
     "The findings of the last window, each with its beginning."
     if not judgments:
@@ -83,9 +84,10 @@ def drift_findings(
         state: State = "alarm" if certain else "watch"
         todo = f"Mend {fault.column} at its source, then monitor again. Retraining cannot help: the values are wrong."
         return [Finding("broken", state, fault.column, judgments[start].name, f"{fault.text}.", todo)]
-    effects = {name: size for name, size in largest_effects(last).items() if size >= 1}
+    effects = {name: size for name, size in largest_effects(last).items() if size >= 1 and name not in ignored}
     found = []
-    for name, size in sorted(effects.items(), key=lambda pair: -pair[1])[:5]:
+    weight_of = {name: size * importance.get(name, 1.0) for name, size in effects.items()}
+    for name, size in sorted(effects.items(), key=lambda pair: -weight_of[pair[0]])[:5]:
         gaps = last.missing[name] >= max(1.0, last.drift[name])
         share = importance.get(name)
         weight = "" if share is None else f" It carries {share:.0%} of the model's importance."

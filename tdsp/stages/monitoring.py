@@ -146,7 +146,11 @@ def judge_drift(monitored: Monitored) -> Drift:
     own = [bool(p <= 0.05) for p in reference.own_p]
     known = [_season_known(monitored.record, rows.times, window) for window in monitored.windows]
     rule = alarm_rule(own, random_state=2013)
-    findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known)
+    findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known, reference.ignored)
+    moved = {name: size for name, size in largest_effects(judgments[-1]).items() if size >= 1}
+    for name in moved.keys() & reference.ignored:
+        text = f"{name} moved ({moved[name]:.1f} times the level); the model does not rely on it."
+        findings.append(Finding("note", "ok", name, judgments[-1].name, text))
     if not known[-1]:
         first = monitored.windows[known.index(False)].name
         findings.append(
