@@ -192,7 +192,9 @@ def _only_here(frame: pd.DataFrame, windows: Sequence[Window], profiles: Mapping
         np.minimum.at(first, code, of)
         np.maximum.at(last, code, of)
         alone = (first[code] == last[code]) & (code > 0) & (code < len(known) - 1)
-        found[:, i] = np.bincount(of[alone], minlength=len(windows)) / np.maximum(np.bincount(of), 1)
+        found[:, i] = np.bincount(of[alone], minlength=len(windows)) / np.maximum(
+            np.bincount(of, minlength=len(windows)), 1
+        )
     return found
 
 

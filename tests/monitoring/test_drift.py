@@ -111,3 +111,12 @@ def test_windows_are_periods_or_rows_in_order():
         require_window("fortnight")
     with pytest.raises(ParameterError, match="needs a time column"):
         cut_windows(100, "day")
+
+
+def test_a_window_without_any_value_of_a_column_is_judged():
+    """A sensor that is silent for a whole window: all gaps, no distance of values."""
+    silent = pd.DataFrame({"x": np.tile(np.arange(10.0), 30)}).assign(x=lambda t: t["x"].where(t.index < 200))
+    profiles = {"x": column_profile(silent["x"], "float", ordered=True)}
+    windows = [Window(str(i), np.arange(100 * i, 100 * i + 100)) for i in range(3)]
+    found = reference_effects(silent, windows, profiles)[2, :, 0]
+    assert found[EFFECTS.index("gaps")] == 1 and found[EFFECTS.index("values")] == 0
