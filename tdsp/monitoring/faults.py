@@ -95,7 +95,7 @@ def largest_effects(judgment: WindowJudgment) -> dict[str, float]:
     return {name: max(part[name] for part in parts) for name in judgment.drift}
 
 
-def _candidates(values: pd.Series) -> Iterator[tuple[str, str, Undo]]:
+def _candidates() -> Iterator[tuple[str, str, Undo]]:
     for text, undo in UNITS.items():
         yield "unit", text, undo
     for factor in FACTORS:
@@ -126,7 +126,7 @@ def _fault_of(
         if max(changed.broken[a], changed.broken[b]) < BACK:
             return Fault(a, "swapped", f"{a} and {b} were exchanged: exchanged back, both agree with the other columns")
     found = []
-    for kind, text, undo in _candidates(values):
+    for kind, text, undo in _candidates():
         undone = reference.judge_column(frame.assign(**{column: undo(values)}), column)
         if max(undone) < BACK:
             found.append((max(undone), kind, text))
@@ -156,7 +156,7 @@ def _stuck(reference: Reference, column: str, values: pd.Series) -> Fault | None
 def _unrelated(reference: Reference, frame: pd.DataFrame, column: str) -> bool:
     "Whether the values are no nearer to what the other columns expect than any values of the window would be."
     at = [one.column for one in reference.relations.checked].index(column)
-    left = reference.relations.residuals(frame)[:, at]
+    left = reference.relations.residuals_of(frame, at)
     values = as_numbers(frame[column])
     known = np.isfinite(left)
     expected = values[known] - left[known]

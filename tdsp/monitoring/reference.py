@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_BYTES', 'MAX_MODEL_BYTES', 'LEVEL', 'MAX_IGNORED', 'OwnWindows', 'RelationEntry', 'PerformanceReference',
-           'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'judged_profiles', 'WindowJudgment',
-           'Reference', 'open_reference']
+           'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows', 'judged_profiles',
+           'WindowJudgment', 'Reference', 'open_reference']
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #34b4100d
 from collections.abc import Mapping, Sequence
@@ -141,7 +141,10 @@ def build_reference(
         record |= {"time_column": time_column, "first": times.min().isoformat(), "last": times.max().isoformat()}
     judged = judged_profiles(record)
     table = pd.concat([frame, predictions.set_axis(frame.index)], axis=1)
-    cuts = {size: _usable(cut_windows(len(frame), size, times)) for size in sizes or reference_sizes(len(frame), times)}
+    cuts = {
+        size: usable_windows(cut_windows(len(frame), size, times))
+        for size in sizes or reference_sizes(len(frame), times)
+    }
     models, residuals = b"", np.empty((len(frame), 0))
     if cuts:
         finest = max(cuts.values(), key=len)
@@ -165,7 +168,7 @@ def build_reference(
     return Built(_within_limit(record), models)
 
 
-def _usable(windows: Sequence[Window]) -> list[Window]:
+def usable_windows(windows: Sequence[Window]) -> list[Window]:
     "Windows with rows enough; the first and the last week of a table are often half a week."
     typical = np.median([len(window.rows) for window in windows]) if windows else 0
     return [window for window in windows if len(window.rows) >= max(MIN_ROWS, typical / 2)]
@@ -280,8 +283,7 @@ class Reference:
     def _statistics(self) -> np.ndarray:
         n = len(self.own["rows"])
         stored = np.array(self.own["relations"], dtype=float).reshape(n, 3, len(self.record["relations"]))
-        stored[:, :2][stored[:, :2] == -1] = np.nan
-        return stored
+        return np.where(stored[:, :1] == -1, np.nan, stored)  # all three are missing, or none
 
     @cached_property
     def _broken(self) -> Calibration:
@@ -297,6 +299,12 @@ class Reference:
         "The largest drift and the largest break of each own window, in units that the others give."
         drift = self._drift.own()[:, :, self._counted].max(axis=(1, 2), initial=0)
         return drift, self._broken.own().max(axis=(1, 2), initial=0)
+
+    @cached_property
+    def _scales(self) -> tuple[float, float]:
+        "The 90 per cent quantile of the largest drift and of the largest break, in which both become one score."
+        drift, broken = (max(float(np.quantile(one, 0.9)), 1e-12) for one in self._own_largest)
+        return drift, broken
 
     @cached_property
     def _own_scores(self) -> np.ndarray:
@@ -317,7 +325,7 @@ class Reference:
     def judge(self, window: Window, frame: pd.DataFrame) -> WindowJudgment:
         "The judgment of a window; `frame` holds its rows with columns and predictions."
         n = len(frame)
-        scale_drift, scale_broken = (max(float(np.quantile(one, 0.9)), 1e-12) for one in self._own_largest)
+        scale_drift, scale_broken = self._scales
         floor = chance_effects(self.profiles, n, self.record["rows"])
         drift = window_effects(frame, self.profiles) / self._drift.unit(floor) / scale_drift
         statistics = window_statistics(self.relations.residuals(frame))
@@ -338,7 +346,7 @@ class Reference:
     def judge_column(self, frame: pd.DataFrame, name: str) -> tuple[float, float]:
         "Drift and break of one column that the others predict, in critical values."
         at, n = [one.column for one in self.relations.checked].index(name), len(frame)
-        scale_drift, scale_broken = (max(float(np.quantile(one, 0.9)), 1e-12) for one in self._own_largest)
+        scale_drift, scale_broken = self._scales
         place = list(self.profiles).index(name)
         floor = chance_effects(self.profiles, n, self.record["rows"])
         effect = window_effects(frame, {name: self.profiles[name]})[:, 0]

@@ -18,12 +18,12 @@ from functools import cache, partial
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
 
 import tdsp
 from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.schema import find_exclusions
 from tdsp.data.target import guess_task
+from tdsp.stats.resampling import share_interval
 from tests.support.strangers import DATA, TABLES
 
 ROWS, NOISE, TABLES_A_KIND, VARIANTS = 1_000, 0.05, 2, 3
@@ -225,8 +225,7 @@ def clean_variants() -> Iterator[tuple[str, pd.DataFrame, str]]:
 
 def interval(hits: int, n: int) -> str:
     """Share with its interval after Clopper and Pearson (1934)."""
-    low = beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
-    high = beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
+    low, high = share_interval(hits, n)
     return f"{hits} of {n}, {100 * hits / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 

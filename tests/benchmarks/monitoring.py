@@ -23,22 +23,15 @@ from scipy import stats as distributions
 
 from tdsp.data.schema import infer_schema
 from tdsp.monitoring.faults import name_fault, suspect
-from tdsp.monitoring.reference import Reference, build_reference, open_reference
+from tdsp.monitoring.reference import Reference, build_reference, open_reference, usable_windows
 from tdsp.monitoring.windows import Window, cut_windows
+from tdsp.stats.resampling import share_interval
 from tests.support.streams import Stream, streams
 
 FOLDS = 5
 SEED = 2013
 CASES = [("flights", "day"), ("flights", "week"), ("electricity", "336"), ("bike", "week"), ("bike", "day"),
          ("bank", "500"), ("acs", "2500")]  # fmt: skip
-
-
-def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The interval of a share (Clopper and Pearson 1934)."""
-    tail = (1 - level) / 2
-    low = distributions.beta.ppf(tail, found, n - found + 1) if found else 0.0
-    high = distributions.beta.isf(tail, found + 1, n - found) if found < n else 1.0
-    return float(low), float(high)
 
 
 @cache
@@ -76,9 +69,7 @@ def held_out(stream: Stream, size: str) -> Iterator[HeldOut]:
     schema = infer_schema(features, target=stream.target, task=stream.task, classes=["0", "1"], positive_class="1")
     predicted = pd.DataFrame({"prediction": predictions_of(stream.name)})
     both = features.assign(prediction=predicted["prediction"])
-    windows = cut_windows(len(frame), size, times)
-    typical = np.median([len(window.rows) for window in windows])
-    windows = [window for window in windows if len(window.rows) >= typical / 2]  # a half week at either end is none
+    windows = usable_windows(cut_windows(len(frame), size, times))
     for fold in range(FOLDS):
         out, kept = windows[fold::FOLDS], [w for i, w in enumerate(windows) if i % FOLDS != fold]
         rows = np.concatenate([window.rows for window in kept])
@@ -136,7 +127,7 @@ def alarms(*names: str) -> None:
                     counts += [1, fold.reference.judge(window, part).beyond, evidently_default(part, fold.rest),
                                three_sigma(part, parts)]  # fmt: skip
             n, ours = int(counts[0]), int(counts[1])
-            low, high = exact_interval(ours, n) if n else (0.0, 1.0)
+            low, high = share_interval(ours, n)
             pooled += counts[:2]
             print(
                 f"{name:12}{size:>6} {n:4} windows: beyond {ours:3} = {ours / max(n, 1):.1%} ({low:.1%}-{high:.1%}); "
@@ -144,7 +135,7 @@ def alarms(*names: str) -> None:
                 f"{time.monotonic() - began:.0f} s",
                 flush=True,
             )
-    low, high = exact_interval(int(pooled[1]), int(pooled[0]))
+    low, high = share_interval(int(pooled[1]), int(pooled[0]))
     print(f"pooled {pooled[1]} of {pooled[0]} = {pooled[1] / pooled[0]:.1%} ({low:.1%}-{high:.1%})")
 
 
