@@ -6,7 +6,7 @@
 __all__ = ['Matrix', 'PATIENCE', 'MAX_STEPS', 'MIN_EARLY_STOPPING_ROWS', 'MAX_PASSES', 'IDLE_PASSES', 'EARLY_STOPPING_FITS',
            'PIECE', 'WeightedFit', 'MAX_PREPARED_BYTES', 'FoldData', 'prepare_rows', 'EarlyStopping', 'Fit', 'fit_rows',
            'predict_scores', 'predict', 'Candidate', 'preprocessing_of', 'combine', 'default_candidate', 'refit',
-           'fit_final', 'members_of', 'workers_of']
+           'fit_final', 'fit_all_final', 'members_of', 'workers_of']
 
 # %% ../../notebooks/lib/modeling/02_fitting.ipynb #2f1af301
 import math
@@ -253,6 +253,7 @@ class Candidate:
     tried: bool = True  # False: left out before any fit, `error` says why
     steps: int = 0  # for a fit on all rows; 0 for models that take none
     fits: tuple[Fit, ...] = field(default=(), repr=False)  # of the folds, where they are to be averaged
+    last_fit: Fit | None = field(default=None, repr=False)  # of the last fold; None for the ensemble
     members: tuple[tuple["Candidate", float], ...] = field(default=(), repr=False)  # of the ensemble, with weights
     selection_optimism: float = (
         0.0  # of the average: the optimism of the best alone, chosen by these folds, in the metric's unit
@@ -322,13 +323,24 @@ def refit(candidate: Candidate | str, X: pd.DataFrame, y: ArrayLike, *, task: st
 
 def fit_final(candidate: Candidate | str, X: pd.DataFrame, y: ArrayLike, *, task: str, random_state: int) -> Pipeline:
     "The packaged pipeline: the fits of the folds averaged where they were kept, all else fitted on these rows."
-    members = members_of(default_candidate(candidate) if isinstance(candidate, str) else candidate)
-    again = iter(_refitted([part for part, _ in members if not part.fits], X, np.asarray(y), task, random_state))
-    fits: list[WeightedFit] = []
-    for part, weight in members:
-        kept = part.fits or (next(again),)
-        fits += [(fit, weight / len(kept)) for fit in kept]
-    return combine(fits, task)
+    return fit_all_final([candidate], X, y, task=task, random_state=random_state)[0]
+
+
+def fit_all_final(
+    candidates: Sequence[Candidate | str], X: pd.DataFrame, y: ArrayLike, *, task: str, random_state: int
+) -> list[Pipeline]:
+    "As `fit_final` for each; what several have in common, such as the average and its best member, is fitted once."
+    averages = [members_of(default_candidate(c) if isinstance(c, str) else c) for c in candidates]
+    parts = {part.name: part for members in averages for part, _ in members if not part.fits}
+    again = dict(zip(parts, _refitted([*parts.values()], X, np.asarray(y), task, random_state), strict=True))
+    pipelines = []
+    for members in averages:
+        fits: list[WeightedFit] = []
+        for part, weight in members:
+            kept = part.fits or (again[part.name],)
+            fits += [(fit, weight / len(kept)) for fit in kept]
+        pipelines.append(combine(fits, task))
+    return pipelines
 
 
 def members_of(candidate: Candidate) -> tuple[tuple[Candidate, float], ...]:

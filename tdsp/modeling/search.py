@@ -392,7 +392,7 @@ def _lighter(problem: SearchProblem, found: Sequence[Candidate]) -> list[Candida
     ranked = best_first_names(found, found[0], problem.metric)
     by_name = {c.name: c for c in found}
     kept = {*{by_name[name].family: name for name in reversed(ranked)}.values(), *ranked[:3]}
-    return [c if c.name in kept else replace(c, fits=()) for c in found]
+    return [c if c.name in kept else replace(c, fits=(), last_fit=None) for c in found]
 
 
 def settings_found(candidates: Sequence[Candidate], metric: Metric) -> list[FoundSettings]:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
-from .fitting import Candidate, predict, refit
+from .fitting import Candidate, combine, members_of, predict, refit
 from .folds import Folds
 from ..stats.metrics import Metric
 
@@ -85,9 +85,14 @@ def fit_held_out(
     classes: Sequence[str] = (),
     random_state: int,
 ) -> HeldOut:
-    "The candidate fitted once more on the rows that the last fold learned from."
+    "The candidate as the last fold fitted it; fitted once more on the same rows where that was not kept."
     fit, score = cv.pairs[-1]
-    pipeline = refit(candidate, X.iloc[fit], np.asarray(y)[fit], task=task, random_state=random_state)
+    members = [] if isinstance(candidate, str) else members_of(candidate)
+    kept = [(part.last_fit, weight) for part, weight in members if part.last_fit is not None]
+    if kept and len(kept) == len(members):
+        pipeline = combine(kept, task)
+    else:
+        pipeline = refit(candidate, X.iloc[fit], np.asarray(y)[fit], task=task, random_state=random_state)
     return HeldOut(pipeline, score, task, max(len(classes), 2), len(fit))
 
 # %% ../../notebooks/lib/modeling/07_selection.ipynb #0f6f308b

@@ -183,6 +183,7 @@ def collect_trial(
         # in time, the last block learned from the most
         steps=steps[-1] if problem.cv.kind == "time" else round(statistics.median(steps)),
         fits=tuple(f.fit for f in found) if keeps else (),
+        last_fit=found[-1].fit,
     )
     return made, [fold.y_pred for fold in found]
 

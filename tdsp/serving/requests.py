@@ -200,7 +200,8 @@ class Reader:
         self._readings = {spec["name"]: cell_reading(spec, schema) for spec in specs}
         self._of = {kind: [s["name"] for s in specs if s["type"] == kind] for kind in _PLAIN}
         self._present = [kind for kind, names in self._of.items() if names]
-        self._strict = any(not spec.get("nullable", True) for spec in specs)
+        self._filled = {spec["name"] for spec in specs if not spec.get("nullable", True)}  # a gap in these is refused
+        self._filled_floats = [i for i, name in enumerate(self._of["float"]) if name in self._filled]
         self._levels = {spec["name"]: levels for spec in specs if (levels := known_levels(spec))}
         self._closed = {spec["name"] for spec in specs if spec.get("closed")}
         floats = [spec for spec in specs if spec["type"] == "float"]
@@ -252,7 +253,7 @@ class Reader:
         for kind in self._present:
             blocks[kind] = [columns.get(name, _ABSENT) for name in self._of[kind]]
             found = set(map(type, chain.from_iterable(blocks[kind])))
-            if not found <= _PLAIN[kind] or (self._strict and _NOTHING in found):
+            if not found <= _PLAIN[kind] or (_NOTHING in found and self._has_gap(blocks[kind], self._of[kind])):
                 return None
         count = len(columns[self.names[0]])
         try:
@@ -261,8 +262,8 @@ class Reader:
             return None
         for position, codes in self._codes:
             floats[position][np.isin(floats[position], codes)] = np.nan
-            if self._strict and np.isnan(floats).any():
-                return None
+        if self._codes and np.isnan(floats[self._filled_floats]).any():
+            return None
         beyond = _outside(floats, self._training_range)
         if not count or np.isinf(floats).any() or self._break_limits(floats, blocks.get("timestamp", ())):
             return None
@@ -274,6 +275,10 @@ class Reader:
         return RequestRows(
             count, self._tensors(floats, blocks), floats, columns, warnings, _keys(columns.get(self.key))
         )
+
+    def _has_gap(self, cells: Sequence[Sequence[Json]], names: Sequence[str]) -> bool:
+        """Whether one of the columns that are never empty has a gap."""
+        return any(None in column for name, column in zip(names, cells, strict=True) if name in self._filled)
 
     def _tensors(self, floats: np.ndarray, blocks: Mapping[str, Sequence[Sequence[Json]]]) -> dict[str, np.ndarray]:
         """The graph's inputs from columns of plain cells."""

@@ -46,7 +46,7 @@ from tdsp.evaluation.prediction_intervals import (
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.scores import ROLES, Scores, comparison_table, score_test
 from ..evaluation.slices import row_losses
-from ..modeling.fitting import fit_final, predict
+from ..modeling.fitting import fit_all_final, predict
 from ..modeling.ranking import Ranking
 from tdsp.modeling.selection import (
     Choice,
@@ -99,12 +99,9 @@ def calibrate_on_folds(study: ModelingContext, choice: Choice) -> FoldCalibratio
 def fit_chosen(study: ModelingContext, choice: Choice, fold_calibration: FoldCalibration) -> dict[str, Pipeline]:
     "Winner, runner-up and baseline fitted on all training rows; the winner with mended probabilities where it helps."
     names = {"winner": choice.winner, "runner_up": choice.runner_up, "baseline": choice.baseline}
-    once = {
-        name: fit_final(study.candidate(name), study.X, study.y, task=study.outcome.task, random_state=study.seed)
-        for name in dict.fromkeys(names.values())
-        if name
-    }
-    fitted = {role: once[name] for role, name in names.items() if name}
+    roles = {role: study.candidate(name) for role, name in names.items() if name}
+    found = fit_all_final([*roles.values()], study.X, study.y, task=study.outcome.task, random_state=study.seed)
+    fitted = dict(zip(roles, found, strict=True))
     if fold_calibration.calibration is not None and fold_calibration.calibration.inverse_temperature != 1:
         few = np.concatenate([np.flatnonzero(study.y == k)[:20] for k in np.unique(study.y)])
         power = fold_calibration.calibration.inverse_temperature

@@ -169,6 +169,22 @@ def test_a_gap_is_taken_where_the_schema_allows_one() -> None:
     ]  # fmt: skip
 
 
+def test_a_gap_in_one_column_does_not_make_a_request_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside columns that are never empty, null in one that may be does not go through the loader's check."""
+    required = {"dose": {"nullable": False}, "ward": {"nullable": False}}
+    mixed = SCHEMA | {"columns": [spec | required.get(spec["name"], {}) for spec in SCHEMA["columns"]]}
+    sent = [ROW | {"weight": None, "urgent": None, "admitted": None, "new": 1}, ROW]
+    frame = pd.DataFrame(sent)[NAMES].assign(admitted=pd.to_datetime([None, ROW["admitted"]]))
+    expected = tensors_of(as_features(frame, mixed), mixed)
+    reader = Reader(mixed)
+    with pytest.raises(BadRequest, match="'ward'.*no value in row 1"):
+        reader.read_json(body_of(instances=[ROW | {"ward": None}]))
+    monkeypatch.delattr(Reader, "_checked")  # the slow way
+    rows = reader.read_json(body_of(instances=sent))
+    assert np.array_equal(rows.tensors["numbers"], expected["numbers"], equal_nan=True)
+    assert rows.tensors["texts"].tolist() == expected["texts"].tolist()
+
+
 def test_every_fault_of_a_row_is_named_at_once() -> None:
     """Column, what was found, what was expected, the closest name."""
     wrong = {"dose": "much", "wrad": "north", "urgent": "yes", "admitted": "soon", "weight": True}
