@@ -34,6 +34,7 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("JUPYTER_CONFIG_DIR", str(folder / "jupyter"))
         patch.setenv("MPLBACKEND", "agg")
         patch.setenv("TDSP_TRACK", "0")  # a test that sends runs to MLflow says so
+        patch.setenv("TDSP_FRESH", "1")  # a test that reuses stages says so
         for name in ("TDSP_PROJECT", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             patch.delenv(name, raising=False)
         yield

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TextIO
 from tdsp.core.files import to_json
 from tdsp.core.formatting import count_of, format_seconds
 from tdsp.core.record import RunRecord, StageRecord
-from tdsp.runner.batch_runs import BatchRunStatus
-from tdsp.runner.pipeline import PipelineEvent
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
+
+    from tdsp.runner.batch_runs import BatchRunStatus
+    from tdsp.runner.pipeline import PipelineEvent
 
 
 def echo(text: str) -> None:
@@ -64,12 +65,12 @@ def seconds_of(entry: RunRecord | StageRecord) -> str:
 
 
 # progress -----------------------------------------------------------------------------------------------------------
-def watcher() -> AbstractContextManager[Callable[[PipelineEvent], None]]:
+def watcher() -> AbstractContextManager[Callable[["PipelineEvent"], None]]:
     """Return what shows the progress of a run: a bar on a terminal, a line a stage otherwise."""
     return Bar() if sys.stderr.isatty() else nullcontext(print_event)
 
 
-def print_event(event: PipelineEvent) -> None:
+def print_event(event: "PipelineEvent") -> None:
     """Print the start of the work and the end of each stage as plain lines."""
     if event.state == "preparing":
         warn(f"{event.project}: checking parameters and data")
@@ -82,7 +83,7 @@ def print_event(event: PipelineEvent) -> None:
 class Bar:
     """A progress bar with stage, cell and seconds."""
 
-    def __enter__(self) -> Callable[[PipelineEvent], None]:
+    def __enter__(self) -> Callable[["PipelineEvent"], None]:
         """Show the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -98,7 +99,7 @@ class Bar:
         """Leave the terminal as it was."""
         self.progress.stop()
 
-    def show(self, event: PipelineEvent) -> None:
+    def show(self, event: "PipelineEvent") -> None:
         """Show what a run is doing: one line a stage, the last one alive."""
         name = event.stage or "checking parameters and data"
         if self.task is None or self.name != name:
@@ -135,7 +136,7 @@ def row_counter() -> Iterator[Callable[[int], None]]:
         warn("")
 
 
-def batch_watcher() -> AbstractContextManager[Callable[[list[BatchRunStatus]], None]]:
+def batch_watcher() -> AbstractContextManager[Callable[[list["BatchRunStatus"]], None]]:
     """Return what shows the progress of a batch: one live table on a terminal, a line a change otherwise."""
     return BatchTable() if sys.stderr.isatty() else nullcontext(BatchLines())
 
@@ -146,7 +147,7 @@ class BatchLines:
     def __init__(self) -> None:
         self.shown: dict[str, str] = {}
 
-    def __call__(self, statuses: list[BatchRunStatus]) -> None:
+    def __call__(self, statuses: list["BatchRunStatus"]) -> None:
         """Print what has changed."""
         for status in statuses:
             if self.shown.get(status.run.label, "waiting") != status.state:
@@ -157,7 +158,7 @@ class BatchLines:
 class BatchTable:
     """One live table: a row a run, with stage, cell and seconds."""
 
-    def __enter__(self) -> Callable[[list[BatchRunStatus]], None]:
+    def __enter__(self) -> Callable[[list["BatchRunStatus"]], None]:
         """Show the table."""
         from rich.console import Console
         from rich.live import Live
@@ -170,7 +171,7 @@ class BatchTable:
         """Take the table away; the result follows on stdout."""
         self.live.stop()
 
-    def show(self, statuses: list[BatchRunStatus]) -> None:
+    def show(self, statuses: list["BatchRunStatus"]) -> None:
         """Draw the present state."""
         from rich.table import Table
         from rich.text import Text

@@ -74,8 +74,21 @@ def _middle_cut(name: str, most: int = 40) -> str:
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 
-def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = False) -> int:
-    """Check parameter files, load and transform their data, without running a notebook."""
+def check(
+    files: Files,
+    settings: Sets = None,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="say whether every result is current, without loading data")
+    ] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Check parameter files, load and transform their data, without running a notebook.
+
+    With --cached exit code 3 where a run would do something new, or nobody can know without fetching the data.
+    """
+    if cached:
+        return check_current(files, parse_settings(settings), out, as_json)
     results = [check_file(file, parse_settings(settings), out) for file in files]
     for result in results:
         if result.problem:
@@ -88,6 +101,24 @@ def check(files: Files, settings: Sets = None, out: Out = None, as_json: Json = 
     elif ready:
         echo(f"Next: tdsp run {shlex.join(ready)}")
     return max((result.exit_code for result in results), default=0)
+
+
+def check_current(files: Files, settings: dict[str, str], out: Path | None, as_json: bool) -> int:
+    """Print for each file whether its newest run is what a run would give now; return 0 or 3."""
+    from tdsp.runner.pipeline import explain_run
+
+    current: dict[str, str] = {}
+    for file in files:
+        reuse = explain_run(file, settings=settings, out=out)
+        unknown = "unknown: a source is remote, grows, or none is named"
+        stale = next(iter(reuse.reasons.items()), ("", "")) if reuse else ("", "")
+        current[str(file)] = unknown if reuse is None else f"stale: {stale[0]}, {stale[1]}" if stale[0] else "current"
+    if as_json:
+        echo_json(current)
+    else:
+        for name, state in current.items():
+            echo(f"{name}: {state}")
+    return ExitCode.DONE if set(current.values()) == {"current"} else ExitCode.NOT_ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import typer
 
 from tdsp.cli.console import batch_watcher, echo, echo_json, echo_table, seconds_of, warn, watcher
 from tdsp.cli.options import Files, Json, Out, Sets, parse_settings, shown_path
+from tdsp.core.project import STAGES
 from tdsp.core.record import RunRecord
 from tdsp.core.summary import NextStep, summarize
 from tdsp.runner import batch_runs, pipeline
@@ -27,6 +28,13 @@ def run(
     start: Annotated[
         str, typer.Option("--from", metavar="STAGE", help="take the stages before it from the latest equal run")
     ] = "1",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", envvar="TDSP_FRESH", help="run all stages, also those nothing has changed for")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="say what would run and why, and stop")] = False,
+    paranoid: Annotated[
+        bool, typer.Option("--paranoid", help="read every file anew to know whether it has changed")
+    ] = False,
     out: Out = None,
     cell_timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="limit for one cell; 0: none")] = 0,
     track: Annotated[
@@ -36,16 +44,37 @@ def run(
 ) -> int:
     """Run the five stages: verdict, pages and packaged model.
 
+    A stage that nothing has changed for (parameters, code, data, environment) is taken from the run that made it.
     With several files, or --grid, every member runs, and a failing one does not stop the others.
 
     Exit code 0: accepted; 3: rejected or insufficient evidence; 1: failed; 2: bad input; 130: interrupted. Of several
     runs the worst counts: 130, 1, 2, 3, 0.
     """
     batch = batch_runs.make_batch(files, parse_settings(settings), batch_runs.parse_grid(grid or []))
+    if explain:
+        return explain_all(batch, out, paranoid)
     options = RunOptions(
-        out=str(out) if out else None, cell_timeout=cell_timeout or None, start=find_stage(start), track=track
+        out=str(out) if out else None,
+        cell_timeout=cell_timeout or None,
+        start=find_stage(start),
+        fresh=fresh,
+        paranoid=paranoid,
+        track=track,
     )
     return run_one(batch[0], options, as_json) if len(batch) == 1 else run_many(batch, jobs, options, as_json)
+
+
+def explain_all(batch: list[BatchRun], out: Path | None, paranoid: bool) -> int:
+    """Print for each stage of each run whether it would run and why; return 0."""
+    for one in batch:
+        reuse = pipeline.explain_run(one.file, settings=one.settings, out=out, paranoid=paranoid)
+        if reuse is None:
+            echo(f"{one.label}: no source, or one that is remote or grows; only a run can know what has changed")
+            continue
+        kept = f"taken from {reuse.folder.name}" if reuse.folder else ""
+        rows = [(stage, f"runs: {why}" if (why := reuse.reasons.get(stage)) else kept) for stage in STAGES]
+        echo_table((one.label, ""), rows)
+    return 0
 
 
 def run_one(one: BatchRun, options: RunOptions, as_json: bool) -> int:
@@ -84,10 +113,12 @@ def batch_json(status: BatchRunStatus) -> dict[str, object]:
 def print_outcome(outcome: RunOutcome) -> None:
     """Print verdict, number, page and next step of a run that has just ended."""
     record, folder, summary = outcome.record, outcome.folder, summarize(outcome.record)
+    if outcome.unchanged:
+        echo(f"nothing has changed since {record.run_id}: this is its result (--fresh runs all stages again)")
     echo("   ".join(filter(None, (summary.result, summary.number_text))))
     cover = folder / "index.html"
     echo(f"{'page' if cover.exists() else 'run'}     {shown_path(cover if cover.exists() else folder)}")
-    echo(f"seconds  {record.seconds or 0:.1f}")
+    echo(f"seconds  {record.seconds or 0:.1f}{' at that time' if outcome.unchanged else ''}")
     if outcome.page_problem:
         warn(f"The pages could not be rendered: {outcome.page_problem} (details: {shown_path(folder / 'run.log')})")
     for question in record.fact("questions") or ():

@@ -195,6 +195,7 @@ class StageRecord:
     cpu_seconds: float | None = None
     peak_mib: int | None = None
     reused_from: str | None = None  # id of the run that computed it
+    fingerprint: str = ""  # hash of all that its result depends on
 
 # %% ../../notebooks/lib/core/22_record.ipynb #fd8c6c5c
 SCHEMA_VERSION = 1

@@ -31,7 +31,8 @@ from ..core.errors import DataError, did_you_mean
 from ..core.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from ..core.record import utc_now
 from .cell_types import AUTO, ReadOptions
-from .readers import FEATHER, PARQUET, SQLITE, Rows, plain_table, read_files, rows_of, write_rows
+from .local_files import FEATHER, PARQUET
+from .readers import SQLITE, Rows, plain_table, read_files, rows_of, write_rows
 from .remarks import Remark
 from tdsp.data.sources import (
     Address,

@@ -22,7 +22,7 @@ from typing import TypedDict
 from tdsp.config.parameters import EVERYWHERE, describe_run
 from tdsp.core.environment import write_code
 from tdsp.core.errors import StageError
-from tdsp.core.files import Json
+from tdsp.core.files import Json, canonical_json, write_atomic
 from tdsp.core.project import STAGES, find_notebooks
 from tdsp.core.record import (
     DONE,
@@ -36,9 +36,10 @@ from tdsp.core.record import (
     utc_now,
 )
 from tdsp.registry import tracking
+from tdsp.runner.fingerprint import FileMemory, Fingerprints, Parts, local_inputs, total
 from tdsp.runner.kernels import Kernel, modules_of, start_kernel
 from tdsp.runner.preflight import Plan, check_plan, plan_run
-from tdsp.runner.resume import find_reusable, take_over
+from tdsp.runner.resume import PARTS, Reuse, find_reusable, find_unchanged, take_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class RunOutcome:
     folder: Path
     record: RunRecord
     page_problem: str = ""  # why the pages could not be rendered
+    unchanged: bool = False  # whether nothing had to run: it is an earlier run
 
 
 class KernelPrefetch:
@@ -125,6 +127,8 @@ class RunOptions(TypedDict, total=False):
     out: str | None  # folder of all runs; default: outputs/ of the project
     cell_timeout: float | None  # seconds
     start: str  # take the stages before it from the latest run with equal earlier parameters
+    fresh: bool  # run all stages, also those that nothing has changed for
+    paranoid: bool  # read every file anew to know whether it has changed
     track: bool  # send the run to MLflow after it has ended, in a process of its own
 
 
@@ -136,27 +140,46 @@ def run_file(
     out: str | Path | None = None,  # folder of all runs; default: outputs/ of the project
     cell_timeout: float | None = None,  # seconds
     start: str = STAGES[0],  # take the stages before it from the latest run with equal earlier parameters
+    fresh: bool = True,  # run all stages, also those that nothing has changed for
+    paranoid: bool = False,  # read every file anew to know whether it has changed
     track: bool = False,  # send the run to MLflow after it has ended, in a process of its own
     progress: Callable[[PipelineEvent], object] | None = None,
 ) -> RunOutcome:
-    """Run the five stages. Raises TdspError for what is found before the first one; later faults are in the record."""
+    """Run the five stages. Raises TdspError for what is found before the first one; later faults are in the record.
+
+    Unless `fresh`, stages that nothing has changed for are those of an earlier run; where nothing has changed at all,
+    the outcome is that run.
+    """
     watch = progress or (lambda _: None)
     with interruptible():
         plan = plan_run(file, settings=settings, out=out)
         watch(PipelineEvent(plan.project, "", "preparing"))
+        prints, reuse = read_prints(plan, paranoid=paranoid), NO_REUSE
+        may_reuse = not fresh and start == STAGES[0]
+        if may_reuse and prints:
+            reuse = find_unchanged(plan.outputs, plan.project, prints)
+            if reuse.folder and not reuse.start:
+                return same_again(reuse.folder)
         with KernelPrefetch(plan) as kernels:
-            kernels.start(start)
+            kernels.start(reuse.start or start)
             table = check_plan(plan)
+            digest = table.sha256 if table else ""
             source = None
-            if start != STAGES[0]:
-                digest = table.sha256 if table else None
-                source = find_reusable(plan.outputs, plan.project, start, plan.resolved, digest)
+            if may_reuse and digest:
+                prints = prints or read_prints(plan, table_sha256=digest)
+                reuse = find_unchanged(plan.outputs, plan.project, prints, digest)
+                if reuse.folder and not reuse.start:
+                    return same_again(reuse.folder)
+                source, start = reuse.folder, reuse.start or start
+            elif start != STAGES[0]:
+                source = find_reusable(plan.outputs, plan.project, start, plan.resolved, digest or None)
             run = start_run(plan)
             if table:  # a server or a growing table is not asked again: all stages see these rows
                 seen = {entry["name"]: entry["sha256"] for entry in table.inputs}
                 run.update(lambda record: replace(record, pinned=seen))
             if source is not None:
                 take_over(run, source, start)
+            keep_prints(run, prints or read_prints(plan, table_sha256=digest), start)
             try:
                 if track:
                     tracking.enqueue(run.folder)
@@ -168,6 +191,63 @@ def run_file(
         if track:
             send_later(plan)
         return outcome
+
+
+# what has changed ---------------------------------------------------------------------------------------------------
+NO_REUSE = Reuse(None, STAGES[0], {})
+
+
+def read_prints(plan: Plan, *, table_sha256: str = "", paranoid: bool = False) -> dict[str, Parts]:
+    """Return what each stage would depend on; nothing where only the table itself can say whether the data changed."""
+    memory = FileMemory(plan.outputs / ".fingerprints.json", trusting=not paranoid)
+    inputs = {"the table": table_sha256} if table_sha256 else local_inputs(plan, memory)
+    if inputs is None:
+        return {}
+    found = Fingerprints(plan, memory, inputs).all_stages()
+    memory.save()
+    return found
+
+
+def explain_run(
+    file: str | Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    paranoid: bool = False,
+) -> Reuse | None:
+    """Return for each stage whether it would run and why, without data or execution.
+
+    None where only the data themselves can say it: a source is remote, grows by a watermark, or there is none.
+    """
+    plan = plan_run(file, settings=settings, out=out)
+    prints = read_prints(plan, paranoid=paranoid)
+    return find_unchanged(plan.outputs, plan.project, prints) if prints else None
+
+
+def same_again(folder: Path) -> RunOutcome:
+    """Return an earlier run as the outcome, with its pages."""
+    run = Run(folder)
+    problem = "" if (folder / "index.html").exists() else render_pages(run)
+    return RunOutcome(folder, run.record, problem, unchanged=True)
+
+
+def keep_prints(run: Run, prints: Mapping[str, Parts], start: str) -> None:
+    """Enter the fingerprint of each stage that will run; those taken over have theirs, and the next ones rest on it."""
+    parts, digests, before = dict(prints), dict[str, str](), ""
+    for stage in prints:
+        if STAGES.index(stage) < STAGES.index(start):
+            before = run.record.stage(stage).fingerprint
+        else:
+            parts[stage] = prints[stage] | {"the stage before": before}
+            digests[stage] = before = total(parts[stage])
+
+    def change(record: RunRecord) -> RunRecord:
+        for stage, digest in digests.items():
+            record = record.with_stage(stage, fingerprint=digest)
+        return record
+
+    run.update(change)
+    write_atomic(run.folder / PARTS, canonical_json(parts))
 
 
 def send_later(plan: Plan) -> None:

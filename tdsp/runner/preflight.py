@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from tdsp.config.parameters import EVERYWHERE, Resolved, load_parameters
 from tdsp.core.errors import DataError, ParameterError, RunError, TdspError, did_you_mean
 from tdsp.core.project import STAGES, find_root
-from tdsp.packaging.signing import signing_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +60,8 @@ def plan_run(file: str | Path, *, settings: Mapping[str, str] | None = None, out
 
 def check_plan(plan: Plan) -> "Table | None":
     """Load and transform what the run will need; return the table. Raises TdspError with what is wrong."""
+    from tdsp.packaging.signing import signing_fingerprint
+
     require_writable(plan.outputs / "runs")
     signing_fingerprint()  # a key that cannot sign is found now, not after the search
     values = plan.resolved.values

@@ -30,7 +30,8 @@ from ..data import csv_reader
 from ..data.cell_types import ReadOptions
 from ..data.headers import require_unique_names
 from ..data.ingest import to_frame
-from ..data.readers import PARQUET, TEXT, plain_table, unpack
+from ..data.local_files import PARQUET, TEXT
+from ..data.readers import plain_table, unpack
 from ..data.sources import fetch, is_volatile
 from ..packaging import bundle
 from ..packaging.bundle import LoadedModel

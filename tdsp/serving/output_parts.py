@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import DataError
 from ..core.files import Json, atomic_replace, canonical_json, file_lock, write_atomic
-from ..data.readers import PARQUET
+from ..data.local_files import PARQUET
 
 # %% ../../notebooks/lib/serving/00_output_parts.ipynb #9e2ae4a4
 def csv_bytes(table: pa.Table) -> bytes:

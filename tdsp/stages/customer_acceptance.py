@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['REACHED', 'running_service', 'as_json', 'post', 'ServiceResult', 'call_service', 'service_gate', 'kept_slices',
            'ServedTestSet', 'served_test_set', 'metric_shape', 'accept_slices', 'accept_limits', 'checklist',
-           'signature', 'check_delivery', 'kept_predictions', 'score_delivery', 'goal_sentence', 'reference_rows',
-           'acceptance_headline']
+           'signature', 'check_delivery', 'kept_predictions', 'score_delivery', 'score_with_seen', 'goal_sentence',
+           'reference_rows', 'acceptance_headline']
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #ee134d1a
 import json
@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ import pandas as pd
 from ..config.charter import Charter
 from ..core.errors import BundleError
 from ..core.files import Json
-from ..core.formatting import count_of
+from ..core.formatting import count_of, format_estimate
 from ..core.project import STAGES
 from ..core.record import Run, RunRecord
 from ..core.results import Answer, Estimate, Gate, Goal, Headline, IntervalRow, Verdict
@@ -292,6 +292,29 @@ def score_delivery(
         n_resamples=stage.p.n_resamples,
         random_state=stage.p.random_state,
     )
+
+# %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #19aad0d1
+def score_with_seen(
+    stage: StageContext,
+    delivered: pd.DataFrame,  # predictions of the package on the test set
+    kept: Gate,  # on these
+    predict: Callable[[pd.DataFrame], pd.DataFrame],
+) -> pd.DataFrame:
+    "The score that counts beside the one with the test rows that repeat training rows; empty where there are none."
+    run, goal = stage.run, stage.goal
+    names = ["test rows", goal.label, "95 % interval"]
+    seen = run.read_table("test_seen")
+    if seen.empty:
+        return pd.DataFrame(columns=names)
+    both = pd.concat([stage.test, seen], ignore_index=True)
+    estimate = score_delivery(stage, pd.concat([delivered, predict(seen)], ignore_index=True), both)
+    label = f"{goal.label} with test rows that repeat training rows"
+    run.add_metric("score_with_seen", estimate, label=label, higher_is_better=goal.higher_is_better)
+    score = format_estimate(estimate.value, estimate.low, estimate.high)
+    aside = f"{count_of(len(seen), 'more test row')} repeat training rows and do not count"
+    run.note(score_cautions=[f"{aside}; with them {goal.label} would be {score[0]}."])
+    rows = [(f"{len(delivered):,} that count", *format_estimate(kept.value, kept.low, kept.high))]
+    return pd.DataFrame([*rows, (f"{len(both):,} with those that repeat training rows", *score)], columns=names)
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #6a53107f
 REACHED = {  # by the answer of the gate on the goal: where a threshold was stated, and where guessing is the limit

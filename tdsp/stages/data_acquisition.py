@@ -8,10 +8,10 @@ __all__ = ['MIN_FRESH_ROWS', 'KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPT
            'stated_reading', 'apply_contract', 'profile_run', 'data_dictionary_of', 'check_input', 'find_problems',
            'check_rows', 'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of', 'event_of',
            'variable_plots_of', 'train_test_shift', 'random_vs_forward', 'split_findings', 'check_test_set',
-           'random_vs_forward_table', 'findings_gate', 'note_findings', 'score_with_seen', 'data_headline']
+           'random_vs_forward_table', 'findings_gate', 'note_findings', 'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,6 @@ from tdsp.exploration.split_checks import (
 from ..exploration.table_checks import check_pairs, check_table, check_target, sorted_findings
 from tdsp.stages.context import (
     GIVEN,
-    StageContext,
     _open_gates,
     _word,
     charter_of,
@@ -59,7 +58,6 @@ from tdsp.stages.context import (
     random_split_label,
     training_and_test_rows,
 )
-from .customer_acceptance import score_delivery
 from .leak_questions import LEAK_CODES
 from ..stats.gates import exact_gate
 from ..stats.resampling import evenly_spaced
@@ -485,29 +483,6 @@ def note_findings(run: Run, findings: Sequence[Finding]) -> None:
     "Enter the number of findings of each degree, and keep them all as findings.json."
     run.write_json("findings", findings)
     run.note(**{f"findings_{degree}": sum(f.severity == degree for f in findings) for degree in (SEVERE, WATCH, NOTE)})
-
-# %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #19aad0d1
-def score_with_seen(
-    stage: StageContext,
-    delivered: pd.DataFrame,  # predictions of the package on the test set
-    kept: Gate,  # on these
-    predict: Callable[[pd.DataFrame], pd.DataFrame],
-) -> pd.DataFrame:
-    "The score that counts beside the one with the test rows that repeat training rows; empty where there are none."
-    run, goal = stage.run, stage.goal
-    names = ["test rows", goal.label, "95 % interval"]
-    seen = run.read_table("test_seen")
-    if seen.empty:
-        return pd.DataFrame(columns=names)
-    both = pd.concat([stage.test, seen], ignore_index=True)
-    estimate = score_delivery(stage, pd.concat([delivered, predict(seen)], ignore_index=True), both)
-    label = f"{goal.label} with test rows that repeat training rows"
-    run.add_metric("score_with_seen", estimate, label=label, higher_is_better=goal.higher_is_better)
-    score = format_estimate(estimate.value, estimate.low, estimate.high)
-    aside = f"{count_of(len(seen), 'more test row')} repeat training rows and do not count"
-    run.note(score_cautions=[f"{aside}; with them {goal.label} would be {score[0]}."])
-    rows = [(f"{len(delivered):,} that count", *format_estimate(kept.value, kept.low, kept.high))]
-    return pd.DataFrame([*rows, (f"{len(both):,} with those that repeat training rows", *score)], columns=names)
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #c452c901
 def data_headline(gates: Sequence[Gate], split: Split, features: int, left_out: int) -> Headline:

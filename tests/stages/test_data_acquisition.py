@@ -18,12 +18,12 @@ from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.remarks import Remark, RemarkCode
 from tdsp.data.target import Target
 from tdsp.stages.context import StageContext, hold_contract, modeling_table
+from tdsp.stages.customer_acceptance import score_with_seen
 from tdsp.stages.data_acquisition import (
     apply_contract,
     check_rows,
     check_test_set,
     reading_steps,
-    score_with_seen,
     split_by,
     stated_reading,
     steps_caption,
