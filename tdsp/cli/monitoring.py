@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tdsp.cli.console import echo, echo_json
+from tdsp.cli.console import echo, echo_json, warn
 from tdsp.cli.options import Json, Out, outputs_folder, shown_path
 
 
@@ -22,21 +22,34 @@ def monitor(
         str, typer.Option(metavar="day|week|month|N", help="judged together [what fits the training]")
     ] = "",
     time: Annotated[str, typer.Option(metavar="COL", help="column with the time of a row [that of the training]")] = "",
+    alert_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", envvar="TDSP_ALERT_WEBHOOK", show_default=False,
+            help="webhook for a change of state, Slack's format; a secret: prefer the variable, a list of processes "
+            "shows the option",
+        ),
+    ] = "",
     out: Out = None,
     as_json: Json = False,
 ) -> int:
     """Judge later rows by what the training rows themselves did: moved, broken, no longer accurate.
 
-    Exit code 4 for an alarm, 0 for ok, watch, insufficient data and insufficient reference.
+    Exit code 4 for an alarm, 0 for ok, watch, insufficient data and insufficient reference. outputs/monitoring/index.html
+    shows all models.
     """
+    from tdsp.runner.alerts import deliver_state, require_webhook
     from tdsp.runner.monitoring import exit_code, run_monitor
     from tdsp.stages.monitoring import MonitorSettings
 
-    outputs = outputs_folder(out)
+    outputs, webhook = outputs_folder(out), require_webhook(alert_url)
     settings = MonitorSettings(model, data, labels, labels_from, key, window, time, str(out or ""))
     folder, result = run_monitor(settings, outputs)
+    alert = deliver_state(folder, result, webhook)
+    if alert.text:
+        warn(alert.text)
     if as_json:
-        echo_json(result)
+        echo_json(result | {"alert": alert.result})
     else:
         echo(f"{result['state']}: {result['sentence']}")
         for finding in result["findings"]:

@@ -49,9 +49,9 @@ def render_monitor(folder: Path, result: dict[str, Any]) -> Path:
         ("Windows", f"{result['windows']}, each {windows} long"),
         ("Made", format_date(result["made_at"])),
     ]
+    top = TopLine(result["model"], "Monitoring", "All models", "../../index.html")
     page = MonitorPage(
-        page_title=f"{label.word}: {result['model']}, monitoring", top=TopLine(result["model"], "Monitoring"),
-        label=label, sentence=result["sentence"], facts=facts, todo=list(todo),
-        body=cleaned(body.html), contents=body.contents,
+        page_title=f"{label.word}: {result['model']}, monitoring", top=top, label=label, sentence=result["sentence"],
+        facts=facts, todo=list(todo), body=cleaned(body.html), contents=body.contents,
     )  # fmt: skip
     return page.write(folder / "index.html")

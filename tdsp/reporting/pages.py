@@ -165,8 +165,9 @@ def render_index(outputs: str | Path, in_service: Mapping[str, str] | None = Non
     newest = max(found, key=lambda record: record.started_at) if found else None
     what = f"{len(found)} run{'s' * (len(found) != 1)} of {len(groups)} project{'s' * (len(groups) != 1)}"
     when = f" · newest {format_date(newest.started_at, time=False)}" if newest else ""
+    monitoring = "monitoring/index.html" if (outputs / "monitoring" / "index.html").exists() else ""
     page = RunsPage(
-        page_title=f"All runs: {what}", top=TopLine("All runs", f"{what}{when}"),
+        page_title=f"All runs: {what}", top=TopLine("All runs", f"{what}{when}", "Monitoring", monitoring),
         question="What is the state of each project?", newest=short_id(newest.run_id) if newest else "",
         projects=[project_view(runs, outputs, used.get(name, "")) for name, runs in groups.items()],
     )  # fmt: skip

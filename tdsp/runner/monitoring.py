@@ -1,6 +1,7 @@
 """Executes notebooks/monitoring.ipynb for one model and one table, and renders its page."""
 
 import json
+import logging
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,6 +10,9 @@ from typing import Any
 
 from tdsp.core.errors import ExitCode, StageError, TdspError
 from tdsp.core.project import find_notebooks, find_root
+from tdsp.registry import registry
+from tdsp.reporting import pages
+from tdsp.reporting.monitor_index import render_monitors
 from tdsp.reporting.monitor_page import render_monitor
 from tdsp.runner.kernels import modules_of, start_kernel
 from tdsp.runner.pipeline import describe_failure, import_papermill
@@ -16,6 +20,7 @@ from tdsp.stages.monitoring import MonitorSettings, open_monitor
 
 NOTEBOOK = "monitoring.ipynb"
 ALARM_CODE = 4
+logger = logging.getLogger("tdsp.monitor")
 
 
 def exit_code(state: str) -> int:
@@ -41,7 +46,20 @@ def run_monitor(settings: MonitorSettings, outputs: Path) -> tuple[Path, dict[st
         raise
     result: dict[str, Any] = json.loads((folder / "monitor.json").read_bytes())
     render_monitor(folder, result)
+    render_dashboard(outputs)
     return folder, result
+
+
+def render_dashboard(outputs: Path) -> None:
+    """Write the page of all models, and the link to it in the list of runs; what fails costs no report."""
+    try:
+        known = (outputs / "monitoring" / "index.html").exists()
+        render_monitors(outputs)
+        if not known:
+            pages.render_index(outputs, registry.runs_in_service(outputs))
+            render_monitors(outputs)  # there is a list of runs to lead back to
+    except (OSError, TdspError) as error:
+        logger.warning("The page of all models could not be written: %s", error)
 
 
 def _execute(settings: MonitorSettings, root: Path, folder: Path) -> None:

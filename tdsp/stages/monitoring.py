@@ -372,7 +372,8 @@ def conclude(
         len(monitored.windows), len(monitored.rows.frame), sum(monitored.rows.rejected.values()), utc_now(), cries,
         findings, performance.table,
         [{"window": one.name, "rows": one.rows, "p": one.p, "beyond": one.beyond,
-          "largest": suspect(one)} for one in drift.judgments],
+          "largest": suspect(one),
+          "size": max([*largest_effects(one).values(), *one.broken.values()])} for one in drift.judgments],
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tdsp.cli.app import call
+from tdsp.runner import alerts
 from tests.support.stations import SCHEMA, hours, write_model
 
 LATER = {"first": "2026-05-04", "seed": 5}
@@ -32,14 +33,31 @@ def test_an_alarm_has_a_page_a_file_and_exit_code_4(
     later = hours(28, **LATER)
     later["pressure"] = later["pressure"].mask(later["time"] >= "2026-05-18", 0.02953 * later["pressure"])
     later.to_csv("new.csv", index=False)
+    monkeypatch.setenv("TDSP_ALERT_WEBHOOK", "http://127.0.0.1:1/services/s3cr3t")
+    monkeypatch.setattr(alerts, "PAUSES", (0.0, 0.0))
     assert call(["monitor", RUN, "new.csv", "--labels", "rain"]) == 4
-    assert "inches of mercury" in capsys.readouterr().out
-    folder = next((root / "outputs" / "monitoring" / "stations").iterdir())
+    shown = capsys.readouterr()
+    assert "inches of mercury" in shown.out and "The alert could not be delivered in 3 tries" in shown.err
+    folder = next((root / "outputs" / "monitoring" / "stations").glob("2*"))
+    written = [path.read_text(errors="replace") for path in (root / "outputs").rglob("*") if path.is_file()]
+    assert "s3cr3t" not in "".join([*written, *shown])
     result = json.loads((folder / "monitor.json").read_text())
     page = (folder / "index.html").read_text()
     assert result["state"] == "alarm" and result["findings"][0]["since"] == "2026-05-18"
     assert "inches of mercury" in page and "<script" not in page and len(page) < 300_000
-    assert "Mend pressure at its source" in page
+    assert "Mend pressure at its source" in page and 'href="../../index.html">All models' in page
+    assert 'href="monitoring/index.html">Monitoring' in (root / "outputs" / "index.html").read_text()
+    every = (root / "outputs" / "monitoring" / "index.html").read_text()
+    assert "inches of mercury" in every and f"stations/{folder.name}/index.html" in every and 'role="img"' in every
+
+
+def test_an_address_for_alerts_that_is_wrong_stops_before_anything_is_judged(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Exit code 2, and the address is not shown."""
+    monkeypatch.chdir(root)
+    assert call(["monitor", RUN, "new.csv", "--alert-url", "http://hooks.example/s3cr3t"]) == 2
+    assert "s3cr3t" not in capsys.readouterr().err
 
 
 def test_the_log_of_a_service_is_monitored(root: Path, monkeypatch: pytest.MonkeyPatch):
