@@ -2,11 +2,13 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from tdsp.cli.console import echo, echo_json
 from tdsp.cli.options import Json
 from tdsp.core.errors import TdspError
 from tdsp.core.files import to_json
+from tdsp.core.formatting import count_of, format_bytes
 from tdsp.core.project import find_root
 from tdsp.runner import preflight
 
@@ -60,9 +62,21 @@ def examine() -> list[Examined]:
         findings.append(Examined("outputs", True, str(root / "outputs")))
     except TdspError as error:
         findings.append(Examined("outputs", False, str(error), "Work in a folder of your own."))
+    findings.append(_examine_logs(root / "outputs" / "predictions"))
     free = shutil.disk_usage(root).free / 2**30
     findings.append(Examined("disk", free >= 1, f"{free:.1f} GiB free", "Free at least 1 GiB."))
     return findings
+
+
+def _examine_logs(folder: Path) -> Examined:
+    """The logs of predictions, and what a service keeps of them."""
+    from tdsp.serving.prediction_log import LogLimits
+
+    sizes = [part.stat().st_size for part in folder.rglob("part-*.parquet")]
+    limits = LogLimits()
+    kept = f"`tdsp serve` keeps {limits.days:g} days and {format_bytes(limits.bytes)} of each model (--log-days, --log-gb)"
+    found = f"{count_of(len(sizes), 'part')}, {format_bytes(sum(sizes))}" if sizes else "none yet"
+    return Examined("prediction logs", True, f"{found}; {kept}")
 
 
 def _examine_lightgbm() -> Examined:

@@ -25,7 +25,9 @@ def monitor(
     alert_url: Annotated[
         str,
         typer.Option(
-            metavar="URL", envvar="TDSP_ALERT_WEBHOOK", show_default=False,
+            metavar="URL",
+            envvar="TDSP_ALERT_WEBHOOK",
+            show_default=False,
             help="webhook for a change of state, Slack's format; a secret: prefer the variable, a list of processes "
             "shows the option",
         ),
@@ -35,8 +37,8 @@ def monitor(
 ) -> int:
     """Judge later rows by what the training rows themselves did: moved, broken, no longer accurate.
 
-    Exit code 4 for an alarm, 0 for ok, watch, insufficient data and insufficient reference. outputs/monitoring/index.html
-    shows all models.
+    Exit code 4 for an alarm, 0 for ok, watch, insufficient data and insufficient reference. All models:
+    outputs/monitoring/index.html.
     """
     from tdsp.runner.alerts import deliver_state, require_webhook
     from tdsp.runner.monitoring import exit_code, run_monitor

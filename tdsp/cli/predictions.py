@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdsp.cli.console import echo, echo_json, row_counter
-from tdsp.cli.options import Json, Out, RequireSignature, VerifyKey, outputs_folder, required_key
+from tdsp.cli.options import Json, Out, RequireSignature, VerifyKey, outputs_folder, required_key, shown_path
 from tdsp.core.formatting import count_of, format_seconds
 
 if TYPE_CHECKING:
@@ -60,20 +60,48 @@ def serve(
     key: Annotated[
         str, typer.Option(metavar="COLUMN", help="column that names a row, for the log of predictions")
     ] = "",
+    log_days: Annotated[float, typer.Option(min=0.01, help="days of predictions that the log keeps")] = 90,
+    log_gb: Annotated[float, typer.Option(min=0.001, help="GB of them; older parts are removed")] = 5,
+    log_sensitive: Annotated[
+        bool, typer.Option("--log-sensitive", help="log columns named `sensitive` too; they are left out otherwise")
+    ] = False,
+    grafana: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="serve nothing: write a Grafana dashboard and Prometheus rules, then end"),
+    ] = None,
     require_signature: RequireSignature = False,
     verify_key: VerifyKey = None,
     out: Out = None,
 ) -> int:
     """Answer requests with a packaged model: MLflow's /invocations, a form at /, /health, /ready, /metrics.
 
-    A model named by an alias is followed: what is promoted answers within seconds, without a pause.
+    A model named by an alias is followed: what is promoted answers within seconds, without a pause. Predictions are
+    logged in outputs/predictions/NAME for `tdsp monitor`.
     """
     from tdsp.serving import app as service
     from tdsp.serving import security
+    from tdsp.serving.prediction_log import LogLimits
 
     token = security.require_token(host, token_env, os.environ)
     signer, outputs = required_key(require_signature, verify_key), outputs_folder(out)
-    service.serve(model, host=host, port=port, token=token, key=key, outputs=outputs, verify_key=signer, report=echo)
+    if grafana is not None:
+        return _write_dashboards(model, grafana, outputs, signer)
+    service.serve(
+        model, host=host, port=port, token=token, key=key, outputs=outputs, verify_key=signer, report=echo,
+        log_limits=LogLimits(log_days, round(log_gb * 1e9), log_sensitive),
+    )  # fmt: skip
+    return 0
+
+
+def _write_dashboards(model: str, folder: Path, outputs: Path, signer: Path | None) -> int:
+    """Write what Grafana and Prometheus need to show this model's service."""
+    from tdsp.serving.dashboards import write_dashboards
+    from tdsp.serving.predictor import load_served
+
+    board, rules = write_dashboards(load_served(model, outputs=outputs, verify_key=signer), folder)
+    echo(f"Grafana: import {shown_path(board)} (Dashboards, New, Import).")
+    echo(f"Prometheus: name {shown_path(rules)} in rule_files; `promtool check rules` reads it.")
+    echo(f"Next: tdsp serve {model}, and let Prometheus read /metrics")
     return 0
 
 

@@ -345,6 +345,7 @@ def write_bundle(
     reference_models: bytes = b"",  # of the relations between columns
     card: Mapping[str, Json] | None = None,
     onnx: OnnxForm | None = None,
+    sensitive: Iterable[str] | None = None,  # columns that a log has to leave out; None: not stated
 ) -> Bundle:
     """Write the bundle in one piece; `card` holds fields of `model_card.FIELDS`. An older bundle there is replaced.
 
@@ -365,6 +366,7 @@ def write_bundle(
         "task": schema["task"],
         "onnx": onnx.record,
         "files": listed,
+        **({} if sensitive is None else {"sensitive": sorted(sensitive)}),
     }
     manifest = loader.canonical(loader.sealed(document))
     with atomic_replace_folder(folder) as temporary:
@@ -460,6 +462,7 @@ class Manifest(TypedDict, total=False):
     task: str
     onnx: OnnxRecord
     files: Required[dict[str, FileEntry]]
+    sensitive: list[str]  # columns that a log of predictions leaves out; absent: not known
     seal: str  # sha256 of all else
 
 

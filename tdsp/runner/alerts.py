@@ -1,4 +1,4 @@
-"""A message to a webhook when the state of a model changes: at most one for each change, tried again until it arrives."""
+"""A message to a webhook when the state of a model changes: at most one a change, tried again until it arrives."""
 
 import json
 import ssl
@@ -57,8 +57,8 @@ def require_webhook(address: str) -> str:
     if not address or (fine and (parts.scheme == "https" or (parts.scheme == "http" and loopback))):
         return address
     raise ParameterError(
-        f"The address for alerts ({VARIABLE} or --alert-url) is no https:// address. It is a secret and not shown here; "
-        "plain http:// is for this machine alone."
+        f"The address for alerts ({VARIABLE} or --alert-url) is no https:// address. It is a secret and not "
+        "shown here; plain http:// is for this machine alone."
     )
 
 
@@ -104,7 +104,7 @@ def _deliver_locked(place: Path, report: str, result: Mapping[str, Any], webhook
 
 
 def read_deliveries(place: Path) -> DeliveryRecord:
-    """Return what was delivered last; where the file is damaged, as if nothing was: a message twice is better than none."""
+    """Return what was delivered last; where the file is damaged, as if nothing was: better twice than never."""
     try:
         found = json.loads(place.read_bytes())
         return DeliveryRecord(**{name: str(found.get(name, "")) for name in asdict(DeliveryRecord())})
@@ -116,9 +116,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A secret address and a message are for one host: no redirect is followed."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+        self,
+        req: urllib.request.Request,  # noqa: ARG002
+        fp: IO[bytes],  # noqa: ARG002
+        code: int,  # noqa: ARG002
+        msg: str,  # noqa: ARG002
+        headers: HTTPMessage,  # noqa: ARG002
+        newurl: str,  # noqa: ARG002
     ) -> None:
-        return None
+        """No request at all: the status of the redirect is the answer."""
+        return
 
 
 def _send(webhook: str, text: str) -> tuple[str, int]:

@@ -34,7 +34,7 @@ from tdsp.core.project import find_root
 from tdsp.registry.registry import find_model, origin_of
 from tdsp.serving.form import field_texts, page, row_of
 from tdsp.serving.openapi import describe
-from tdsp.serving.prediction_log import PredictionLog
+from tdsp.serving.prediction_log import LoggedRequest, LogLimits, PredictionLog
 from tdsp.serving.predictor import MicroBatcher, ServedModel, load_served
 from tdsp.serving.requests import READERS, BadRequest, FieldProblem, RequestRows
 from tdsp.serving.security import (
@@ -45,6 +45,7 @@ from tdsp.serving.security import (
     prompt_protocol,
     read_body,
 )
+from tdsp.serving.statistics import LiveStatistics, ServedRows
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -102,16 +103,22 @@ class Service:
         outputs: Path,
         limits: RequestLimits,
         verify_key: Path | None = None,
+        log_limits: LogLimits | None = None,
     ) -> None:
         self.spec, self.served, self.key, self.outputs, self.limits = spec, served, key, outputs, limits
         self.verify_key = verify_key
         self.metrics, self.problem = Metrics(), ""
         self.batcher = MicroBatcher(self.metrics.batch.observe)
-        self.log = PredictionLog(outputs / "predictions")
+        self.statistics = LiveStatistics(served)
+        self.metrics.registry.register(self.statistics)
+        self.log = PredictionLog(outputs / "predictions", log_limits or LogLimits(), self._observe)
         self._loader = ThreadPoolExecutor(1, "load")  # one: each thread that opens a model keeps memory of its own
         self.metrics.logged.set_function(lambda: self.log.written)
         self.metrics.dropped.set_function(lambda: self.log.dropped)
         self.metrics.show_model(served)
+
+    def _observe(self, served: ServedModel, entries: Sequence[LoggedRequest]) -> None:
+        self.statistics.add(served, [ServedRows(one.rows, one.predicted) for one in entries])
 
     @asynccontextmanager
     async def running(self, _: "FastAPI") -> AsyncIterator[None]:
@@ -268,6 +275,8 @@ def _with_predictions(app: "FastAPI", service: Service) -> ASGIApp:
         except Exception as error:
             if not isinstance(error, (BadRequest, ConnectionResetError)):
                 logger.exception("%s could not predict %s", served.version, request.scope["request_id"])
+            if isinstance(error, BadRequest):
+                service.statistics.reject(served, error.fields)
             return _fault_response(error)
         if rows.count < WRITE_IN_THREAD_ROWS:
             return _written(served, predicted, rows.warnings)
@@ -309,7 +318,8 @@ def _add_facts(app: "FastAPI", service: Service) -> None:
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def metrics() -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        text = await asyncio.to_thread(generate_latest, service.metrics.registry)  # a window is judged in between
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def _filled_in(served: ServedModel, body: bytes) -> tuple[dict[str, str], RequestRows | BadRequest]:
@@ -374,6 +384,7 @@ def serve(
     outputs: Path | None = None,
     limits: RequestLimits | None = None,
     verify_key: Path | None = None,
+    log_limits: LogLimits | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are completed first.
@@ -387,7 +398,8 @@ def serve(
     if "@" not in spec and not spec.endswith(".whl"):
         spec = str(find_model(spec, outputs))  # `latest` is what it was at the start: no run goes live by ending
     served = load_served(spec, key=key, outputs=outputs, verify_key=verify_key)
-    service = Service(spec, served, key=key, outputs=outputs, limits=limits, verify_key=verify_key)
+    kept = log_limits or LogLimits()
+    service = Service(spec, served, key=key, outputs=outputs, limits=limits, verify_key=verify_key, log_limits=kept)
     app = make_app(service, token, host)
     config = uvicorn.Config(
         app,
@@ -407,6 +419,7 @@ def serve(
     place = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     report(f"{served.name} {served.version} ({served.engine}) at {place}  Ctrl-C stops it.")
     report(f"The verdict on this model: {served.verdict}")
+    report(f"Predictions are logged in {outputs / 'predictions' / served.name}: {kept.sentence(served)}")
     if not origin_of(find_model(spec, outputs))[1] and not verify_key:
         report("No record of a run is beside the model: nothing shows who made it. --require-signature would.")
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn repeats a signal at its end: no error

@@ -1,17 +1,19 @@
 """The log of a service: every predicted row with its prediction, in Parquet files for monitoring."""
 
+import json
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tdsp.core.files import atomic_replace
+from tdsp.core.formatting import format_bytes, join_names
 from tdsp.serving.predictor import ServedModel, logger
 from tdsp.serving.requests import RequestRows
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 # the log ------------------------------------------------------------------------------------------------------------
 MAX_QUEUED_ROWS = 200_000
 FLUSH_SECONDS = 3.0
+PRUNE_SECONDS = 600.0  # between two looks at what is too old or too much
+LEFT_OUT = b"tdsp.left_out"  # in the metadata of a part: the sensitive columns that were sent and not written
 _ARROW = {"float": "float64", "boolean": "bool", "string": "string", "timestamp": "timestamp[us]"}
 
 
@@ -35,18 +39,42 @@ class LoggedRequest:
     seconds: float  # since 1970
 
 
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """What a log keeps: the newest parts of a model, of so many days and bytes; and whether sensitive columns."""
+
+    days: float = 90.0
+    bytes: int = 5_000_000_000
+    sensitive: bool = False
+
+    def sentence(self, served: ServedModel) -> str:
+        """What is kept of the predictions of a model, and what is left out."""
+        kept = f"the last {self.days:g} days, at most {format_bytes(self.bytes)}; older parts are removed"
+        names = {spec["name"] for spec in served.schema["columns"]} & (served.sensitive or set())
+        if served.sensitive is None and not self.sensitive:
+            return f"{kept}. Which columns are sensitive is not known of this bundle: all are logged."
+        if not names:
+            return f"{kept}. No column is sensitive."
+        return f"{kept}. {'With' if self.sensitive else 'Without'} the sensitive {join_names(sorted(names))}."
+
+
 @dataclass(slots=True)
 class PredictionLog:
     """Append-only Parquet parts, FOLDER/MODEL/VERSION/part-….parquet, written by a thread of their own.
 
-    `add` never waits: rows beyond `max_rows` that are not yet written are dropped and counted.
+    `add` never waits: rows beyond `max_rows` that are not yet written are dropped and counted. `observe` sees what is
+    written, in that thread. The oldest parts of a model are removed where `limits` says so.
     """
 
     folder: Path
+    limits: LogLimits = field(default_factory=LogLimits)
+    observe: Callable[[ServedModel, Sequence[LoggedRequest]], None] = lambda _served, _entries: None
     seconds: float = FLUSH_SECONDS
     max_rows: int = MAX_QUEUED_ROWS
     written: int = 0  # rows
     dropped: int = 0
+    removed: int = 0  # parts that were too old or too much
+    _pruned: dict[str, float] = field(default_factory=dict)  # model -> when its parts were last looked at
     _queue: deque[LoggedRequest] = field(default_factory=deque)
     _queued: int = 0
     _parts: int = 0
@@ -85,6 +113,10 @@ class PredictionLog:
         for entries in by_model.values():
             rows = sum(entry.rows.count for entry in entries)
             try:
+                self.observe(entries[0].served, entries)
+            except Exception:  # a statistic is worth no prediction
+                logger.exception("%d predictions are in no statistic", rows)
+            try:
                 self._write(entries)
                 self.written += rows
             except Exception:  # a full disk or a revoked right must not end the log
@@ -104,12 +136,30 @@ class PredictionLog:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         place = self.folder / served.name / served.version / f"part-{stamp}-{self._parts}.parquet"
         with atomic_replace(place) as temporary:
-            pq.write_table(log_table(served, entries), temporary)
+            pq.write_table(log_table(served, entries, with_sensitive=self.limits.sensitive), temporary)
+        if time.monotonic() - self._pruned.get(served.name, -PRUNE_SECONDS) >= PRUNE_SECONDS:
+            self._pruned[served.name] = time.monotonic()
+            self.removed += prune_parts(self.folder / served.name, self.limits)
         pa.default_memory_pool().release_unused()  # it would keep the largest part's memory for ever
 
 
-def log_table(served: ServedModel, entries: Sequence[LoggedRequest]) -> "pa.Table":
-    """The logged rows: key, time, request, the schema's columns, then `predicted.…`."""
+def prune_parts(folder: Path, limits: LogLimits) -> int:
+    """Remove the oldest parts of a model beyond the limits; the newest one stays. Return how many were removed.
+
+    The age is that in a part's name, which a copy keeps; a file of another name is not touched.
+    """
+    oldest = (datetime.now(UTC) - timedelta(days=limits.days)).strftime("part-%Y%m%dT%H%M%S")
+    total, removed = 0, 0
+    for i, part in enumerate(sorted(folder.rglob("part-*.parquet"), key=lambda path: path.name, reverse=True)):
+        total += part.stat().st_size
+        if i and (part.name < oldest or total > limits.bytes):
+            part.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def log_table(served: ServedModel, entries: Sequence[LoggedRequest], *, with_sensitive: bool = False) -> "pa.Table":
+    """The logged rows: key, time, request, the schema's columns but for the sensitive ones, then `predicted.…`."""
     import pyarrow as pa
 
     counts = [entry.rows.count for entry in entries]
@@ -121,17 +171,21 @@ def log_table(served: ServedModel, entries: Sequence[LoggedRequest]) -> "pa.Tabl
         "request": pa.array(np.repeat(requests, counts), pa.string()),
     }
     floats = iter(np.concatenate([entry.rows.floats for entry in entries], axis=1))
+    hidden = frozenset() if with_sensitive else served.sensitive or frozenset()
     for spec in served.schema["columns"]:
         name = spec["name"]
         if spec["type"] == "float":
             cells = next(floats)
-        else:
+        if name in hidden:
+            continue
+        if spec["type"] != "float":
             cells = [cell for entry in entries for cell in entry.rows.raw_columns[name]]
         columns[f"sent.{name}"] = pa.array(cells, _ARROW[spec["type"]], from_pandas=True)
     predicted = np.concatenate([entry.predicted for entry in entries])
     for i, name in enumerate(served.columns):
         columns[f"predicted.{name}"] = pa.array(predicted[:, i])
-    return pa.table(columns)
+    left_out = [spec["name"] for spec in served.schema["columns"] if spec["name"] in hidden]
+    return pa.table(columns).replace_schema_metadata({LEFT_OUT: json.dumps(left_out)})
 
 
 def _keys(rows: RequestRows, request: str) -> list[str]:

@@ -7,15 +7,16 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tdsp.core.files import sha256_bytes
+from tdsp.core.record import read_record
 from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging import bundle, loader
 from tdsp.packaging.loader import feature_names, predict_features, prediction_columns, verified_bytes
@@ -24,6 +25,9 @@ from tdsp.packaging.onnx.graph import input_names
 from tdsp.packaging.signing import verify_signature
 from tdsp.registry.registry import find_model, verdict_on
 from tdsp.serving.requests import Reader, RequestRows
+
+if TYPE_CHECKING:
+    from tdsp.monitoring.reference import ReferenceRecord
 
 logger = logging.getLogger("tdsp.serve")
 
@@ -49,6 +53,8 @@ class ServedModel:
     example: dict[str, str | float | bool | None]  # a row that the model takes
     reader: Reader
     predict: PredictFunction
+    reference: "ReferenceRecord" = field(default_factory=dict)  # type: ignore[assignment]  # of the bundle; empty: it has none
+    sensitive: frozenset[str] | None = None  # columns named so at training; None: the bundle does not say
 
     @property
     def version(self) -> str:
@@ -65,7 +71,10 @@ def load_served(
     """
     folder = find_model(spec, outputs)
     manifest = bundle.check(folder, verify_signature(folder, verify_key) if verify_key else "")
-    schema, reference = (json.loads(verified_bytes(folder, manifest, f"{n}.json")) for n in ("schema", "reference"))
+    schema: Schema = json.loads(verified_bytes(folder, manifest, "schema.json"))
+    reference: ReferenceRecord = {}
+    if "reference.json" in manifest["files"]:
+        reference = json.loads(verified_bytes(folder, manifest, "reference.json"))
     engine, predict = _open(folder, manifest, schema)
     return ServedModel(
         sha256=sha256_bytes(loader.canonical(manifest)),
@@ -78,7 +87,19 @@ def load_served(
         example={spec["name"]: _typical_value(spec, reference) for spec in schema["columns"]},
         reader=Reader(schema, key),
         predict=predict,
+        reference=reference,
+        sensitive=sensitive_columns(folder, manifest),
     )
+
+
+def sensitive_columns(folder: Path, manifest: bundle.Manifest) -> frozenset[str] | None:
+    """Return the columns that were named as sensitive, by the bundle or the record of its run; None: neither says."""
+    if "sensitive" in manifest:
+        return frozenset(manifest["sensitive"])
+    if (folder.parent / "run.json").exists():
+        entry = read_record(folder.parent).parameters.get("sensitive")
+        return frozenset(map(str, entry.value)) if entry and isinstance(entry.value, list) else None
+    return None
 
 
 def _typical_value(spec: ColumnSpec, reference: Mapping[str, Any]) -> str | float | bool | None:

@@ -64,6 +64,7 @@ def pack(run: Run, p: Parameters) -> Bundle:
         reference_models=models,
         card=card,
         onnx=onnx,
+        sensitive=p.sensitive,
     )
     run.note(onnx=onnx.sentence)
     if signer:

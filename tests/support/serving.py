@@ -47,7 +47,13 @@ def schema_of(frame: pd.DataFrame, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_model(
-    folder: Path, *, candidate: str = "lightgbm", task: str = "binary", rows: int = 1500, onnx: bool = True
+    folder: Path,
+    *,
+    candidate: str = "lightgbm",
+    task: str = "binary",
+    rows: int = 1500,
+    onnx: bool = True,
+    sensitive: list[str] | None = None,
 ) -> Path:
     """A bundle of a table with every kind of column."""
     frame, schema, y = table(task)
@@ -62,6 +68,7 @@ def write_model(
         reference=build_reference(frame, schema, predict_frame(pipeline, frame, schema), random_state=0).record,
         card={"title": "<b>Delays</b> & more"},
         onnx=onnx_form(pipeline, schema, frame) if onnx else None,
+        sensitive=sensitive,
     ).folder
 
 
