@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tdsp.core.errors import DataError
 from tdsp.core.files import atomic_replace
 from tdsp.core.formatting import format_bytes, join_names
 from tdsp.serving.predictor import ServedModel, logger
@@ -156,6 +157,22 @@ def prune_parts(folder: Path, limits: LogLimits) -> int:
             part.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def require_logged(folder: Path, names: Sequence[str]) -> None:
+    """Raise DataError where the newest part of a log leaves out a column of these: its rows cannot be predicted again."""
+    import pyarrow.parquet as pq
+
+    parts = sorted(folder.rglob("part-*.parquet"), key=lambda path: path.name) if folder.is_dir() else []
+    try:
+        found = json.loads((pq.read_schema(parts[-1]).metadata or {}).get(LEFT_OUT, b"[]")) if parts else []
+    except (OSError, ValueError):  # a damaged part is named where it is read
+        return
+    if hidden := [name for name in names if name in found]:
+        raise DataError(
+            f"{folder} leaves out {join_names(hidden)}, which is sensitive and which the model needs. "
+            "Serve with --log-sensitive, or monitor a table that has it."
+        )
 
 
 def log_table(served: ServedModel, entries: Sequence[LoggedRequest], *, with_sensitive: bool = False) -> "pa.Table":

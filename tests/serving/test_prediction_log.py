@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tdsp.core.errors import DataError
 from tdsp.core.formatting import format_bytes
-from tdsp.packaging.bundle import Manifest
+from tdsp.packaging.bundle import Manifest, load_model
+from tdsp.serving.monitored_rows import read_monitored
 from tdsp.serving.prediction_log import LEFT_OUT, LogLimits, PredictionLog, prune_parts
 from tdsp.serving.predictor import ServedModel, load_served, sensitive_columns
 from tests.support.serving import write_model
@@ -91,3 +93,12 @@ def test_a_bundle_states_its_sensitive_columns(tmp_path: Path):
     """The list is in bundle.json, under its seal, and the service reads it from there."""
     folder = write_model(tmp_path / "model", candidate="linear", rows=200, sensitive=["ward"])
     assert load_served(str(folder)).sensitive == {"ward"}
+
+
+def test_a_log_without_a_column_that_the_model_needs_cannot_be_monitored(tmp_path: Path):
+    """The refusal names the column, why it is not there, and what to do."""
+    folder = write_model(tmp_path / "model", candidate="linear", rows=200, sensitive=["ward"])
+    served = load_served(str(folder))
+    logged(served, tmp_path / "log", LogLimits())
+    with pytest.raises(DataError, match=r"leaves out ward, which is sensitive.*--log-sensitive"):
+        read_monitored(load_model(folder), str(tmp_path / "log" / served.name), time_column="time")
