@@ -121,7 +121,7 @@ def dashboard(served: ServedModel) -> dict[str, Json]:
         panel("Levels never seen in training, a second", ("rate(tdsp_unseen_levels_total[15m])", "{{column}}")),
     ]  # fmt: skip
     name = served.name.encode(errors="replace").decode()
-    variable = {"name": "source", "type": "datasource", "query": "prometheus", "label": "Prometheus", "hide": 0}
+    variable: Panel = {"name": "source", "type": "datasource", "query": "prometheus", "label": "Prometheus", "hide": 0}
     return {
         "id": None, "uid": f"tdsp-{sha256_bytes(name.encode())[:16]}", "title": f"tdsp: {shorten(name, 80)}",
         "description": f"{shorten(served.title or name, 200)}. {_about(served)}", "tags": ["tdsp"],
