@@ -728,6 +728,7 @@ def test_the_command_prints_its_address(model: Path, tmp_path: Path) -> None:
     assert re.fullmatch(
         rf"delays [0-9a-f]{{12}} \(onnx\) at http://127.0.0.1:{found.port}/  Ctrl-C stops it\.\n"
         r"The verdict on this model: unknown\n"
+        rf"Predictions are logged in {re.escape(str(tmp_path))}/predictions/delays: the last 90 days, .*logged\.\n"
         r"No record of a run is beside the model: nothing shows who made it\. --require-signature would\.\n",
         output,
     )
