@@ -69,7 +69,7 @@ def examine() -> list[Examined]:
 
 
 def _examine_logs(folder: Path) -> Examined:
-    """The logs of predictions, and what a service keeps of them."""
+    """The size of all logs of predictions, and the limits of a service."""
     from tdsp.serving.prediction_log import LogLimits
 
     sizes = [part.stat().st_size for part in folder.rglob("part-*.parquet")]

@@ -41,7 +41,7 @@ class WindowPoint:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    "What the page needs of one monitor.json."
+    "The part of one monitor.json that the page shows."
 
     folder: str  # its name
     state: State

@@ -27,7 +27,7 @@ RETRIED = frozenset({408, 425, 429})  # statuses below 500 that may be gone in a
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of the message about a state."""
+    """The fate of the message about a state."""
 
     result: Literal["not configured", "unchanged", "delivered", "failed"]
     text: str = ""  # for the terminal; the address is never in it

@@ -49,11 +49,11 @@ def rules(served: ServedModel) -> list[Rule]:
     """Return the rules of a model: what its service can see without labels."""
     by = "sum by (instance, job)"
     failing = f'{by} (rate(tdsp_requests_total{{status=~"5.."}}[5m])) > 0'
-    asked = 'tdsp_requests_total{path="/invocations"}[15m]'
-    refused = asked.replace("}", ',status=~"4.."}')
+    every = 'tdsp_requests_total{path="/invocations"}[15m]'
+    refused = every.replace("}", ',status=~"4.."}')
     found = [
         Rule("TdspRequestsFail", failing, "5m", "critical", "the service cannot predict"),
-        Rule("TdspRequestsRefused", f"{by} (rate({refused})) > 0.05 * {by} (rate({asked}))", "15m", "warning",
+        Rule("TdspRequestsRefused", f"{by} (rate({refused})) > 0.05 * {by} (rate({every}))", "15m", "warning",
              "more than 5 % of the requests do not fit the model"),
         Rule("TdspLogIncomplete", "delta(tdsp_log_rows_dropped[15m]) > 0", "1m", "warning",
              "predictions are missing in the log, and so in monitoring"),

@@ -42,14 +42,14 @@ class LoggedRequest:
 
 @dataclass(frozen=True, slots=True)
 class LogLimits:
-    """What a log keeps: the newest parts of a model, of so many days and bytes; and whether sensitive columns."""
+    """The newest parts of a model that a log keeps, by days and bytes; and whether sensitive columns are in it."""
 
     days: float = 90.0
     bytes: int = 5_000_000_000
     sensitive: bool = False
 
     def sentence(self, served: ServedModel) -> str:
-        """What is kept of the predictions of a model, and what is left out."""
+        """The limits in words, with the columns of a model that are left out."""
         kept = f"the last {self.days:g} days, at most {format_bytes(self.bytes)}; older parts are removed"
         names = {spec["name"] for spec in served.schema["columns"]} & (served.sensitive or set())
         if served.sensitive is None and not self.sensitive:

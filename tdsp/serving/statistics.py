@@ -1,4 +1,4 @@
-"""What a service sees, against the reference of its model: the statistics of the last rows, for Prometheus."""
+"""The statistics of the last rows of a service against the reference of its model, for Prometheus."""
 
 # The rows come from the thread of the prediction log, so a request never waits for them; they are judged when
 # Prometheus looks, at most every few seconds. The memory is that of one window; columns and outputs bound the series.
@@ -100,7 +100,7 @@ def open_window(served: ServedModel) -> RunningWindow:
 
 
 def window_size(record: "ReferenceRecord") -> tuple[str, int, str]:
-    """Return the reference's size of a window, its rows, and what a bundle is said to have."""
+    """Return the reference's size of a window, its rows, and a word for the reference."""
     known = record.get("windows", {})
     typical = {size: int(np.median(own["rows"])) for size, own in known.items() if len(own["rows"])}
     fitting = {size: rows for size, rows in typical.items() if rows <= MAX_WINDOW_ROWS}

@@ -1,4 +1,4 @@
-"""What the statistics of a service cost its requests: two services of one model asked in turn, one without them.
+"""The cost of a service's statistics to its requests: two services of one model in turn, one without statistics.
 
     python -m tests.benchmarks.live_statistics [--pairs 3000] [--rows 1]
 

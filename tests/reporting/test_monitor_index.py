@@ -111,7 +111,7 @@ def test_names_and_texts_that_attack_are_text(tmp_path: Path):
 
 
 def test_old_reports_are_counted_and_not_read(tmp_path: Path):
-    """The newest are read, so that years of reports cost no more than weeks of them."""
+    """The newest are read, so that years of reports cost no more than weeks."""
     for n in range(70):
         write_report(tmp_path, "delays", n)
     assert "70 reports; the 60 newest are read here" in Page(render_monitors(tmp_path)).text

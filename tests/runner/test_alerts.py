@@ -112,7 +112,7 @@ def test_a_server_that_fails_twice_gets_the_message_at_the_third_try(tmp_path: P
     assert len(hook.got) == 1 and len(hook.paths) == 3
 
 
-def test_what_could_not_be_delivered_is_said_and_tried_at_the_next_call(tmp_path: Path, hook: Hook):
+def test_what_could_not_be_delivered_is_reported_and_tried_at_the_next_call(tmp_path: Path, hook: Hook):
     """Three failures end the call; the next one delivers, also where the state has changed once more."""
     hook.plan = [500] * 3
     place = report(tmp_path)

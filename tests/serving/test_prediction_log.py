@@ -1,4 +1,4 @@
-"""What the log of a service keeps: days, bytes, and no sensitive column unless it was asked to."""
+"""The limits of a log: days, bytes, and no sensitive column unless it is wanted."""
 
 import json
 from dataclasses import replace
@@ -54,20 +54,20 @@ def logged(served: ServedModel, folder: Path, limits: LogLimits) -> PredictionLo
 
 
 def test_a_log_prunes_while_it_writes(served: ServedModel, tmp_path: Path):
-    """What is too old goes with the next part that is written, and is counted."""
+    """A part that is too old goes with the next part that is written, and is counted."""
     old = part(tmp_path / served.name, 200, 10)
     log = logged(served, tmp_path, LogLimits(days=90))
     assert not old.exists() and (log.removed, log.written) == (1, 3)
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_sensitive_columns_are_logged_only_when_asked(served: ServedModel, tmp_path: Path, asked: bool):
+@pytest.mark.parametrize("wanted", [False, True])
+def test_sensitive_columns_are_logged_only_when_wanted(served: ServedModel, tmp_path: Path, wanted: bool):
     """All other columns and the predictions are there; the part itself names what was left out."""
-    logged(served, tmp_path, LogLimits(sensitive=asked))
+    logged(served, tmp_path, LogLimits(sensitive=wanted))
     table = pq.read_table(next(tmp_path.rglob("part-*.parquet")))
     names = {name.removeprefix("sent.") for name in table.column_names if name.startswith("sent.")}
     every = {spec["name"] for spec in served.schema["columns"]}
-    assert names == (every if asked else every - {"dose", "ward"})
+    assert names == (every if wanted else every - {"dose", "ward"})
     assert set(json.loads(table.schema.metadata[LEFT_OUT])) == every - names and table.num_rows == 3
 
 

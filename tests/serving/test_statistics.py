@@ -1,4 +1,4 @@
-"""What a service exports for Prometheus about its rows, and the dashboard and rules made for it."""
+"""The series that a service exports for Prometheus about its rows, and the dashboard and rules made for it."""
 
 import json
 import re
@@ -136,7 +136,7 @@ def test_the_window_and_its_memory_are_bounded(served: ServedModel):
 
 
 def test_another_model_begins_a_window_of_its_own(served: ServedModel):
-    """What was promoted is not judged by the rows of the one before."""
+    """A model that was promoted is not judged by the rows of the one before."""
     found = LiveStatistics(served)
     found.add(served, [seen(served, records(50))])
     found.add(replace(served, sha256="f" * 64), [seen(served, records(30))])
@@ -165,7 +165,7 @@ def test_refused_requests_are_counted_by_known_columns(served: ServedModel):
 
 
 def test_a_fault_in_the_statistics_costs_no_other_metric(served: ServedModel, monkeypatch: pytest.MonkeyPatch):
-    """What cannot be judged is logged, and the collector gives nothing."""
+    """A window that cannot be judged is logged, and the collector gives nothing."""
     monkeypatch.setattr(statistics, "judge_window", lambda _: 1 / 0)
     assert series(LiveStatistics(served)) == {}
 
