@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from tdsp.exploration.leakage import find_leaks, is_too_good
-from tdsp.exploration.near_copies import MAX_PAIRS, compare_order, compare_pairs, kappa, predict_by_level
+from tdsp.exploration.near_copies import compare_order, kappa, predict_by_level
+from tdsp.exploration.pair_copies import MAX_PAIRS, compare_pairs
 
 N = 800
 RNG = np.random.default_rng(11)
