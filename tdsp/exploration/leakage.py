@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_ROWS', 'FOLDS', 'SMOOTHING', 'MAX_ROUNDS', 'MIN_SKILL_OF_NUMBER', 'WORDS', 'SAYS', 'COPY', 'RANKS', 'MADE',
-           'PURE_LEVELS', 'EXACT', 'STEP', 'ROW_ID', 'EASY', 'MAX_PERFECT', 'LEAD_ERRORS', 'PURITY', 'COVERAGE', 'WEAK',
-           'PAIR', 'PAIR_LEVELS', 'PAIR_ORDER', 'FAINT', 'PAIR_EXACT', 'PAIR_ERRORS', 'meet_one_to_one', 'Leak',
-           'find_leaks', 'is_too_good']
+           'PURE_LEVELS', 'EXACT', 'STEP', 'ROW_ID', 'EASY', 'MAX_PERFECT', 'LEAD_ERRORS', 'PURE_AMOUNT', 'PURITY',
+           'COVERAGE', 'WEAK', 'PAIR', 'PAIR_LEVELS', 'PAIR_ORDER', 'FAINT', 'PAIR_EXACT', 'PAIR_ERRORS',
+           'meet_one_to_one', 'Leak', 'find_leaks', 'is_too_good']
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #8441dc01
 import hashlib
@@ -364,12 +364,13 @@ COPY = 0.84  # kappa from which a column made from classes is suspected, whateve
 RANKS = 0.92  # closeness from which a number is
 MADE = 0.8  # kappa from which a column is that a number gives, cut at thresholds
 PURE_LEVELS = 0.9  # kappa from which a text of many levels is
-EXACT = 0.8  # kappa from which a number is, where the others make three times its errors
+EXACT = 0.97  # kappa from which a number is, where the others make three times its errors
 STEP = 0.75  # kappa from which a number is that goes in one step, with wrong rows
 ROW_ID = 0.6  # kappa from which the number of a row is
 EASY = 0.96  # likeness of the other columns from which one that is as good is nothing special
 MAX_PERFECT = 2  # columns nearly perfect alone, copies aside; more of them are a target that is easy
 LEAD_ERRORS = 3  # times as many errors without it
+PURE_AMOUNT = 0.9  # of rows with another value than the usual one: the event alone has it
 PURITY, COVERAGE = 0.8, 0.3  # of rows that have a value only for the event
 
 
@@ -390,10 +391,10 @@ def _copy_code(form: Likeness, search: _Search, name: str) -> str:
         if form.forward >= (RANKS if search.numeric else STEP if form.is_step else np.inf):
             return "target-copy"
         return "row-number-tells" if form.forward >= ROW_ID and _is_row_id(search.sample[name]) else ""
-    one_sided = form.purity >= PURITY and form.coverage >= COVERAGE
+    one_sided = form.purity >= (PURE_AMOUNT if form.form == "usual" else PURITY) and form.coverage >= COVERAGE
     made = form.backward >= (MADE if search.numeric else COPY)
     if form.form in ("filled", "usual"):
-        return "filled-after" if one_sided or (made and (search.numeric or form.form == "filled")) else ""
+        return "filled-after" if one_sided or made else ""
     if form.form in ("label", "word"):
         return "target-in-text" if form.forward >= COPY or (one_sided and form.form == "label") else ""
     return _level_code(form, made, search, name)

@@ -16,10 +16,10 @@ import pandas as pd
 
 from .near_copies import MAX_COPY_LEVELS, Likeness, compare_levels, compare_order
 
-# %% ../../notebooks/lib/exploration/09_pair_copies.ipynb #2be7c52e
-MAX_PAIRS = 500
+# %% ../../notebooks/lib/exploration/09_pair_copies.ipynb #ccf0da0a
+MAX_PAIRS = 300
 PAIR_ROWS = 2_000
-MAX_SCREENED, SCREENED_SHARE = 120, 0.6  # columns of a kind that are screened; of the pairs, those chosen by it
+MAX_SCREENED, SCREENED_SHARE = 120, 0.7  # columns of a kind that are screened; of the pairs, those chosen by it
 
 
 def choose_pairs(

@@ -30,7 +30,7 @@ from tdsp.data.target import guess_task
 from tdsp.stats.resampling import share_interval
 from tests.support.strangers import DATA, TABLES
 
-ROWS, TABLES_A_KIND, VARIANTS, MAX_COLUMNS = 800, 2, 4, 40
+ROWS, TABLES_A_KIND, VARIANTS, MAX_COLUMNS = 500, 2, 3, 25
 NOISES = ("exchanged 5", "exchanged 10", "label 3", "exchanged 2", "emptied 5")
 ASKED_ABOUT_ELSEWHERE = ("prediction", "target-in-name", "telling-gap")  # findings that open no question
 TRUE_LEAKS = {

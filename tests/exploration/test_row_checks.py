@@ -63,7 +63,7 @@ def test_a_row_shifted_by_a_column_is_named(step, side):
     assert found.rows == (40,) and f"one column to the {side}" in found.why and found.sentence.startswith("row 41:")
     sql = sql_without([found], "table").replace('"table"', "table_")
     with duckdb.connect() as connection:
-        connection.register("table_", table.astype({name: "str" for name in ("brand", "fuel", "color")}))
+        connection.register("table_", table.astype(dict.fromkeys(("brand", "fuel", "color"), "str")))
         left = connection.sql(sql).df()
     assert len(left) == len(table) - 1 and left["km"].isna().sum() == table["km"].drop(40).isna().sum()
 
