@@ -115,7 +115,7 @@ class Likeness:
     forward: float  # kappa, or one minus the median distance of ranks over that of guessing
     backward: float  # kappa of the column given the target; 0 for numbers of many values
     agreement: float  # share of rows that the column gives rightly
-    purity: float = 0.0  # of the rows that have it (filled, word): share of one class beyond its share of all, one standard error less
+    purity: float = 0.0  # of the rows that have it (filled, word): share of one class beyond that of all, less an error
     coverage: float = 0.0  # share of that class among the rows that have it
     detail: str = ""  # the word, or the usual value
     is_step: bool = False  # in order, one class follows another at once, and wrong rows lie far from where they meet
