@@ -93,7 +93,7 @@ def is_step(
     runs = 1 + int((np.diff(top[clear]) != 0).sum())
     near = int((~clear).sum())
     few = near <= 1.6 * STEP_NEIGHBORS * meetings + 0.01 * n
-    return few and runs <= meetings + 1 and deep >= max(MIN_DEEP, MIN_DEEP_SHARE * n, 0.6 * wrong.sum())
+    return few and runs <= meetings + 1 and deep >= max(MIN_DEEP, MIN_DEEP_SHARE * n, 0.6 * float(wrong.sum()))
 
 
 def _top_share(padded: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def choose_pairs(
     best = sorted(gains, key=lambda pair: -gains[pair])[: int(SCREENED_SHARE * MAX_PAIRS)]
     rank = {name: i for i, name in enumerate(order)}
     by_rank = sorted(itertools.combinations(order, 2), key=lambda p: (rank[p[0]] + rank[p[1]], rank[p[0]]))
-    return list(dict.fromkeys([*(tuple(sorted(p, key=rank.__getitem__)) for p in best), *by_rank]))[:MAX_PAIRS]
+    return list(dict.fromkeys([*((a, b) if rank[a] < rank[b] else (b, a) for a, b in best), *by_rank]))[:MAX_PAIRS]
 
 
 def _wanted(y: np.ndarray, *, numeric: bool) -> np.ndarray:
