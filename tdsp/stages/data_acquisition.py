@@ -280,9 +280,10 @@ def check_rows(run: Run, p: Parameters, frame: pd.DataFrame, train: pd.DataFrame
     target = outcome.name if outcome.task == "regression" else ""
     found = find_impossible_rows(train[names], frame[names], target=target)
     run.write_json("impossible_rows", sorted({row for each in found for row in each.rows}))
-    sql = sql_without(found, next(iter(p.sources))) if len(p.sources) == 1 and not p.sql else ""
-    file = f"{run.record.project}.sql"
-    way = f" To leave them out, state sql: {file} and write this file beside the parameters: {sql}" if sql else ""
+    is_plain = len(p.sources) == 1 and not p.sql
+    sql, file = sql_without(found, next(iter(p.sources)) if is_plain else ""), f"{run.record.project}.sql"
+    write = f"state sql: {file} and write this file beside the parameters" if is_plain else f"change {p.sql} to"
+    way = f" To leave them out, {write}: {sql}" if sql else ""
     numbered = "Rows that cannot be, counted from 1 below the names, are left in"
     sentences = "; ".join(each.sentence for each in found)
     run.note(row_cautions=[f"{numbered}: {sentences}.{way}"] if found else [])

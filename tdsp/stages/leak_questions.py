@@ -25,7 +25,7 @@ from ..core.yaml import to_yaml
 from ..data.target import Target
 from ..exploration.findings import Finding
 from ..exploration.leakage import Leak, find_leaks, is_too_good
-from ..exploration.near_copies import MAX_PAIRS
+from ..exploration.pair_copies import MAX_PAIRS
 from .context import charter_of
 from ..stats.gates import exact_gate
 

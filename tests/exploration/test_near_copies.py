@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 
 from tdsp.exploration.leakage import find_leaks, is_too_good
-from tdsp.exploration.near_copies import MAX_PAIRS, compare_order, compare_pairs, kappa, predict_by_level
+from tdsp.exploration.near_copies import compare_order, is_step, kappa, predict_by_level
+from tdsp.exploration.pair_copies import MAX_PAIRS, choose_pairs, compare_pairs
 
 N = 800
 RNG = np.random.default_rng(11)
 X = pd.DataFrame(RNG.normal(size=(N, 5)), columns=list("abcde")).assign(city=RNG.choice(["Ulm", "Bonn", "Kiel"], N))
 SIGNAL = (X["a"] + X["b"] + RNG.normal(0, 0.6, N)).to_numpy()
 LATE, COST = (SIGNAL > 0.6).astype(int), np.exp(SIGNAL)
+DEPOSIT = np.random.default_rng(12).normal(0, 1, N)
 KEY = RNG.integers(0, 2, N)
 START = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 400, N), "D"))
 
@@ -61,7 +63,7 @@ def test_a_number_in_another_form_is_suspected(code, column):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(COST - 7 * KEY, 7 * KEY), (COST + X["c"], X["c"]), (COST / (KEY + 2), KEY + 2), (COST * KEY + COST, KEY + 1)],
+    [(COST - 7 * KEY, 7 * KEY), (COST + DEPOSIT, DEPOSIT), (COST / (KEY + 2), KEY + 2), (COST * KEY + COST, KEY + 1)],
 )  # fmt: skip
 def test_two_numbers_that_make_the_target_are_suspected_together(one, other):
     """Sum, difference, product and ratio."""
@@ -131,8 +133,59 @@ def test_a_tenth_of_wrong_rows_leaves_a_copy_a_copy():
     assert compare_order(X["c"].to_numpy(), ranks, numeric=True).forward < 0.2
 
 
-def test_at_most_five_hundred_pairs_are_compared():
-    """Those of the columns that come first."""
+EASY_KIND = np.random.default_rng(2).integers(0, 2, N)
+EASY = pd.DataFrame(EASY_KIND[:, None] * 3 + np.random.default_rng(3).normal(0, 1, (N, 4)), columns=list("abcd"))
+
+
+def found_among_strong(**columns):
+    """Columns that are suspected beside four that know the class well together."""
+    leaks = find_leaks(EASY.assign(**columns), EASY_KIND, task="binary", random_state=0)
+    return {name for leak in leaks for name in (leak.column, leak.other) if name}
+
+
+def test_wrong_rows_far_from_where_the_classes_meet_give_a_score_away():
+    """The other columns know the class as well, and are wrong where it is hard."""
+    score = noisy(EASY_KIND + np.random.default_rng(4).normal(0, 0.1, N))
+    assert is_step(score.to_numpy(), EASY_KIND) and found_among_strong(score=score) == {"score"}
+    natural = EASY_KIND * 4 + np.random.default_rng(4).normal(0, 1, N)
+    assert not is_step(natural, EASY_KIND) and found_among_strong(natural=natural) == set()
+
+
+def test_two_flags_with_wrong_rows_are_found_beside_strong_columns():
+    """The class is where both are set."""
+    a, b = np.array([(0, 0), (0, 1), (1, 0)])[np.random.default_rng(7).integers(0, 3, N)].T
+    flags = {"one": noisy(np.where(EASY_KIND == 1, 1, a)), "other": np.where(EASY_KIND == 1, 1, b)}
+    assert found_among_strong(**flags) == {"one", "other"}
+
+
+def test_days_between_two_dates_with_wrong_rows_give_the_class():
+    """A twentieth of the starts belongs to other rows."""
+    end = START + pd.to_timedelta(30 * LATE + RNG.integers(0, 30, N), "D")
+    together = {("target-pair", frozenset({"one", "other"}))}
+    assert found("binary", LATE, one=noisy(START), other=end) == together
+
+
+def test_a_pair_is_chosen_among_many_columns_by_what_both_explain_together():
+    """Neither column matters alone: last in the order of importance, first by the first look."""
+    rng = np.random.default_rng(8)
+    names = [f"x{i:02}" for i in range(60)]
+    numbers = {name: rng.gamma(2, 3, N) for name in names} | {"size": (size := rng.integers(1, 40, N) * 1.0)}
+    numbers["total"] = np.exp(rng.normal(0, 1, N)) * size
+    ranks = pd.Series(numbers["total"] / size).rank(pct=True).to_numpy()
+    chosen = choose_pairs(numbers, {}, ranks, numeric=True, order=[*names, "total", "size"])
+    assert chosen[0] == ("total", "size") and len(chosen) == MAX_PAIRS
+
+
+def test_rows_that_repeat_say_nothing_of_each_other():
+    """Rows drawn with replacement: a row is not known by its own copy."""
+    rng = np.random.default_rng(9)
+    table = pd.DataFrame(rng.normal(size=(150, 3)), columns=list("abc")).assign(y=rng.integers(0, 2, 150))
+    table = table.assign(street=[f"s{i // 2}" for i in range(150)]).sample(300, replace=True, random_state=0)
+    assert find_leaks(table.drop(columns="y"), table["y"].to_numpy(), task="binary", random_state=0) == []
+
+
+def test_no_more_pairs_are_compared_than_the_limit():
+    """Those that explain most, then those of the columns that come first."""
     names = [f"x{i}" for i in range(40)]
     levels = {name: RNG.integers(0, 2, 60) for name in names}
     assert len(compare_pairs({}, levels, RNG.integers(0, 2, 60), numeric=False, order=names)) == MAX_PAIRS

@@ -61,6 +61,19 @@ def test_a_row_shifted_by_a_column_is_named(step, side):
     table["price"] = pd.to_numeric(table["price"], errors="coerce")
     (found,) = find_impossible_rows(table, table, target="price")
     assert found.rows == (40,) and f"one column to the {side}" in found.why and found.sentence.startswith("row 41:")
+    sql = sql_without([found], "table").replace('"table"', "table_")
+    with duckdb.connect() as connection:
+        connection.register("table_", table.astype(dict.fromkeys(("brand", "fuel", "color"), "str")))
+        left = connection.sql(sql).df()
+    assert len(left) == len(table) - 1 and left["km"].isna().sum() == table["km"].drop(40).isna().sum()
+
+
+def test_a_query_that_is_there_is_wrapped():
+    """Its rows are left out by a condition around it."""
+    table = cars()
+    table.loc[9, "price"] = 25e6
+    sql = sql_without(find_impossible_rows(table, table, target="price"), "")
+    assert sql.startswith('SELECT * FROM (the query as it is) WHERE ("price" <= ')
 
 
 def test_columns_of_like_levels_are_no_evidence():
