@@ -297,7 +297,7 @@ def find_leaks(
 
 
 def _once(X: pd.DataFrame, y: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    "Each row once, as a repeated one would say its own target; all of them where that leaves less than half."
+    "Each row once, as a repeated one would say its own target; all rows where that leaves less than half."
     first = ~X.assign(**{"": y}).duplicated().to_numpy()
     return (X[first], y[first]) if first.sum() >= len(y) / 2 else (X, y)
 

@@ -7,13 +7,13 @@
 import ast
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tdsp import _HOME
 from tdsp.config.parameters import EVERYWHERE
 from tdsp.core.environment import describe_environment
 from tdsp.core.errors import DataError
@@ -26,12 +26,12 @@ Parts = dict[str, str]  # what a stage depends on -> its hash; "search.py" or "p
 SIGNING_KEY = "TDSP_SIGNING_KEY"
 JUST_NOW = 2.0  # seconds: a file this young may change again within the same tick of its clock
 TEXTS = (".yaml", ".html", ".css", ".svg", ".md")  # that modules read beside them
-MANY = 5  # changes that a sentence names
+MAX_NAMED_CHANGES = 5  # changes that a sentence names
 
 
 @dataclass
 class FileMemory:
-    """What files held when they were last read, kept in a file; `trusting` takes a file's times for its bytes."""
+    """The hashes of files as last read, kept in a file; `trusting` takes the times of a file for its bytes."""
 
     path: Path
     trusting: bool = True
@@ -135,8 +135,9 @@ class Code:
             verb = f"\ndef {name.rpartition(' ')[2]}("
             return [path for path in (PACKAGE / "cli").glob("*.py") if verb in path.read_text(encoding="utf-8")]
         parts = name.split(".")
-        if parts[0] == "tdsp" and len(parts) == 2 and parts[1] in _HOME:
-            parts = ["tdsp", *_HOME[parts[1]].split(".")]
+        homes: dict[str, str] = vars(sys.modules["tdsp"])["_HOME"]  # names that the package loads on first use
+        if parts[0] == "tdsp" and len(parts) == 2 and parts[1] in homes:
+            parts = ["tdsp", *homes[parts[1]].split(".")]
         names = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
         return [self.files[one] for one in names if one in self.files]
 
@@ -156,7 +157,7 @@ def _absolute(name: str, here: tuple[str, ...]) -> str:
 # stages -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Fingerprints:
-    """What each stage of a run depends on."""
+    """The parts of each stage of a run: all that its result depends on."""
 
     plan: Plan
     memory: FileMemory
@@ -280,5 +281,5 @@ def changes(now: Parts, earlier: Parts) -> str:
     own = [name for name in names if name != "the stage before"]
     if not own:
         return "the stage before it runs" if names else ""
-    more = f" and {len(own) - MANY} more" if len(own) > MANY else ""
-    return f"changed: {', '.join(own[:MANY])}{more}"
+    more = f" and {len(own) - MAX_NAMED_CHANGES} more" if len(own) > MAX_NAMED_CHANGES else ""
+    return f"changed: {', '.join(own[:MAX_NAMED_CHANGES])}{more}"

@@ -1,4 +1,4 @@
-"""What a stage depends on: ten kinds of change, each with the first stage that runs again."""
+"""The fingerprint of a stage: ten kinds of change, each with the first stage that runs again."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ YAML = "sources: {rows: rows.csv}\nsql: small.sql\ntarget: y\n"
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is known of the package's code, which takes a second to read."""
+    """The memory of the package's code, which takes a second to read."""
     path = tmp_path_factory.mktemp("memory") / "memory.json"
     known = FileMemory(path)
     for module in PACKAGE.rglob("*.py"):
@@ -157,7 +157,7 @@ def test_a_module_reruns_the_stages_that_import_it(root: Path, monkeypatch: pyte
 
 
 def test_a_module_of_the_project_counts(root: Path) -> None:
-    """A file beside the notebooks that one of them imports."""
+    """A file beside the notebooks that a notebook imports."""
     edit(root / "notebooks" / f"{STAGES[4]}.ipynb", "import pandas as pd", "import helper\\nimport pandas as pd")
     (root / "notebooks" / "helper.py").write_text("x = 1\n")
     make_run(root)
