@@ -19,6 +19,7 @@ from ..core.formatting import join_names
 from .drift import as_numbers
 from .reference import Reference, WindowJudgment
 from .windows import Window
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/monitoring/04_faults.ipynb #319fabd5
 def _divided(values: pd.Series, by: float) -> pd.Series:
@@ -70,10 +71,10 @@ def _culprits(reference: Reference, window: Window, frame: pd.DataFrame, broken:
     "The columns that may be to blame: put right, each leaves least that is beyond. A fault breaks others, too."
     if len(broken) == 1:
         return broken
-    left, names = reference.relations.residuals(frame), [one.column for one in reference.relations.checked]
     remaining = {}
     for column in broken[:MAX_CULPRITS]:
-        expected = as_numbers(frame[column]) - left[:, names.index(column)]
+        expected = reference.relations.expected(frame, column)
+        expected[frame[column].isna().to_numpy()] = np.nan
         repaired = reference.judge(window, frame.assign(**{column: expected}))
         others = [size for name, size in repaired.broken.items() if name != column]
         remaining[column] = max([*others, *repaired.drift.values()])
@@ -118,7 +119,7 @@ def _fault_of(
     reference: Reference, window: Window, frame: pd.DataFrame, judgment: WindowJudgment, column: str
 ) -> Fault:
     "The likely fault of this column."
-    values, broken = frame[column], broken_columns(judgment)
+    values, broken, expected = frame[column], broken_columns(judgment), reference.expected(frame, column)
     if (stuck := _stuck(reference, column, values)) is not None:
         return stuck
     for a, b in combinations(broken[:4], 2):
@@ -127,16 +128,16 @@ def _fault_of(
             return Fault(a, "swapped", f"{a} and {b} were exchanged: exchanged back, both agree with the other columns")
     found = []
     for kind, text, undo in _candidates():
-        undone = reference.judge_column(frame.assign(**{column: undo(values)}), column)
+        undone = reference.judge_column(undo(values), expected)
         if max(undone) < BACK:
             found.append((max(undone), kind, text))
     if found:
         _, kind, text = min(found)
         return Fault(column, kind, f"{column}: {text}, most likely; undone, it agrees with the other columns")
-    if judgment.drift.get(column, 0.0) < CLEAR and _unrelated(reference, frame, column):
+    if judgment.drift.get(column, 0.0) < CLEAR and _unrelated(values, expected):
         return Fault(column, "shuffled", f"{column}: its values are those of other rows (shuffled, or a wrong join)")
     shift = judgment.offset[column]
-    undone = reference.judge_column(frame.assign(**{column: as_numbers(values) - shift}), column)
+    undone = reference.judge_column(pd.Series(as_numbers(values) - shift, name=column), expected)
     if shift and max(undone) < BACK:
         return Fault(
             column, "shifted", f"{column}: all values lie {shift:+.4g} from where the other columns expect them"
@@ -153,13 +154,11 @@ def _stuck(reference: Reference, column: str, values: pd.Series) -> Fault | None
     return Fault(column, "stuck", f"{column}: every value is {numbers[0]:.6g}")
 
 
-def _unrelated(reference: Reference, frame: pd.DataFrame, column: str) -> bool:
+def _unrelated(column: pd.Series, expected: np.ndarray) -> bool:
     "Whether the values are no nearer to what the other columns expect than any values of the window would be."
-    at = [one.column for one in reference.relations.checked].index(column)
-    left = reference.relations.residuals_of(frame, at)
-    values = as_numbers(frame[column])
-    known = np.isfinite(left)
-    expected = values[known] - left[known]
-    if not known.any() or np.ptp(expected) == 0 or np.ptp(values[known]) == 0:
+    values = as_numbers(column.iloc[evenly_spaced(len(column), len(expected))])
+    known = np.isfinite(values)
+    values, expected = values[known], expected[known]
+    if not known.any() or np.ptp(expected) == 0 or np.ptp(values) == 0:
         return False
-    return bool(abs(np.corrcoef(values[known], expected)[0, 1]) < 3 / np.sqrt(known.sum()) + 0.1)
+    return bool(abs(np.corrcoef(values, expected)[0, 1]) < 3 / np.sqrt(known.sum()) + 0.1)
