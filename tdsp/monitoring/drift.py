@@ -177,8 +177,8 @@ def _distance(shares: np.ndarray, others: np.ndarray) -> float:
     return float(difference.max() if others.ndim == 2 else difference.sum() / 2)
 
 
-EFFECTS = ("values", "gaps", "new values", "steps")
-SMALLEST = (0.02, 0.005, 0.005, 0.05)  # effects below these are no news, however still a column stands
+EFFECTS = ("values", "gaps", "new values", "steps", "order")
+SMALLEST = (0.02, 0.005, 0.005, 0.05, 0.1)  # effects below these are no news, however still a column stands
 
 
 def _unseen(part: _Part, profile: ColumnProfile) -> float:
@@ -193,9 +193,10 @@ def _unseen(part: _Part, profile: ColumnProfile) -> float:
 
 
 def _new_values(part: _Part, profile: ColumnProfile) -> float:
-    "The share of values that the reference cannot have: between its few ones, or with more decimal places."
-    finer = _finer(part.ordered[np.isfinite(part.ordered)], profile["places"]) if "places" in profile else 0.0
-    return max(_unseen(part, profile), finer)
+    "The share of values that the reference cannot have: with more decimal places, or between its few ones."
+    if "places" in profile:
+        return _finer(part.ordered[np.isfinite(part.ordered)], profile["places"])
+    return _unseen(part, profile)
 
 
 def _step(part: _Part, profile: ColumnProfile) -> float:
@@ -206,10 +207,20 @@ def _step(part: _Part, profile: ColumnProfile) -> float:
     return float(min(10.0, abs(np.log(max(now, 1e-300) / profile["step"])))) if np.isfinite(now) else 0.0
 
 
+def _order(part: _Part, profile: ColumnProfile) -> float:
+    "The mean step over that of the same values in a random order (Gini's mean difference); at most 1."
+    known = part.ordered[np.isfinite(part.ordered)]
+    n = len(known)
+    if not profile.get("step") or len(profile.get("values", range(MIN_STEPS))) < MIN_STEPS or n < MIN_STEPS:
+        return 0.0
+    shuffled = 2 * float(np.mean((2 * np.arange(1, n + 1) - n - 1) * known)) / (n - 1)
+    return float(min(1.0, mean_step(part.numbers) / shuffled)) if shuffled > 0 else 0.0
+
+
 def window_effects(
     frame: pd.DataFrame, profiles: Mapping[str, ColumnProfile], grids: Mapping[str, Grid] | None = None
 ) -> np.ndarray:
-    "Effects of a window, its rows in order, against a reference: of EFFECTS, (4, n_columns)."
+    "Effects of a window, its rows in order, against a reference: of EFFECTS, (5, n_columns)."
     effects = np.zeros((len(EFFECTS), len(profiles)))
     for i, (name, profile) in enumerate(profiles.items()):
         grid = grids[name] if grids else grid_of(profile)
@@ -219,6 +230,7 @@ def window_effects(
             abs(part.missing - profile["missing"]),
             _new_values(part, profile),
             _step(part, profile),
+            _order(part, profile),
         )
     return effects
 
@@ -228,7 +240,7 @@ def _only_here(frame: pd.DataFrame, windows: Sequence[Window], profiles: Mapping
     found = np.zeros((len(windows), len(profiles)))
     owner = np.repeat(np.arange(len(windows)), [len(window.rows) for window in windows])
     for i, (name, profile) in enumerate(profiles.items()):
-        if "values" not in profile:
+        if "values" not in profile or "places" in profile:
             continue
         numbers = as_numbers(frame[name])[np.concatenate([window.rows for window in windows])]
         of, values = owner[~np.isnan(numbers)], numbers[~np.isnan(numbers)]
@@ -246,7 +258,7 @@ def _only_here(frame: pd.DataFrame, windows: Sequence[Window], profiles: Mapping
 def reference_effects(
     frame: pd.DataFrame, windows: Sequence[Window], profiles: Mapping[str, ColumnProfile]
 ) -> np.ndarray:
-    "Effects of the reference's own windows, each against the rest of it, (n_windows, 4, n_columns)."
+    "Effects of the reference's own windows, each against the rest of it, (n_windows, 5, n_columns)."
     # the rest is the whole without the window, so its distance is that from the whole, n / (n - m) times
     total = sum(len(window.rows) for window in windows)
     found = np.zeros((len(windows), len(EFFECTS), len(profiles)))
@@ -262,7 +274,7 @@ KOLMOGOROV_90 = 1.2238  # 90 per cent quantile of Kolmogorov's distribution
 
 
 def chance_effects(profiles: Mapping[str, ColumnProfile], n_rows: float, reference_rows: int) -> np.ndarray:
-    "The 90 per cent quantile of the effects of so many rows drawn from the reference by chance, (4, n_columns)."
+    "The 90 per cent quantile of the effects of so many rows drawn from the reference by chance, (5, n_columns)."
     found = np.zeros((len(EFFECTS), len(profiles)))
     for i, profile in enumerate(profiles.values()):
         n = max(n_rows * (1 - profile["missing"]), 1.0)
@@ -297,14 +309,12 @@ def leave_one_out_quantile(values: np.ndarray, level: float = 0.9) -> np.ndarray
     return (1 - share) * entry(low) + share * entry(min(low + 1, n - 2))
 
 
-TAIL = 0.8  # quantile of the effects from which on their tail is described
-USUAL_TAIL, PRIOR = (
-    0.25,
-    4,
-)  # mean log of what lies beyond over that quantile, and the windows that this guess counts for
+TAIL = 0.7  # quantile of the effects from which on their tail is described
+USUAL_TAIL = 0.25  # mean logarithm of the effects over that quantile, where they lie above it
+PRIOR = 8  # windows that the usual tail counts for
 
 
-SHARES = np.array([True, True, True, False])[:, None]  # which of EFFECTS end at 1
+SHARES = np.array([True, True, True, False, True])[:, None]  # which of EFFECTS end at 1
 
 
 def odds(effects: np.ndarray) -> np.ndarray:

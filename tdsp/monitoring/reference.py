@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_BYTES', 'MAX_MODEL_BYTES', 'LEVEL', 'MAX_IGNORED', 'OwnWindows', 'RelationEntry', 'PerformanceReference',
            'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows', 'judged_profiles',
-           'WindowJudgment', 'Reference', 'open_reference']
+           'WindowJudgment', 'ColumnJudgment', 'Reference', 'open_reference']
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #34b4100d
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class OwnWindows(TypedDict):
 
     names: list[str]
     rows: list[int]
-    drift: list[list[float]]  # (n_windows, 4 * n_columns): by EFFECTS
+    drift: list[list[float]]  # (n_windows, 5 * n_columns): by EFFECTS
     relations: list[list[float]]  # (n_windows, 3 * n_checked); NaN is written as -1
 
 
@@ -223,7 +223,7 @@ class WindowJudgment:
     drift: dict[str, float]  # column or prediction -> size of the drift of its values, in critical values
     missing: dict[str, float]  # the same of its share of gaps
     unseen: dict[str, float]  # of values that the reference never had
-    steps: dict[str, float]  # of the distance between neighbors
+    steps: dict[str, float]  # of the distance between neighbors, or of their order
     broken: dict[str, float]  # the same of its residuals
     offset: dict[str, float] = field(default_factory=dict)  # median residual, in the column's own unit
 
@@ -231,6 +231,15 @@ class WindowJudgment:
     def beyond(self) -> bool:
         "Whether the window lies further out than 95 per cent of the reference's own."
         return self.p <= LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnJudgment:
+    "Distances of one column from the reference; 1 is the level, as in `WindowJudgment`."
+
+    drift: float  # of its values or its steps
+    unseen: float  # of values that it cannot have
+    broken: float  # of its residuals
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,8 +284,14 @@ class Reference:
         return frozenset(name for name, share in shares.items() if share < least)
 
     @cached_property
+    def _kinds(self) -> int:
+        "How many of EFFECTS the reference holds: a bundle of before has no order."
+        return len(self.own["drift"][0]) // max(len(self.profiles), 1)
+
+    @cached_property
     def _drift(self) -> Calibration:
-        effects = np.array(self.own["drift"]).reshape(len(self.own["rows"]), len(EFFECTS), -1)
+        effects = np.zeros((len(self.own["rows"]), len(EFFECTS), len(self.profiles)))
+        effects[:, : self._kinds] = np.array(self.own["drift"]).reshape(len(effects), self._kinds, -1)
         rows = float(np.median(self.own["rows"]))
         return Calibration(odds(effects), odds(chance_effects(self.profiles, rows, self.record["rows"])))
 
@@ -321,11 +336,12 @@ class Reference:
         return {name: grid_of(profile) for name, profile in self.profiles.items()}
 
     def _moved(self, frame: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        "The effects of these columns in critical values, and their scores, (4, n_names)."
+        "The effects of these columns in critical values, and their scores, (5, n_names)."
         profiles = {name: self.profiles[name] for name in names}
         places = [list(self.profiles).index(name) for name in names]
         floor = odds(chance_effects(profiles, len(frame), self.record["rows"]))
         effects = odds(window_effects(frame, profiles, self._grids))
+        effects[self._kinds :] = 0
         return effects / self._drift.limit(self.critical, floor, places), self._drift.scores(effects, floor, places)
 
     def _broke(self, statistics: np.ndarray, n_rows: int, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -351,23 +367,26 @@ class Reference:
             for one in (drift_scores[:, self._counted], np.nan_to_num(broken_scores, nan=-np.inf))
         )
 
+        moved = [*drift[:3], drift[3:].max(axis=0)]
+
         def by_name(values: np.ndarray, of: Sequence[str]) -> dict[str, float]:
             return dict(zip(of, values.tolist(), strict=True))
 
         return WindowJudgment(
-            window.name, len(frame), rank_p(max(highest), self._own_scores), *(by_name(one, names) for one in drift),
+            window.name, len(frame), rank_p(max(highest), self._own_scores), *(by_name(one, names) for one in moved),
             by_name(broken, checked), by_name(statistics[2], checked),
         )  # fmt: skip
 
-    def judge_column(self, values: pd.Series, expected: np.ndarray) -> tuple[float, float]:
-        "Drift and break, in critical values, of a column whose values the others expect to be these."
-        name = str(values.name)
-        moved = [EFFECTS.index("values"), EFFECTS.index("steps")]  # gaps stay, and what is undone is not to the digit
-        drift = self._moved(values.to_frame(), [name])[0][moved].max()
-        at = evenly_spaced(len(values), FIT_ROWS)
+    def judge_column(self, values: pd.Series, expected: np.ndarray | None) -> ColumnJudgment:
+        "The judgment of a column whose values the others expect to be these; None: no other says anything of it."
+        name, at = str(values.name), evenly_spaced(len(values), FIT_ROWS)
+        sizes = dict(zip(EFFECTS, self._moved(values.to_frame(), [name])[0][:, 0].tolist(), strict=True))
+        drift = max(sizes["values"], sizes["steps"])
+        if expected is None:
+            return ColumnJudgment(drift, sizes["new values"], 0.0)
         statistics = residual_statistics(as_numbers(values.iloc[at]) - expected)[:, None]
         broken = self._broke(statistics, len(at), [self.relations.place(name)])[0]
-        return float(drift), float(np.nan_to_num(broken, nan=np.inf).max())
+        return ColumnJudgment(drift, sizes["new values"], float(np.nan_to_num(broken, nan=np.inf).max()))
 
     def expected(self, frame: pd.DataFrame, name: str) -> np.ndarray:
         "The values of a column that the others expect, at the rows of `residuals`."
