@@ -86,7 +86,7 @@ def decimal_places(ordered: np.ndarray) -> int | None:
     return next((places for places in range(MAX_PLACES + 1) if _finer(some, places) <= MAX_FINER), None)
 
 
-def _number_profile(values: np.ndarray, points: int) -> ColumnProfile:
+def _number_profile(values: np.ndarray, points: int, *, timed: bool) -> ColumnProfile:
     numbers = np.sort(values[np.isfinite(values)])
     if not len(numbers):
         return {"min": None, "max": None, "quantiles": []}
@@ -94,7 +94,7 @@ def _number_profile(values: np.ndarray, points: int) -> ColumnProfile:
     found = numbers[np.append(True, np.diff(numbers) > 0)]
     few = len(found) <= min(MAX_VALUES, points, len(numbers) // 20)
     known: ColumnProfile = {"values": found.tolist()} if few else {}
-    places = decimal_places(numbers)
+    places = None if timed else decimal_places(numbers)
     if places is not None:
         known["places"] = places
     if points < 50:  # thousands of columns: six digits tell a drift as well
@@ -119,7 +119,7 @@ def column_profile(values: pd.Series, kind: str, shrink: int = 1, *, ordered: bo
     if kind in ("float", "timestamp"):
         numbers = as_numbers(values)
         step: ColumnProfile = {"step": mean_step(numbers)} if ordered and np.isfinite(mean_step(numbers)) else {}
-        return {**entry, **_number_profile(numbers, max(3, 1000 // shrink)), **step}
+        return {**entry, **_number_profile(numbers, max(3, 1000 // shrink), timed=kind == "timestamp"), **step}
     return {**entry, **_level_profile(values, 0.001 * shrink)}
 
 # %% ../../notebooks/lib/monitoring/01_drift.ipynb #161a4b65

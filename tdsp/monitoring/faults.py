@@ -121,7 +121,8 @@ def name_fault(reference: Reference, window: Window, frame: pd.DataFrame, judgme
     for column, size in largest_effects(judgment).items():
         if size >= CLEAR and (stuck := _stuck(reference, column, frame[column])) is not None:
             return stuck
-    broken, impossible = broken_columns(judgment), impossible_columns(judgment)
+    broken = broken_columns(judgment)
+    impossible = [name for name in impossible_columns(judgment) if name in reference.record["columns"]]
     if not broken and not impossible:
         return None
     column, *others = impossible or _culprits(reference, window, frame, judgment, broken)
@@ -135,13 +136,13 @@ def _fault_of(
     reference: Reference, window: Window, frame: pd.DataFrame, judgment: WindowJudgment, column: str
 ) -> Fault | None:
     "The likely fault of this column; None where it only moved."
-    values, checked = frame[column], column in judgment.broken
+    values, checked = pd.Series(as_numbers(frame[column]), frame.index, name=column), column in judgment.broken
     expected = reference.expected(frame, column) if checked else None
     exchanged = _exchanged(reference, window, frame, [column, *broken_columns(judgment)])
     if exchanged is not None:
         return exchanged
     found = []
-    for kind, text, undo in _candidates() if "levels" not in reference.profiles[column] else ():
+    for kind, text, undo in _candidates():
         undone = reference.judge_column(undo(values), expected)
         if max(undone.drift, undone.broken) < BACK and (checked or undone.unseen < BACK):
             found.append((undone.unseen >= BACK, max(undone.drift, undone.broken), kind, text))
@@ -154,7 +155,7 @@ def _fault_of(
     if judgment.drift.get(column, 0.0) < CLEAR and _unrelated(values, expected):
         return Fault(column, "shuffled", f"{column}: its values are those of other rows (shuffled, or a wrong join)")
     shift = judgment.offset[column]
-    undone = reference.judge_column(pd.Series(as_numbers(values) - shift, name=column), expected)
+    undone = reference.judge_column(values - shift, expected)
     if shift and max(undone.drift, undone.broken) < BACK:
         return Fault(
             column, "shifted", f"{column}: all values lie {shift:+.4g} from where the other columns expect them"
@@ -174,6 +175,8 @@ def _exchanged(reference: Reference, window: Window, frame: pd.DataFrame, column
 
 def _stuck(reference: Reference, column: str, values: pd.Series) -> Fault | None:
     "The fault of a column with one value, which had more in the reference."
+    if "levels" in reference.profiles[column]:
+        return None
     numbers = as_numbers(values)
     numbers = numbers[np.isfinite(numbers)]
     if len(numbers) < 2 or np.ptp(numbers) > 0 or len(set(reference.profiles[column]["quantiles"])) < 2:
