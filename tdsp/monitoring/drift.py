@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_VALUES', 'MIN_STEPS', 'MAX_PLACES', 'MAX_FINER', 'EFFECTS', 'SMALLEST', 'KOLMOGOROV_90', 'TAIL', 'USUAL_TAIL',
-           'PRIOR', 'SHARES', 'ColumnProfile', 'as_numbers', 'as_levels', 'mean_step', 'level_codes', 'decimal_places',
-           'column_profile', 'Grid', 'grid_of', 'window_effects', 'reference_effects', 'chance_effects',
-           'leave_one_out_quantile', 'odds', 'Calibration', 'rank_p']
+           'PRIOR', 'SHARES', 'ColumnProfile', 'as_numbers', 'as_levels', 'mean_step', 'level_codes', 'finer_share',
+           'decimal_places', 'column_profile', 'Grid', 'grid_of', 'window_effects', 'reference_effects',
+           'chance_effects', 'leave_one_out_quantile', 'odds', 'Calibration', 'rank_p']
 
 # %% ../../notebooks/lib/monitoring/01_drift.ipynb #e6cb3cde
 from collections.abc import Mapping, Sequence
@@ -73,17 +73,17 @@ MAX_PLACES = 6
 MAX_FINER = 0.001  # share of values that may have more places before they count as without limit
 
 
-def _finer(numbers: np.ndarray, places: int) -> float:
-    "The share of numbers, none a gap, with more decimal places; what single precision adds does not count."
+def finer_share(numbers: np.ndarray, places: int, least: float = 1e-9) -> float:
+    "The share of numbers, none a gap, with more decimal places; what single precision adds, or `least`, is none."
     scaled = numbers * 10.0**places
-    reach = np.clip(2e-7 * np.abs(scaled), 1e-9, 0.25)
+    reach = np.clip(2e-7 * np.abs(scaled), least, 0.25)
     return float((np.abs(scaled - np.rint(scaled)) > reach).mean()) if len(numbers) else 0.0
 
 
 def decimal_places(ordered: np.ndarray) -> int | None:
     "The decimal places that ordered numbers have at most; None for more than MAX_PLACES."
     some = ordered[evenly_spaced(len(ordered), 20_000)]
-    return next((places for places in range(MAX_PLACES + 1) if _finer(some, places) <= MAX_FINER), None)
+    return next((places for places in range(MAX_PLACES + 1) if finer_share(some, places) <= MAX_FINER), None)
 
 
 def _number_profile(values: np.ndarray, points: int, *, timed: bool) -> ColumnProfile:
@@ -195,7 +195,7 @@ def _unseen(part: _Part, profile: ColumnProfile) -> float:
 def _new_values(part: _Part, profile: ColumnProfile) -> float:
     "The share of values that the reference cannot have: with more decimal places, or between its few ones."
     if "places" in profile:
-        return _finer(part.ordered[np.isfinite(part.ordered)], profile["places"])
+        return finer_share(part.ordered[np.isfinite(part.ordered)], profile["places"])
     return _unseen(part, profile)
 
 

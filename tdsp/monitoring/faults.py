@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.formatting import join_names
-from .drift import as_numbers
+from .drift import as_numbers, finer_share
 from .reference import Reference, WindowJudgment
 from .windows import Window
 from ..stats.resampling import evenly_spaced
@@ -138,16 +138,17 @@ def _fault_of(
     "The likely fault of this column; None where it only moved."
     values, checked = pd.Series(as_numbers(frame[column]), frame.index, name=column), column in judgment.broken
     expected = reference.expected(frame, column) if checked else None
+    possible = judgment.unseen.get(column, 0.0) < CLEAR
     exchanged = _exchanged(reference, window, frame, [column, *broken_columns(judgment)])
     if exchanged is not None:
         return exchanged
     found = []
     for kind, text, undo in _candidates():
         undone = reference.judge_column(undo(values), expected)
-        if max(undone.drift, undone.broken) < BACK and (checked or undone.unseen < BACK):
-            found.append((undone.unseen >= BACK, max(undone.drift, undone.broken), kind, text))
+        if max(undone.drift, undone.broken) < BACK and (possible or _places_back(reference, undo(values))):
+            found.append((max(undone.drift, undone.broken), kind, text))
     if found:
-        *_, kind, text = min(found)
+        _, kind, text = min(found)
         back = "agrees with the other columns" if checked else "is what it was"
         return Fault(column, kind, f"{column}: {text}, most likely; undone, it {back}")
     if expected is None or column not in broken_columns(judgment):
@@ -161,6 +162,12 @@ def _fault_of(
             column, "shifted", f"{column}: all values lie {shift:+.4g} from where the other columns expect them"
         )
     return Fault(column, "broken", f"{column}: no longer agrees with the other columns")
+
+
+def _places_back(reference: Reference, values: pd.Series) -> bool:
+    "Whether values have the decimal places of the reference again, but for what a rounding after the fault has left."
+    profile, numbers = reference.profiles[str(values.name)], values.to_numpy(dtype=float)
+    return "places" not in profile or finer_share(numbers[np.isfinite(numbers)], profile["places"], 0.25) < 0.05
 
 
 def _exchanged(reference: Reference, window: Window, frame: pd.DataFrame, columns: list[str]) -> Fault | None:
