@@ -83,7 +83,9 @@ def finer_share(numbers: np.ndarray, places: int, least: float = 1e-9) -> float:
 def decimal_places(ordered: np.ndarray) -> int | None:
     "The decimal places that ordered numbers have at most; None for more than MAX_PLACES."
     some = ordered[evenly_spaced(len(ordered), 20_000)]
-    return next((places for places in range(MAX_PLACES + 1) if finer_share(some, places) <= MAX_FINER), None)
+    if finer_share(some, MAX_PLACES) > MAX_FINER:
+        return None
+    return next((places for places in range(MAX_PLACES) if finer_share(some, places) <= MAX_FINER), MAX_PLACES)
 
 
 def _number_profile(values: np.ndarray, points: int, *, timed: bool) -> ColumnProfile:
