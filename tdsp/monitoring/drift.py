@@ -189,9 +189,9 @@ def _unseen(part: _Part, profile: ColumnProfile) -> float:
         return 0.0
     known = np.asarray(profile["values"])
     reach = 1e-9 * np.abs(known)
-    ends = [np.searchsorted(part.ordered, known + by, side=side) for by, side in ((-reach, "left"), (reach, "right"))]
-    at_known = (ends[1] - ends[0]).sum()
-    return float(max(ends[1][-1] - ends[0][0] - at_known, 0) / part.n)
+    first = np.searchsorted(part.ordered, known - reach, side="left")
+    end = np.searchsorted(part.ordered, known + reach, side="right")
+    return float(max(end[-1] - first[0] - (end - first).sum(), 0) / part.n)
 
 
 def _new_values(part: _Part, profile: ColumnProfile) -> float:

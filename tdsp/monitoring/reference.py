@@ -367,14 +367,13 @@ class Reference:
             for one in (drift_scores[:, self._counted], np.nan_to_num(broken_scores, nan=-np.inf))
         )
 
-        moved = [*drift[:3], drift[3:].max(axis=0)]
-
         def by_name(values: np.ndarray, of: Sequence[str]) -> dict[str, float]:
             return dict(zip(of, values.tolist(), strict=True))
 
+        values, gaps, unseen = (by_name(one, names) for one in drift[:3])
         return WindowJudgment(
-            window.name, len(frame), rank_p(max(highest), self._own_scores), *(by_name(one, names) for one in moved),
-            by_name(broken, checked), by_name(statistics[2], checked),
+            window.name, len(frame), rank_p(max(highest), self._own_scores), values, gaps, unseen,
+            by_name(drift[3:].max(axis=0), names), by_name(broken, checked), by_name(statistics[2], checked),
         )  # fmt: skip
 
     def judge_column(self, values: pd.Series, expected: np.ndarray | None) -> ColumnJudgment:
