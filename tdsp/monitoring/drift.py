@@ -63,7 +63,7 @@ def mean_step(numbers: np.ndarray) -> float:
 
 
 def level_codes(values: pd.Series, levels: pd.Index) -> np.ndarray:
-    "The place of each value among the levels, their number for one that is none of them, -1 for a gap, (n_rows,)."
+    "The place of each value among the levels, their number for another one, -1 for a gap, (n_rows,)."
     codes, found = pd.factorize(values)
     places = levels.get_indexer(pd.Index(as_levels(pd.Series(found)), dtype=object))
     return np.append(np.where(places < 0, len(levels), places), -1)[codes]
