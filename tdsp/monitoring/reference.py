@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_BYTES', 'MAX_MODEL_BYTES', 'LEVEL', 'MAX_IGNORED', 'OwnWindows', 'RelationEntry', 'PerformanceReference',
            'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows', 'judged_profiles',
-           'WindowJudgment', 'Reference', 'open_reference']
+           'WindowJudgment', 'ColumnJudgment', 'Reference', 'open_reference']
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #34b4100d
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,19 @@ from tdsp.monitoring.drift import (
     EFFECTS,
     Calibration,
     ColumnProfile,
+    Grid,
+    as_numbers,
     chance_effects,
     column_profile,
-    leave_one_out_quantile,
+    grid_of,
+    odds,
     rank_p,
     reference_effects,
     window_effects,
 )
 from .performance import LossBound
 from tdsp.monitoring.relations import (
+    FIT_ROWS,
     Relation,
     Relations,
     fit_relations,
@@ -41,6 +45,7 @@ from tdsp.monitoring.relations import (
     window_statistics,
 )
 from .windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, reference_sizes
+from ..stats.resampling import evenly_spaced
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #8a6678f1
 MAX_BYTES = 1_000_000  # of reference.json
@@ -53,7 +58,7 @@ class OwnWindows(TypedDict):
 
     names: list[str]
     rows: list[int]
-    drift: list[list[float]]  # (n_windows, 4 * n_columns): by EFFECTS
+    drift: list[list[float]]  # (n_windows, 5 * n_columns): by EFFECTS
     relations: list[list[float]]  # (n_windows, 3 * n_checked); NaN is written as -1
 
 
@@ -218,7 +223,7 @@ class WindowJudgment:
     drift: dict[str, float]  # column or prediction -> size of the drift of its values, in critical values
     missing: dict[str, float]  # the same of its share of gaps
     unseen: dict[str, float]  # of values that the reference never had
-    steps: dict[str, float]  # of the distance between neighbors
+    steps: dict[str, float]  # of the distance between neighbors, or of their order
     broken: dict[str, float]  # the same of its residuals
     offset: dict[str, float] = field(default_factory=dict)  # median residual, in the column's own unit
 
@@ -226,6 +231,15 @@ class WindowJudgment:
     def beyond(self) -> bool:
         "Whether the window lies further out than 95 per cent of the reference's own."
         return self.p <= LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnJudgment:
+    "Distances of one column from the reference; 1 is the level, as in `WindowJudgment`."
+
+    drift: float  # of its values or its steps
+    unseen: float  # of values that it cannot have
+    broken: float  # of its residuals
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,10 +284,16 @@ class Reference:
         return frozenset(name for name, share in shares.items() if share < least)
 
     @cached_property
+    def _kinds(self) -> int:
+        "How many of EFFECTS the reference holds: a bundle of before has no order."
+        return len(self.own["drift"][0]) // max(len(self.profiles), 1)
+
+    @cached_property
     def _drift(self) -> Calibration:
-        effects = np.array(self.own["drift"]).reshape(len(self.own["rows"]), len(EFFECTS), -1)
+        effects = np.zeros((len(self.own["rows"]), len(EFFECTS), len(self.profiles)))
+        effects[:, : self._kinds] = np.array(self.own["drift"]).reshape(len(effects), self._kinds, -1)
         rows = float(np.median(self.own["rows"]))
-        return Calibration(effects, chance_effects(self.profiles, rows, self.record["rows"]))
+        return Calibration(odds(effects), odds(chance_effects(self.profiles, rows, self.record["rows"])))
 
     @cached_property
     def _center(self) -> np.ndarray:
@@ -295,21 +315,10 @@ class Reference:
         return np.array([name not in self.ignored for name in self.profiles])
 
     @cached_property
-    def _own_largest(self) -> tuple[np.ndarray, np.ndarray]:
-        "The largest drift and the largest break of each own window, in units that the others give."
-        drift = self._drift.own()[:, :, self._counted].max(axis=(1, 2), initial=0)
-        return drift, self._broken.own().max(axis=(1, 2), initial=0)
-
-    @cached_property
-    def _scales(self) -> tuple[float, float]:
-        "The 90 per cent quantile of the largest drift and of the largest break, in which both become one score."
-        drift, broken = (max(float(np.quantile(one, 0.9)), 1e-12) for one in self._own_largest)
-        return drift, broken
-
-    @cached_property
     def _own_scores(self) -> np.ndarray:
-        parts = [one / np.maximum(leave_one_out_quantile(one), 1e-12) for one in self._own_largest]
-        return np.maximum(*parts)
+        "The largest score of each own window, of drift or of a break, by the tails that the others give."
+        drift = self._drift.own()[:, :, self._counted].max(axis=(1, 2), initial=-np.inf)
+        return np.maximum(drift, self._broken.own().max(axis=(1, 2), initial=-np.inf))
 
     @cached_property
     def critical(self) -> float:
@@ -322,40 +331,66 @@ class Reference:
         "The rank of each own window among them all, (n_windows,)."
         return np.array([np.mean(self._own_scores >= one) for one in self._own_scores])
 
+    @cached_property
+    def _grids(self) -> dict[str, Grid]:
+        return {name: grid_of(profile) for name, profile in self.profiles.items()}
+
+    def _moved(self, frame: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        "The effects of these columns in critical values, and their scores, (5, n_names)."
+        profiles = {name: self.profiles[name] for name in names}
+        places = [list(self.profiles).index(name) for name in names]
+        floor = odds(chance_effects(profiles, len(frame), self.record["rows"]))
+        effects = odds(window_effects(frame, profiles, self._grids))
+        effects[self._kinds :] = 0
+        return effects / self._drift.limit(self.critical, floor, places), self._drift.scores(effects, floor, places)
+
+    def _broke(self, statistics: np.ndarray, n_rows: int, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        "The breaks of these relations in critical values, and their scores, (3, n_places); NaN without residuals."
+        floor = np.maximum(self.relations.chance(n_rows)[:, places], 1e-12)
+        away = np.abs(statistics - self._center[:, places])
+        return away / self._broken.limit(self.critical, floor, places), self._broken.scores(away, floor, places)
+
+    def residuals(self, frame: pd.DataFrame) -> np.ndarray:
+        "Residuals of at most FIT_ROWS rows of a window, evenly spaced, (n_rows, n_checked)."
+        return self.relations.residuals(frame.iloc[evenly_spaced(len(frame), FIT_ROWS)])
+
     def judge(self, window: Window, frame: pd.DataFrame) -> WindowJudgment:
         "The judgment of a window; `frame` holds its rows with columns and predictions."
-        n = len(frame)
-        scale_drift, scale_broken = self._scales
-        floor = chance_effects(self.profiles, n, self.record["rows"])
-        drift = window_effects(frame, self.profiles) / self._drift.unit(floor) / scale_drift
-        statistics = window_statistics(self.relations.residuals(frame))
-        unit = self._broken.unit(np.maximum(self.relations.chance(n), 1e-12))
-        broken = np.nan_to_num(np.abs(statistics - self._center) / unit / scale_broken).max(axis=0, initial=0)
-        score = max(drift[:, self._counted].max(initial=0), broken.max(initial=0))
         names, checked = list(self.profiles), [one.column for one in self.relations.checked]
+        left = self.residuals(frame)
+        statistics = window_statistics(left)
+        drift, drift_scores = self._moved(frame, names)
+        broken, broken_scores = self._broke(statistics, len(left), range(len(checked)))
+        broken = np.nan_to_num(broken).max(axis=0, initial=0)
+        highest = (
+            one.max(initial=-np.inf)
+            for one in (drift_scores[:, self._counted], np.nan_to_num(broken_scores, nan=-np.inf))
+        )
 
         def by_name(values: np.ndarray, of: Sequence[str]) -> dict[str, float]:
-            return {name: float(value) for name, value in zip(of, values / self.critical, strict=True)}
+            return dict(zip(of, values.tolist(), strict=True))
 
+        values, gaps, unseen = (by_name(one, names) for one in drift[:3])
         return WindowJudgment(
-            window.name, n, rank_p(score, self._own_scores),
-            by_name(drift[0], names), by_name(drift[1], names), by_name(drift[2], names), by_name(drift[3], names),
-            by_name(broken, checked), dict(zip(checked, statistics[2].tolist(), strict=True)),
+            window.name, len(frame), rank_p(max(highest), self._own_scores), values, gaps, unseen,
+            by_name(drift[3:].max(axis=0), names), by_name(broken, checked), by_name(statistics[2], checked),
         )  # fmt: skip
 
-    def judge_column(self, frame: pd.DataFrame, name: str) -> tuple[float, float]:
-        "Drift and break of one column that the others predict, in critical values."
-        at, n = [one.column for one in self.relations.checked].index(name), len(frame)
-        scale_drift, scale_broken = self._scales
-        place = list(self.profiles).index(name)
-        floor = chance_effects(self.profiles, n, self.record["rows"])
-        effect = window_effects(frame, {name: self.profiles[name]})[:, 0]
-        moved = [EFFECTS.index("values"), EFFECTS.index("steps")]  # gaps stay, and what is undone is not to the digit
-        drift = (effect / self._drift.unit(floor)[:, place])[moved].max() / scale_drift / self.critical
-        statistics = residual_statistics(self.relations.residuals_of(frame, at))
-        unit = self._broken.unit(np.maximum(self.relations.chance(n), 1e-12))[:, at]
-        broken = np.nan_to_num(np.abs(statistics - self._center[:, at]) / unit, nan=np.inf).max()
-        return float(drift), float(broken / scale_broken / self.critical)
+    def judge_column(self, values: pd.Series, expected: np.ndarray | None) -> ColumnJudgment:
+        "The judgment of a column whose values the others expect to be these; None: no other says anything of it."
+        name, at = str(values.name), evenly_spaced(len(values), FIT_ROWS)
+        sizes = dict(zip(EFFECTS, self._moved(values.to_frame(), [name])[0][:, 0].tolist(), strict=True))
+        drift = max(sizes["values"], sizes["steps"])
+        if expected is None:
+            return ColumnJudgment(drift, sizes["new values"], 0.0)
+        statistics = residual_statistics(as_numbers(values.iloc[at]) - expected)[:, None]
+        broken = self._broke(statistics, len(at), [self.relations.place(name)])[0]
+        return ColumnJudgment(drift, sizes["new values"], float(np.nan_to_num(broken, nan=np.inf).max()))
+
+    def expected(self, frame: pd.DataFrame, name: str) -> np.ndarray:
+        "The values of a column that the others expect, at the rows of `residuals`."
+        at = evenly_spaced(len(frame), FIT_ROWS)
+        return self.relations.expected(frame.iloc[at], name)
 
 
 MAX_IGNORED = 0.01  # share of all importance below which a column is as good as ignored; a fifth of an even share

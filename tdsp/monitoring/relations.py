@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .drift import ColumnProfile, as_levels, as_numbers
+from .drift import ColumnProfile, as_numbers, level_codes
 from .windows import Window
 from ..stats.resampling import evenly_spaced
 
@@ -40,8 +40,8 @@ def _matrix(frame: pd.DataFrame, profiles: Mapping[str, ColumnProfile]) -> np.nd
     columns = []
     for name, profile in profiles.items():
         if "levels" in profile:
-            codes = pd.Index(profile["levels"], dtype=object).get_indexer(pd.Index(as_levels(frame[name])))
-            columns.append(np.where(codes < 0, np.nan, codes))
+            codes = level_codes(frame[name], pd.Index(profile["levels"], dtype=object))
+            columns.append(np.where((codes < 0) | (codes == len(profile["levels"])), np.nan, codes))
         else:
             columns.append(as_numbers(frame[name]))
     return np.column_stack(columns) if columns else np.empty((len(frame), 0))
@@ -65,10 +65,13 @@ def _fit(X: np.ndarray, column: int, categories: Sequence[int], random_state: in
     return lightgbm.train(settings, table, num_boost_round=TREES)
 
 
+def _expected(model: "lightgbm.Booster", X: np.ndarray, column: int) -> np.ndarray:
+    return np.asarray(model.predict(np.delete(X, column, axis=1), num_threads=1))
+
+
 def _residuals(model: "lightgbm.Booster", X: np.ndarray, column: int) -> np.ndarray:
-    "Value less prediction, NaN where there is no value, (n_rows,)."
-    predicted = np.asarray(model.predict(np.delete(X, column, axis=1), num_threads=1))
-    found: np.ndarray = X[:, column] - predicted
+    "Value less expected value, NaN where there is no value, (n_rows,)."
+    found: np.ndarray = X[:, column] - _expected(model, X, column)
     return found
 
 
@@ -106,11 +109,14 @@ class Relations:
         ]
         return np.column_stack(parts) if parts else np.empty((len(frame), 0))
 
-    def residuals_of(self, frame: pd.DataFrame, at: int) -> np.ndarray:
-        "Residuals of one of the checked columns, (n_rows,)."
-        return _residuals(
-            self.models[at], _matrix(frame, self.profiles), list(self.profiles).index(self.checked[at].column)
-        )
+    def expected(self, frame: pd.DataFrame, column: str) -> np.ndarray:
+        "The values of a checked column that the others expect, (n_rows,)."
+        X, names = _matrix(frame, self.profiles), list(self.profiles)
+        return _expected(self.models[self.place(column)], X, names.index(column))
+
+    def place(self, column: str) -> int:
+        "The number of a column among those that are checked."
+        return [one.column for one in self.checked].index(column)
 
     def chance(self, n_rows: float) -> np.ndarray:
         "Half the width of the 90 per cent band of each statistic over so many rows, (3, n_checked)."

@@ -1,6 +1,7 @@
 """The share of real windows inside a reference on which a monitor cries, and the faults that it finds.
 
     python -m tests.benchmarks.monitoring alarms          false alarms, beside Evidently's default rule and mean ± 3 σ
+    python -m tests.benchmarks.monitoring resampled       the same of rows drawn at random, 1,000 to 1,000,000
     python -m tests.benchmarks.monitoring faults          faults put into held-out real windows: found, named
     python -m tests.benchmarks.monitoring life            the accuracy rule on stable years, and its delays
     python -m tests.benchmarks.monitoring cost            seconds and memory beside a loop over scipy tests
@@ -23,9 +24,11 @@ from scipy import stats as distributions
 
 from tdsp.data.schema import infer_schema
 from tdsp.monitoring.faults import name_fault, suspect
-from tdsp.monitoring.reference import Reference, build_reference, open_reference, usable_windows
+from tdsp.monitoring.reference import LEVEL, Reference, build_reference, open_reference, usable_windows
 from tdsp.monitoring.windows import Window, cut_windows
 from tdsp.stats.resampling import share_interval
+from tests.benchmarks.monitoring_cost import cost
+from tests.benchmarks.monitoring_life import accuracy, alarm_years, daily_losses
 from tests.support.streams import Stream, streams
 
 FOLDS = 5
@@ -113,30 +116,60 @@ def three_sigma(window: pd.DataFrame, rest: list[pd.DataFrame]) -> bool:
 
 
 def alarms(*names: str) -> None:
-    """Print the share of held-out windows beyond calibration, pooled and by stream."""
-    pooled = np.zeros(2, dtype=int)
+    """Print the share of held-out windows beyond calibration, pooled and by stream; `quick` without the other rules."""
+    pooled, compare = np.zeros(2, dtype=int), "quick" not in names
     for name, size in CASES:
-        if names and name not in names:
+        if set(names) - {"quick"} and not {name, f"{name}-{size}"} & set(names):
             continue
         for stream in streams(name):
-            began, counts = time.monotonic(), np.zeros(4, dtype=int)
+            began, counts, own = time.monotonic(), np.zeros(4, dtype=int), []
+            judged: dict[int, tuple[bool, bool]] = {}
             for fold in held_out(stream, size):
                 parts = [fold.frame.iloc[window.rows] for window in fold.rest_windows]
+                own.append([bool(p <= LEVEL) for p in fold.reference.own_p])
                 for window in fold.windows:
                     part = fold.frame.iloc[window.rows]
-                    counts += [1, fold.reference.judge(window, part).beyond, evidently_default(part, fold.rest),
-                               three_sigma(part, parts)]  # fmt: skip
+                    judgment = fold.reference.judge(window, part)
+                    broke = judgment.beyond and max(judgment.broken.values(), default=0) >= 2
+                    judged[int(window.rows[0])] = judgment.beyond, broke
+                    counts[:2] += [1, judgment.beyond]
+                    if compare:
+                        counts[2:] += [evidently_default(part, fold.rest), three_sigma(part, parts)]
             n, ours = int(counts[0]), int(counts[1])
             low, high = share_interval(ours, n)
             pooled += counts[:2]
             print(
                 f"{name:12}{size:>6} {n:4} windows: beyond {ours:3} = {ours / max(n, 1):.1%} ({low:.1%}-{high:.1%}); "
-                f"Evidently {counts[2] / max(n, 1):.0%}, 3 sigma {counts[3] / max(n, 1):.0%}; "
-                f"{time.monotonic() - began:.0f} s",
+                + (f"Evidently {counts[2] / max(n, 1):.0%}, 3 sigma {counts[3] / max(n, 1):.0%}; " if compare else "")
+                + f"{time.monotonic() - began:.0f} s",
                 flush=True,
             )
+            beyond, grave = (list(one) for one in zip(*(judged[first] for first in sorted(judged)), strict=True))
+            print(f"{'':18} {alarm_years(beyond, grave, own, 365 if size == 'day' else 52)}", flush=True)
     low, high = share_interval(int(pooled[1]), int(pooled[0]))
     print(f"pooled {pooled[1]} of {pooled[0]} = {pooled[1] / pooled[0]:.1%} ({low:.1%}-{high:.1%})")
+
+
+def resampled(*names: str) -> None:
+    """Print the share of random draws beyond calibration; the reference is built from the other half of the rows."""
+    for stream in streams(*(names or ("acs", "bike"))):
+        order = np.random.default_rng(SEED).permutation(stream.reference)
+        frame = stream.frame.iloc[order].reset_index(drop=True).drop(columns=stream.target)
+        schema = infer_schema(frame, target="", task=stream.task, classes=["0", "1"], positive_class="1")
+        half = len(frame) // 2
+        built = build_reference(frame.head(half), schema, frame.head(half)[[]], random_state=SEED)
+        reference = open_reference(built.record, built.models)
+        assert reference is not None
+        for n, draws in ((1_000, 200), (10_000, 100), (100_000, 50), (1_000_000, 20)):
+            rng = np.random.default_rng(n)
+            out = sum(
+                reference.judge(Window("drawn", np.arange(n)), frame.iloc[rng.integers(half, len(frame), n)]).beyond
+                for _ in range(draws)
+            )
+            low, high = share_interval(out, draws)
+            print(
+                f"{stream.name:12} {n:9,} rows: {out} of {draws} = {out / draws:.1%} ({low:.1%}-{high:.1%})", flush=True
+            )
 
 
 # faults -------------------------------------------------------------------------------------------------------------
@@ -199,14 +232,17 @@ def faults_of(stream: Stream) -> dict[str, tuple[str, Fault]]:
 
 
 def faults(*names: str) -> None:
-    """Print the share of held-out windows in which each fault is found, and the share in which its column is named."""
+    """Print the share of held-out windows in which each fault is found, and the share in which its column is named.
+
+    `third` takes every third window.
+    """
     for name, size in [("flights", "week"), ("bike", "week"), ("electricity", "336")]:
-        if names and name not in names:
+        if set(names) - {"third"} and name not in names:
             continue
         for stream in streams(name):
             rows: dict[str, list[tuple[bool, bool]]] = {}
             for fold in held_out(stream, size):
-                for window in fold.windows:
+                for window in fold.windows[:: 3 if "third" in names else 1]:
                     part = fold.frame.iloc[window.rows]
                     for label, (column, harm) in faults_of(stream).items():
                         harmed = harm(part)
@@ -227,10 +263,16 @@ def faults(*names: str) -> None:
 
 
 # the life of a model ------------------------------------------------------------------------------------------------
+def life(*names: str) -> None:
+    """Print how often a stable model is accused within a year, and how soon a fallen one is."""
+    for stream in streams(*(names or ("flights", "electricity", "bike"))):
+        accuracy(stream.name, *daily_losses(stream, predictions_of(stream.name)))
+
+
 def main() -> None:
     """Run the named measurement."""
     what = sys.argv[1:2] or ["alarms"]
-    {"alarms": alarms, "faults": faults}[what[0]](*sys.argv[2:])
+    {"alarms": alarms, "resampled": resampled, "faults": faults, "life": life, "cost": cost}[what[0]](*sys.argv[2:])
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

@@ -120,3 +120,27 @@ def test_a_window_without_any_value_of_a_column_is_judged():
     windows = [Window(str(i), np.arange(100 * i, 100 * i + 100)) for i in range(3)]
     found = reference_effects(silent, windows, profiles)[2, :, 0]
     assert found[EFFECTS.index("gaps")] == 1 and found[EFFECTS.index("values")] == 0
+
+
+def test_more_decimal_places_are_values_that_a_column_cannot_have():
+    """Hundredths times 1.5 have a third place in half of the rows; the same values in single precision do not."""
+    rng = np.random.default_rng(1)
+    values = pd.Series(rng.integers(0, 10_000, 5000) / 100)
+    profile = {"x": column_profile(values, "float")}
+    at = EFFECTS.index("new values")
+    assert profile["x"]["places"] == 2
+    assert window_effects((values * 1.5).to_frame("x"), profile)[at, 0] == pytest.approx(0.5, abs=0.05)
+    assert window_effects(values.astype("float32").to_frame("x"), profile)[at, 0] == 0
+    assert "places" not in column_profile(pd.Series(rng.normal(size=500)), "float")
+
+
+def test_the_order_of_values_does_not_depend_on_their_scale():
+    """A random walk is as smooth when it is multiplied, and not when it is shuffled."""
+    rng = np.random.default_rng(1)
+    values = pd.Series(np.cumsum(rng.normal(size=2000)))
+    profile, at = {"x": column_profile(values, "float", ordered=True)}, EFFECTS.index("order")
+    smooth, scaled, shuffled = (
+        window_effects(one.reset_index(drop=True).to_frame("x"), profile)[at, 0]
+        for one in (values, 40 * values, values.sample(frac=1, random_state=1))
+    )
+    assert smooth == pytest.approx(scaled) and smooth < 0.2 and shuffled == pytest.approx(1.0, abs=0.1)

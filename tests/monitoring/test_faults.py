@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tdsp.core.schema import Schema
 from tdsp.monitoring.faults import name_fault
 from tdsp.monitoring.reference import Reference, build_reference, open_reference
 from tdsp.monitoring.states import alarm_rule, drift_findings, since, state_of
@@ -88,3 +89,20 @@ def test_the_rule_of_an_alarm_follows_from_the_reference():
     assert alarm_rule(bursts, 1) not in {(2, 2), (2, 3), (3, 4)}
     assert alarm_rule([False] * 5, 1) is None
     assert since([False, True, False, True, True]) == 1 and since([True, False, False, True]) == 3
+
+
+def test_words_and_moments_never_stop_the_search_for_a_fault():
+    """A level that is the only one left and a column that nothing predicts end in a sentence or in none."""
+    rng = np.random.default_rng(1)
+    rows = hours(400).assign(noise=rng.integers(0, 900, 24 * 400) / 10)
+    schema: Schema = {**SCHEMA, "columns": [SCHEMA["columns"][3], {"name": "noise", "type": "float"}]}
+    built = build_reference(rows, schema, rows[[]], times=rows["time"], time_column="time", sizes=["week"],
+                            random_state=1)  # fmt: skip
+    opened = open_reference(built.record, built.models, "week")
+    assert opened is not None
+    one_word = rows.iloc[WEEK].reset_index(drop=True).assign(sky="gray")
+    miles = rows.iloc[WEEK].reset_index(drop=True).assign(noise=lambda f: f["noise"] * 1.609344)
+    judged = [opened.judge(WINDOW, frame) for frame in (one_word, miles)]
+    named = [name_fault(opened, WINDOW, *pair) for pair in zip((one_word, miles), judged, strict=True)]
+    assert judged[0].drift["sky"] > 1 and named[0] is None
+    assert named[1] is not None and (named[1].column, named[1].kind) == ("noise", "unit")
