@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdsp.core.files import atomic_replace
+from tdsp.packaging.loader import input_columns
 from tdsp.serving.predictor import ServedModel, logger
 from tdsp.serving.requests import RequestRows
 
@@ -121,7 +122,7 @@ def log_table(served: ServedModel, entries: Sequence[LoggedRequest]) -> "pa.Tabl
         "request": pa.array(np.repeat(requests, counts), pa.string()),
     }
     floats = iter(np.concatenate([entry.rows.floats for entry in entries], axis=1))
-    for spec in served.schema["columns"]:
+    for spec in input_columns(served.schema):
         name = spec["name"]
         if spec["type"] == "float":
             cells = next(floats)
