@@ -154,7 +154,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
     left_out = {outcome.name, *values["drop"], *values["forbidden"]}
     kinds = {str(name): is_numeric_dtype(frame[name]) for name in frame if name not in left_out}
     return [
-        lambda: require_date_parts(values["date_parts"]),
+        lambda: require_date_parts(values.get("date_parts", ())),
         lambda: require_weights(values["weights"]),
         lambda: cost_matrix(values["costs"], outcome.classes),
         lambda: require_coverage(values["range_level"]),
