@@ -219,6 +219,8 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
       rf"; {N} (better than|behind) the baseline, (.+)\."),
      lambda c, *t: c.score(*t[:5]) and c.lead(*t[5:])),
     (rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)\.", Checker.score),
+    (rf".+ is {N} on the test set\.",
+     lambda c, value: shows(value, c.metrics["test_score"]["value"]) and c.metrics["test_score"]["low"] is None),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
     (rf"{N} columns? can be learned from; left out: {N}\.",
