@@ -17,8 +17,8 @@ import pytest
 from tdsp.core.errors import DataError
 from tdsp.core.files import sha256_file
 from tdsp.data.ingest import load_source, load_table, spread_rows, to_frame, transform
-from tdsp.data.readers import plain_table, unpack
 from tdsp.data.local_files import SKLEARN, local_files
+from tdsp.data.readers import plain_table, unpack
 
 ROOT = Path(__file__).parents[2]
 FLIGHTS = {  # as in parameters/flights.yaml

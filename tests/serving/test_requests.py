@@ -177,7 +177,7 @@ def test_a_gap_in_one_column_does_not_make_a_request_slow(monkeypatch: pytest.Mo
     frame = pd.DataFrame(sent)[NAMES].assign(admitted=pd.to_datetime([None, ROW["admitted"]]))
     expected = tensors_of(as_features(frame, mixed), mixed)
     reader = Reader(mixed)
-    with pytest.raises(BadRequest, match="'ward'.*no value in row 1"):
+    with pytest.raises(BadRequest, match=r"'ward'.*no value in row 1"):
         reader.read_json(body_of(instances=[ROW | {"ward": None}]))
     monkeypatch.delattr(Reader, "_checked")  # the slow way
     rows = reader.read_json(body_of(instances=sent))
