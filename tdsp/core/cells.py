@@ -161,6 +161,7 @@ _DATE = re.compile(
 )
 _COMPACT = re.compile(r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)")
 _MONTH = re.compile(r"(?P<year>\d{4})[-/.](?P<month>\d\d)")
+_NAMED_MONTH = re.compile(rf"(?P<name>{_NAME})\.?,?[-/ ]\s?(?P<year>\d{{4}})")  # Sep-2021
 _QUARTER = re.compile(r"(?P<year>\d{4})[-/ ]?Q(?P<quarter>[1-4])")
 _MONTHS = """january janvier januar enero gennaio janeiro januari jänner jan ene gen stycznia sty ledna января янв ocak
 february février februar febrero febbraio fevereiro februari feber feb fev fév lutego lut února февраля фев şubat şub
@@ -195,7 +196,7 @@ def parse_date(text: str, reading: CellReading) -> datetime | None:
     order = reading.get("order", "")
     special = {"compact": _COMPACT, "year and month": _MONTH, "year and quarter": _QUARTER}.get(order)
     if special:
-        found = special.fullmatch(text)
+        found = special.fullmatch(text) or (_NAMED_MONTH.fullmatch(text) if special is _MONTH else None)
         return found and _special_date(found)
     found = _DATE.fullmatch(text)
     return found and _ordered_date(found, order, reading.get("latest_year", 2099))
@@ -222,6 +223,9 @@ def _by_pattern(text: str, pattern: str) -> datetime | None:
 
 def _special_date(found: re.Match[str]) -> datetime | None:
     parts = found.groupdict()
+    if name := parts.get("name"):
+        named = MONTHS.get(name.casefold())
+        return _moment(int(parts["year"]), named, 1, None) if named else None
     month = int(parts["month"]) if parts.get("month") else 3 * int(parts["quarter"]) - 2
     return _moment(int(parts["year"]), month, int(parts.get("day") or 1), None)
 

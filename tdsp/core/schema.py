@@ -23,6 +23,7 @@ class ColumnSpec(TypedDict, total=False):
     closed: bool  # whether the contract allows these levels only
     minimum: float | str  # that the contract allows
     maximum: float | str
+    parts: list[str]  # of a time that are features, as TIME_PARTS has them; absent: those of former schemas
     reading: CellReading  # of a cell of text; absent where training found none
 
 
@@ -37,6 +38,7 @@ class Schema(TypedDict, total=False):
     classes: list[str]
     positive_class: str | None
     columns: Required[list[ColumnSpec]]
+    time_column: ColumnSpec  # no feature: the age of the other times counts up to it
     left_out: dict[str, str]  # column and reason
     reading: Reading
     lowest: float  # prediction of a number: what a model gives below it is raised to it

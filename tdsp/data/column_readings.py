@@ -22,6 +22,7 @@ import numpy as np
 
 from tdsp.core.cells import (
     MISSING_TEXTS,
+    MONTHS,
     ORDERS,
     PARSERS,
     CellReading,
@@ -211,7 +212,7 @@ def is_number(text: str) -> bool:
 def _is_affix(affix: Affix) -> bool:
     """Whether the texts may be a currency or a unit."""
     before, after = affix
-    fits_before = not before or bool(_CURRENCY.fullmatch(before))
+    fits_before = not before or (bool(_CURRENCY.fullmatch(before)) and before.casefold() not in MONTHS)
     return fits_before and (not after or (bool(_UNIT.fullmatch(after)) and after.casefold() not in _ORDINAL))
 
 
@@ -360,7 +361,14 @@ def _looks_like_iso(text: str) -> bool:
 
 
 def _looks_like_date(text: str) -> bool:
-    return bool(_ISO_LIKE.fullmatch(text) or date_fields(text) or re.fullmatch(r"\d{4}([-/]\d\d|[-/ ]?Q[1-4])", text))
+    month: CellReading = {"kind": "date", "order": "year and month"}
+    is_month = text[-4:].isdecimal() and parse_date(text, month) is not None
+    return bool(
+        _ISO_LIKE.fullmatch(text)
+        or date_fields(text)
+        or is_month
+        or re.fullmatch(r"\d{4}([-/]\d\d|[-/ ]?Q[1-4])", text)
+    )
 
 
 def _fitting_orders(column: TextColumn, habits: FileHabits) -> dict[str, tuple[CellReading, list[str]]]:

@@ -7,6 +7,7 @@ __all__ = ['DATE_ORDERS', 'RemarkCode', 'Remark']
 
 # %% ../../notebooks/lib/data/13_remarks.ipynb #91e2a06e
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -57,6 +58,7 @@ class RemarkCode(StrEnum):
     NESTED = "nested"
     DURATION = "duration"
     LARGE_INTEGERS = "large-integers"
+    DATE_PARTS = "date-parts"
     NOTE = "note"
 
 
@@ -102,6 +104,7 @@ _TEXTS = {
     RemarkCode.NESTED: "left out: {0} in a cell, which no model takes",
     RemarkCode.DURATION: "durations read in seconds",
     RemarkCode.LARGE_INTEGERS: "whole numbers too large for 64 bits kept as text",
+    RemarkCode.DATE_PARTS: "features of the date: {0}",
     RemarkCode.NOTE: "{0}",
 }
 DATE_ORDERS = frozenset({  # the order of day, month and year was found out from all values of the column
@@ -116,6 +119,14 @@ _NO_LINE = frozenset({  # on columns: SQL or the file itself has to change
 })  # fmt: skip
 
 
+_MANY = re.compile(r"^1 ((?:empty |damaged |merged )?)(row|column|word|cell|comment|range)s( count| reach| repeat)?\b")
+
+
+def _one_of(sentence: str) -> str:
+    "The sentence with its noun and verb in the singular where it counts one."
+    return _MANY.sub(lambda m: f"1 {m[1]}{m[2]}{m[3] + 's' if m[3] else ''}", sentence)
+
+
 @dataclass(frozen=True, slots=True)
 class Remark:
     "One thing that was detected while reading."
@@ -128,7 +139,7 @@ class Remark:
     @property
     def text(self) -> str:
         "The sentence, with the column and without the source."
-        sentence = _TEXTS[self.code].format(*self.details)
+        sentence = _one_of(_TEXTS[self.code].format(*self.details))
         return f"{self.column}: {sentence}" if self.column else sentence
 
     def __str__(self) -> str:
@@ -148,7 +159,10 @@ class Remark:
         if self.column:
             as_code = {RemarkCode.DIGITS_AS_TEXT: "number", RemarkCode.LOOKS_LIKE_NUMBERS: "number"}
             way = as_code.get(self.code, "%d.%m.%Y" if self.code == RemarkCode.LOOKS_LIKE_DATES else "text")
-            by_code = {RemarkCode.NA_IS_VALUE: 'missing_codes: ["NA"]'} | dict.fromkeys(_NO_LINE, "")
+            by_code = {
+                RemarkCode.NA_IS_VALUE: 'missing_codes: ["NA"]',
+                RemarkCode.DATE_PARTS: 'date_parts: ["days"]',
+            } | dict.fromkeys(_NO_LINE, "")
             return by_code.get(self.code, f"read_as: {json.dumps({self.column: way}, ensure_ascii=False)}")
         name = json.dumps(self.source or "table")
         return f"encoding: {{{name}: utf-8}}, separator: {{{name}: comma}}" if self.code == RemarkCode.LAYOUT else ""

@@ -57,7 +57,7 @@ def stability_gate(scores: Sequence[float], half_width: float, gain: float, metr
     "The gate on the standard deviation of scores over seeds; the limit is half the interval, or a share of the gain."
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
     note = (
-        f"{len(scores)} seeds, each learning from a part of the rows: {min(scores):.4g} to {max(scores):.4g}"
+        f"{len(scores)} seeds on the same part of the rows: {min(scores):.4g} to {max(scores):.4g}"
         if len(scores)
         else "No seed could be tried."
     )

@@ -359,7 +359,9 @@ def worst_rows(
         wrong = added.values.iloc[i] * (1 if classes or y_pred[i] > y[i] else -1)
         largest = wrong[wrong > 0].sort_values(ascending=False).head(3)
         reasons = [_reason(name, rows.iloc[i], added, i) for name in largest.index]
-        because = f"Largest contributions: {', '.join(reasons)} ({added.scale})." if reasons else "No contribution."
+        way = "to this class" if classes else "upwards" if y_pred[i] > y[i] else "downwards"
+        unit = "log odds" if classes else "in units of the target"
+        because = f"Largest contributions {way}: {', '.join(reasons)} ({unit})." if reasons else f"None {way}."
         right = "actual the same, but unsure" if predicted == actual else f"actual {actual}"
         words = f"Predicted {predicted}{chance}, {right}. {because}"
         found.append({"row_id": row_id[i], "actual": actual, "predicted": f"{predicted}{chance}", "words": words})

@@ -189,7 +189,11 @@ def slice_gate(judged: Sequence[JudgedSlice], floor: float, metric: Metric) -> G
     "The gate on the gain over the baseline in the clearest slice; none may be proven to lie below the floor."
     names = "; ".join(f"{one.name} ({one.rows:,} rows)" for one in judged if one.proven)
     first = f"{judged[0].name} ({judged[0].rows:,} rows)"
-    note = f"below the floor: {names}" if names else f"{count_of(len(judged), 'slice')} judged; the weakest: {first}"
+    note = (
+        f"below the floor: {names}"
+        if names
+        else f"{count_of(len(judged), 'slice')} judged; nearest to the limit, chance counted: {first}"
+    )
     worst = metric.bounds[0] - metric.bounds[1]  # no gain can be lower; minus infinity where there is no bound
     name = f"{metric.label} gained over the baseline in the weakest slice"
     return disproof_gate(name, judged[0].gain, floor, rule=">=", worst=worst, note=note)

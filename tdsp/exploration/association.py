@@ -76,7 +76,8 @@ def usual_measure(column: pd.Series, question: _Question) -> str:
     if is_text or question.task == "multiclass":
         one, other = (y[has], numbers[has]) if is_text else (numbers[has].rank().to_numpy(), y[has])
         explained = _explained(pd.factorize(other)[0], (one - one.mean())[:, None])
-        return f"correlation ratio {np.sqrt(max(0.0, explained)):.2f}"
+        of = f" of all {numbers[has].nunique()} levels" if is_text and numbers[has].nunique() > BINS else ""
+        return f"correlation ratio{of} {np.sqrt(max(0.0, explained)):.2f}"
     if question.task == "binary":
         return f"ROC-AUC {METRICS['roc_auc'].function(y[has], numbers[has].to_numpy()):.2f}"
     return f"Spearman ρ {numbers[has].rank().corr(pd.Series(y[has], numbers[has].index)):.2f}".replace("-", "−")

@@ -245,7 +245,7 @@ def what_it_tells(score: AssociationRow | None, along: pd.DataFrame | None, even
     if score["association"] <= score["chance"] or along is None:
         return f"Moves with the target no more than chance does ({score['measure']})."
     value, low, high = (format_percent(score[key], 1) for key in ("association", "low", "high"))
-    share = f"It explains {value} of {shorten(event)} ({low} to {high}), {score['measure']}"
+    share = f"In at most 10 bins it explains {value} of {shorten(event)} ({low} to {high}); {score['measure']}"
     real = along[along["rows"] >= 0.01 * along["rows"].sum()]
     least, most = (real.iloc[at(real["mean"])] for at in (np.argmin, np.argmax))
     ends = [f"{format_number(float(end['mean']))} at {shorten(end['where'])}" for end in (least, most)]

@@ -137,7 +137,7 @@ def read_requirements(text: str) -> dict[str, str]:
 # %% ../../notebooks/lib/packaging/06_bundle.ipynb #b5d1c76a
 def choose_golden(frame: pd.DataFrame, schema: Schema, rows: int = 1000) -> pd.DataFrame:
     """Up to `rows` rows of the test set: gaps first, then evenly over the sorted target where it has one."""
-    gaps = [np.flatnonzero(frame[spec["name"]].isna())[:3] for spec in schema["columns"]]
+    gaps = [np.flatnonzero(frame[spec["name"]].isna())[:3] for spec in loader.input_columns(schema)]
     target = schema["target"]
     order = np.argsort(frame[target].astype(str) if schema["task"] != "regression" else frame[target], kind="stable")
     chosen = [*gaps, np.asarray(order)[evenly_spaced(len(frame), rows)]]
@@ -171,7 +171,7 @@ def golden_bytes(frame: pd.DataFrame, schema: Schema, code: ModuleType, model: b
     """golden.parquet: the schema's columns, then `expected.…`, predicted by the packaged loader and pipeline."""
     import joblib
 
-    columns = {spec["name"]: _arrow_column(frame[spec["name"]], spec["type"]) for spec in schema["columns"]}
+    columns = {spec["name"]: _arrow_column(frame[spec["name"]], spec["type"]) for spec in loader.input_columns(schema)}
     read_back = pd.read_parquet(io.BytesIO(_parquet(columns)))
     predicted = code.predict_frame(joblib.load(io.BytesIO(model)), read_back, schema)
     expected = {_unused(f"expected.{name}", columns): predicted[name].to_numpy() for name in predicted}
@@ -188,7 +188,7 @@ def _unused(name: str, taken: Iterable[str]) -> str:
 def mlmodel_text(schema: Schema) -> str:
     """The MLmodel file of the python_function flavour. Source: MLflow's model format."""
     inputs: list[dict[str, str | bool]] = []
-    for spec in schema["columns"]:
+    for spec in loader.input_columns(schema):
         # MLflow takes no whole numbers for a double and no text for a date; the loader reads them, or names the cell.
         kind = "string" if spec["type"] == "string" else "any"
         inputs.append({"type": kind, "name": spec["name"], "required": True})
@@ -244,7 +244,7 @@ def atomic_replace_folder(folder: Path) -> Iterator[Path]:
 def _describe_inputs(schema: Schema) -> list[dict[str, str]]:
     """One row a column, for the card."""
     rows = []
-    for spec in schema["columns"]:
+    for spec in loader.input_columns(schema):
         levels = spec.get("levels") or []
         seen = ", ".join(map(str, levels[:8])) + (f" and {len(levels) - 8} more" if len(levels) > 8 else "")
         if not levels and spec.get("min") is not None:

@@ -35,7 +35,7 @@ from ..data.readers import plain_table, unpack
 from ..data.sources import fetch, is_volatile
 from ..packaging import bundle
 from ..packaging.bundle import LoadedModel
-from ..packaging.loader import prediction_columns
+from ..packaging.loader import input_columns, prediction_columns
 from ..packaging.signing import verify_signature
 from ..registry.registry import find_model, origin_of, verdict_on
 from .output_parts import Parts, PieceCounts, open_parts, rejects_path
@@ -49,7 +49,7 @@ def read_options(schema: Schema) -> ReadOptions:
 
 def text_frame(cells: pa.Table, schema: Schema) -> pd.DataFrame:
     """The schema's columns that are there, as the texts they are."""
-    names = [spec["name"] for spec in schema["columns"] if spec["name"] in cells.column_names]
+    names = [spec["name"] for spec in input_columns(schema) if spec["name"] in cells.column_names]
     return pd.DataFrame({name: cells[name].to_pandas() for name in names}, index=range(cells.num_rows))
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #695c09bb
@@ -154,7 +154,7 @@ def _parquet(path: Path, schema: Schema) -> Iterator[Piece]:
 
 
 def _plain_rows(rows: pa.Table, schema: Schema, where: str) -> pd.DataFrame:
-    known = rows.select([spec["name"] for spec in schema["columns"] if spec["name"] in rows.column_names])
+    known = rows.select([spec["name"] for spec in input_columns(schema) if spec["name"] in rows.column_names])
     table = plain_table(known, where, missing_codes=read_options(schema).missing_codes)
     return to_frame(table).set_axis(range(rows.num_rows))
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from tdsp.core.project import PACKAGE
 from tdsp.core.schema import Schema
+from tdsp.packaging.loader import input_columns
 from tdsp.serving.predictor import ServedModel
 from tdsp.serving.requests import BadRequest, Columns
 
@@ -49,7 +50,7 @@ def page(
     pages = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     faults = {field.column: f"{field.found}, expected {field.expected}" for field in (error.fields if error else ())}
     columns = [
-        spec | {"text": texts[spec["name"]], "fault": faults.get(spec["name"])} for spec in served.schema["columns"]
+        spec | {"text": texts[spec["name"]], "fault": faults.get(spec["name"])} for spec in input_columns(served.schema)
     ]
     text = pages.get_template("form.html.j2").render(
         css=Markup((folder / "style.css").read_text(encoding="utf-8")),
@@ -74,7 +75,7 @@ def _labels(schema: Schema) -> list[str]:
 
 def row_of(texts: Mapping[str, str], schema: Schema) -> Columns:
     """The row that the form holds, by column."""
-    return {spec["name"]: [_json_cell(texts[spec["name"]], spec["type"])] for spec in schema["columns"]}
+    return {spec["name"]: [_json_cell(texts[spec["name"]], spec["type"])] for spec in input_columns(schema)}
 
 
 def field_texts(example: Mapping[str, str | float | bool | None]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from ..core.errors import DataError, did_you_mean
 from ..data.ingest import load_table
 from ..data.splits import as_labels
 from ..packaging.bundle import LoadedModel
-from ..packaging.loader import prediction_columns
+from ..packaging.loader import input_columns, prediction_columns
 from .batch import Piece, files_of, read_pieces
 from .prediction_log import require_logged
 from .row_validation import validate_rows
@@ -69,7 +69,7 @@ def _logged(table: pa.Table, names: list[str]) -> pd.DataFrame:
 
 
 def _pieces(data: str, model: LoadedModel, scratch: Path) -> Iterator[Piece]:
-    names = [spec["name"] for spec in model.schema["columns"]]
+    names = [spec["name"] for spec in input_columns(model.schema)]
     require_logged(Path(data), names)
     if is_log(data):
         yield from _log_pieces(Path(data), names)
@@ -89,7 +89,7 @@ def read_monitored(
 ) -> MonitoredRows:
     "The rows of a table with predictions, time and truth. Raises DataError for what does not fit as a whole."
     frames, extras, rejected, read = [], [], Counter[str](), 0
-    names = [spec["name"] for spec in model.schema["columns"]]
+    names = [spec["name"] for spec in input_columns(model.schema)]
     with TemporaryDirectory() as scratch:
         for cells, typed in _pieces(data, model, Path(scratch)):
             raw = typed()

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from tdsp.core.files import Json
 from tdsp.core.schema import ColumnSpec
-from tdsp.packaging.loader import contract_limits
+from tdsp.packaging.loader import contract_limits, input_columns
 from tdsp.serving.predictor import ServedModel
 from tdsp.serving.requests import FieldProblem
 
@@ -45,7 +45,7 @@ def _cell(spec: ColumnSpec) -> tuple[type | UnionType, FieldInfo]:
 
 def _models(served: ServedModel) -> tuple[list[type[BaseModel]], type[BaseModel]]:
     """The bodies that can be sent, in the order of MLflow's formats, and the predictions."""
-    cells: dict[str, Any] = {f"column_{i}": _cell(spec) for i, spec in enumerate(served.schema["columns"])}
+    cells: dict[str, Any] = {f"column_{i}": _cell(spec) for i, spec in enumerate(input_columns(served.schema))}
     row = create_model("Row", **cells)
     rows = (list[row], Field(min_length=1))  # type: ignore[valid-type]
     split = create_model("Split", columns=(list[str], ...), data=(list[list[Any]], ...))

@@ -15,6 +15,7 @@ import numpy as np
 from tdsp.core.errors import DataError
 from tdsp.core.files import atomic_replace
 from tdsp.core.formatting import format_bytes, join_names
+from tdsp.packaging.loader import input_columns
 from tdsp.serving.predictor import ServedModel, logger
 from tdsp.serving.requests import RequestRows
 
@@ -189,7 +190,7 @@ def log_table(served: ServedModel, entries: Sequence[LoggedRequest], *, with_sen
     }
     floats = iter(np.concatenate([entry.rows.floats for entry in entries], axis=1))
     hidden = frozenset() if with_sensitive else served.sensitive or frozenset()
-    for spec in served.schema["columns"]:
+    for spec in input_columns(served.schema):
         name = spec["name"]
         if spec["type"] == "float":
             cells = next(floats)

@@ -84,7 +84,7 @@ def load_served(
         engine=engine,
         schema=schema,
         columns=prediction_columns(schema),
-        example={spec["name"]: _typical_value(spec, reference) for spec in schema["columns"]},
+        example={spec["name"]: _typical_value(spec, reference) for spec in loader.input_columns(schema)},
         reader=Reader(schema, key),
         predict=predict,
         reference=reference,
@@ -144,7 +144,7 @@ def _open(folder: Path, manifest: bundle.Manifest, schema: Schema) -> tuple[str,
 def golden_gap(predict: PredictFunction, folder: Path, manifest: bundle.Manifest, schema: Schema) -> float:
     """Largest difference to the golden predictions, numbers relative to their size; infinite where one is NaN."""
     golden = pd.read_parquet(io.BytesIO(verified_bytes(folder, manifest, "golden.parquet")))
-    expected = golden.iloc[:, len(schema["columns"]) :].to_numpy(dtype="float64")
+    expected = golden.iloc[:, len(loader.input_columns(schema)) :].to_numpy(dtype="float64")
     found = predict(tensors_of(loader.as_features(golden, schema), schema))
     size = np.maximum(1.0, np.abs(expected)) if schema["task"] == "regression" else 1.0
     return float(np.nan_to_num(np.abs(found - expected) / size, nan=np.inf).max(initial=0.0))

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -20,13 +20,14 @@ from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.packaging.loader import (
     MAX_NAMES_COMPARED,
     MISSING,
-    TIME_FEATURES,
+    TIME_PARTS,
     Problem,
     SchemaError,
     as_features,
     cell_reading,
     contract_limits,
     frame_notes,
+    input_columns,
     known_levels,
     read_column,
     training_range,
@@ -157,7 +158,7 @@ def _by_row(what: str, value: Json, names: Sequence[str]) -> Columns:
 
 
 # from columns to tensors --------------------------------------------------------------------------------------------
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH, _DAY = datetime(1970, 1, 1), timedelta(days=1)
 _NOTHING = type(None)
 _ABSENT = (...,)  # the cells of a column that is not there: of no type that is plain
 _PLAIN: dict[str, frozenset[type]] = {
@@ -182,18 +183,19 @@ def _text_cell(cell: Json, reading: CellReading) -> Json:
     return known_text(cell, reading) if isinstance(cell, str) else cell
 
 
-def _time_parts(cell: datetime | None) -> tuple[float, ...]:
-    """The loader's features of a time: days since 1970, month, weekday, hour."""
+def _time_parts(cell: datetime | None, end: datetime | None) -> tuple[float, ...]:
+    """The loader's parts of a time, in the order of TIME_PARTS; its age counts up to `end`."""
     if cell is None:
-        return (np.nan,) * 4
-    return (cell - _EPOCH).days, cell.month, cell.weekday(), cell.hour + cell.minute / 60
+        return (np.nan,) * len(TIME_PARTS)
+    age = np.nan if end is None else (end.replace(microsecond=0) - cell.replace(microsecond=0)) / _DAY
+    return (cell - _EPOCH).days, cell.year, cell.month, cell.weekday(), cell.hour + cell.minute / 60, age
 
 
 class Reader:
     """Reads requests for one schema; what can be known beforehand is."""
 
     def __init__(self, schema: Schema, key: str = "") -> None:
-        specs = schema["columns"]
+        specs = input_columns(schema)
         self.schema, self.key = schema, key
         self.names = [spec["name"] for spec in specs]
         self._known = frozenset(self.names) | {key}
@@ -213,7 +215,8 @@ class Reader:
         self._windows = [(i, *_window(spec)) for i, spec in enumerate(times) if contract_limits(spec)]
         numbers = input_names(schema).get("numbers", [])
         parts = [[name] for name in (*self._of["float"], *self._of["boolean"])]
-        parts += [[n + suffix for suffix in TIME_FEATURES] for n in self._of["timestamp"]]
+        parts += [[f"{name}.{part}" for part in TIME_PARTS] for name in self._of["timestamp"]]
+        self._end = len(times) - 1 if "time_column" in schema else None  # place of the time column among the times
         self._order = [[part for group in parts for part in group].index(name) for name in numbers]
 
     def read_json(self, body: bytes) -> RequestRows:
@@ -285,7 +288,9 @@ class Reader:
         tensors, parts = {}, [floats]
         if "boolean" in blocks:
             parts.append(np.array(blocks["boolean"], dtype="float64"))
-        parts += [np.array([_time_parts(cell) for cell in cells]).T for cells in blocks.get("timestamp", ())]
+        times = blocks.get("timestamp", ())
+        ends = [None] * floats.shape[1] if self._end is None else times[self._end]
+        parts += [np.array([*map(_time_parts, cells, ends)]).T for cells in times]
         if self._order:
             numbers = floats if len(parts) == 1 else np.concatenate(parts)[self._order]
             tensors["numbers"] = np.ascontiguousarray(numbers.T)
@@ -321,7 +326,7 @@ class Reader:
         """The rows as the loader sees them, with its words where they do not fit; `names` are all that were sent."""
         unknown = [name for name in names if name not in self._known][:MAX_NAMES_COMPARED]
         index = next(iter(own.values())).index if own else range(1)
-        specs = {spec["name"]: spec for spec in self.schema["columns"]}
+        specs = {spec["name"]: spec for spec in input_columns(self.schema)}
         columns = {name: self._typed(values, specs[name]) for name, values in own.items()}
         frame = pd.DataFrame(columns | dict.fromkeys(unknown), index)  # these only to find the name that was meant
         try:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.schema import ColumnSpec, Schema
-from ..packaging.loader import broken_rules, fits_type, read_column, type_words
+from ..packaging.loader import broken_rules, fits_type, input_columns, read_column, type_words
 
 # %% ../../notebooks/lib/serving/01_row_validation.ipynb #de4edfb8
 def _faults(before: pd.Series, spec: ColumnSpec, values: pd.Series, odd: np.ndarray) -> dict[int, str]:
@@ -29,7 +29,7 @@ def validate_rows(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, di
     """The rows with each column in its type, and by position the reasons why a row does not fit."""
     columns: dict[str, pd.Series] = {}
     reasons: dict[int, list[str]] = {}
-    for spec in [spec for spec in schema["columns"] if spec["name"] in frame]:
+    for spec in [spec for spec in input_columns(schema) if spec["name"] in frame]:
         name, before = spec["name"], frame[spec["name"]]
         columns[name], odd = read_column(before, spec, schema)
         for position, reason in _faults(before, spec, columns[name], odd).items():

@@ -39,7 +39,7 @@ from ..data.target import Target
 from ..evaluation.decisions import settled_decision
 from ..evaluation.fairness import fairness_gate, fairness_table
 from ..evaluation.slices import Slice, judge_slices, slice_gate, slices_table
-from ..packaging.loader import as_features, prediction_columns
+from ..packaging.loader import as_features, input_columns, prediction_columns
 from ..reporting.documents.catalog import SignedDecision
 from ..reporting.documents.fields import FILLED, Evidence
 from ..reporting.show import as_table
@@ -88,9 +88,9 @@ def _wait_until_ready(address: str, process: subprocess.Popen[str], seconds: flo
 
 def as_json(frame: pd.DataFrame, schema: Schema) -> Json:
     """Rows in MLflow's form `dataframe_split`: a gap is null, a time ISO text."""
-    names = [spec["name"] for spec in schema["columns"]]
+    names = [spec["name"] for spec in input_columns(schema)]
     columns = []
-    for spec in schema["columns"]:
+    for spec in input_columns(schema):
         values = frame[spec["name"]]
         if spec["type"] == "timestamp":
             values = pd.to_datetime(values).map(lambda moment: moment.isoformat(), na_action="ignore")

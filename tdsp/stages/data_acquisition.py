@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MIN_FRESH_ROWS', 'KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPTIMISM', 'split_options', 'split_by',
-           'write_split', 'not_learned', 'columns_left_out', 'write_schema', 'reading_steps', 'steps_caption',
-           'stated_reading', 'apply_contract', 'profile_run', 'data_dictionary_of', 'check_input', 'find_problems',
-           'check_rows', 'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of', 'event_of',
-           'variable_plots_of', 'train_test_shift', 'random_vs_forward', 'split_findings', 'check_test_set',
+           'write_split', 'not_learned', 'columns_left_out', 'write_schema', 'date_steps', 'reading_steps',
+           'steps_caption', 'stated_reading', 'apply_contract', 'profile_run', 'data_dictionary_of', 'check_input',
+           'find_problems', 'check_rows', 'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of',
+           'event_of', 'variable_plots_of', 'train_test_shift', 'random_vs_forward', 'split_findings', 'check_test_set',
            'random_vs_forward_table', 'findings_gate', 'note_findings', 'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
@@ -164,7 +164,11 @@ def write_schema(
         positive_class=outcome.positive_class,
         exclude=not_learned(p.as_dict()) - {p.target},
         readings=readings,
+        time_column=p.time_column,
+        date_parts=p.date_parts,
     )
+    named = [(name, f"by `{way}` of the parameters") for way in ("drop", "forbidden") for name in getattr(p, way)]
+    schema["left_out"] |= {name: why for name, why in named if name in train}
     require_free_names([column["name"] for column in schema["columns"]], outcome)
     contract = read_contract(parameters_folder(find_root()) / f"{run.record.project}.contract.yaml")
     schema = apply_contract(schema, contract) if contract else schema
@@ -174,6 +178,17 @@ def write_schema(
         schema["lowest"] = lowest
     run.write_json("schema", schema)
     return schema
+
+
+def date_steps(schema: Schema) -> list[Remark]:
+    "A remark for each column of dates: the features that it becomes."
+    end = schema["time_column"]["name"] if "time_column" in schema else ""
+    words = {"days": "days since 1970", "age": f"age (days up to {end})"}
+    return [
+        Remark(RemarkCode.DATE_PARTS, (", ".join(words.get(part, part) for part in spec["parts"]),), spec["name"])
+        for spec in schema["columns"]
+        if spec.get("parts")
+    ]
 
 
 def reading_steps(remarks: Iterable[Remark]) -> pd.DataFrame:
@@ -186,7 +201,7 @@ def reading_steps(remarks: Iterable[Remark]) -> pd.DataFrame:
 def steps_caption(remarks: Sequence[Remark]) -> str:
     "The number of things done to columns, in a sentence."
     n = sum(bool(remark.column) for remark in remarks)
-    return f"{count_of(n, 'thing')} {'was' if n == 1 else 'were'} done to your columns while reading."
+    return f"{count_of(n, 'thing')} {'was' if n == 1 else 'were'} done to your columns."
 
 
 def stated_reading(p: Parameters, remarks: Iterable[Remark] = ()) -> Reading:
@@ -473,10 +488,12 @@ def random_vs_forward_table(orders: RandomVsForward | None) -> pd.DataFrame:
 
 def findings_gate(findings: Iterable[Finding], accepted: Sequence[str]) -> Gate:
     "The gate on severe findings but those asked about as leaks: none may be open. Accepted are codes, or code:column."
-    severe = [
-        f for f in findings if f.severity == SEVERE and f.code not in LEAK_CODES and not {f.code, f.key} & set(accepted)
-    ]
-    note = "; ".join(f"{f.key}: {f.title}" for f in severe)
+    found = [f for f in findings if f.severity == SEVERE and not {f.code, f.key} & set(accepted)]
+    severe = [f for f in found if f.code not in LEAK_CODES]
+    notes = [f"{f.key}: {f.title}" for f in severe]
+    if asked := len(found) - len(severe):
+        notes.append(f"{count_of(asked, 'severe finding')} not counted here but asked about as leaks")
+    note = "; ".join(notes)
     return exact_gate("Severe findings in the data", len(severe), 0, note=note)
 
 

@@ -53,7 +53,7 @@ from tdsp.modeling.selection import (
     HeldOut,
     fit_held_out,
 )
-from ..packaging.loader import SchemaError, as_features
+from ..packaging.loader import SchemaError, as_features, input_columns
 from .context import lake_of
 from .modeling import ModelingContext
 from ..stats.metrics import METRICS, predicted_classes
@@ -160,7 +160,7 @@ def labeled_table(
 def _score_labeled(study: ModelingContext, fitted: Mapping[str, Pipeline]) -> Scores | None:
     if not study.p.labelled_test:
         return None
-    root, wanted = find_root(), [*(column["name"] for column in study.schema["columns"]), study.outcome.name]
+    root, wanted = find_root(), [*(column["name"] for column in input_columns(study.schema)), study.outcome.name]
     reading = ReadOptions.from_json(study.schema.get("reading", {}))
     table = labeled_table(study.p.as_dict(), wanted, reading=reading, root=root, lake=lake_of(study.run, root))
     table = table[table[study.outcome.name].notna()].reset_index(drop=True)

@@ -23,6 +23,7 @@ from ..core.errors import RunError, StageError
 from ..core.formatting import format_estimate, format_number
 from ..core.record import Run, list_runs
 from ..core.results import Estimate
+from ..data.schema import require_date_parts
 from ..data.target import Target, lowest_prediction
 from tdsp.evaluation.behavioral_tests import (
     read_changes,
@@ -153,6 +154,7 @@ def setting_checks(values: Mapping[str, Any], frame: pd.DataFrame, outcome: Targ
     left_out = {outcome.name, *values["drop"], *values["forbidden"]}
     kinds = {str(name): is_numeric_dtype(frame[name]) for name in frame if name not in left_out}
     return [
+        lambda: require_date_parts(values.get("date_parts", ())),
         lambda: require_weights(values["weights"]),
         lambda: cost_matrix(values["costs"], outcome.classes),
         lambda: require_coverage(values["range_level"]),

@@ -59,12 +59,14 @@ def keep_reference(
 def reference_sentence(record: ReferenceRecord) -> str:
     "The windows of the reference in one sentence."
     sizes = [
-        f"{len(own['rows'])} of {size}{' rows' if size.isdigit() else ''}" for size, own in record["windows"].items()
+        f"{len(own['rows'])} windows of {f'{size} rows' if size.isdigit() else f'a {size}'}"
+        for size, own in record["windows"].items()
     ]
     if not sizes:
         return f"Fewer than {MIN_WINDOWS} windows: a monitor can judge accuracy and new levels, not drift."
     checked = [one["column"] for one in record["relations"]]
-    return f"Windows of its own: {', '.join(sizes)}. Checked by the other columns: {join_names(checked) or 'none'}."
+    windows = f"What drift is measured against: {', '.join(sizes)} in the training rows"
+    return f"{windows}. Columns that the others predict: {join_names(checked) or 'none'}."
 
 
 def _moments(times: pd.Series | None) -> pd.Series | None:

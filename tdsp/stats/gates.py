@@ -22,7 +22,14 @@ def _why_no_interval(estimate: Estimate) -> str:
         return f"{estimate.n} {estimate.resampled} are too few to decide; {MIN_UNITS} are needed."
     if estimate.low == estimate.high:
         return "Every resample gave the same value, so the interval says nothing."
-    return "" if estimate.low < estimate.high else "Resamples gave no interval: too few could be scored, or all agree."
+    if estimate.low < estimate.high:
+        return ""
+    if math.isfinite(estimate.low) or estimate.value not in (0.0, 1.0):
+        return "Resamples gave no interval: too few could be scored, or all agree."
+    return (
+        "All resamples agree with the score, which is flawless or the worst: no interval comes from them, and only "
+        "ROC-AUC and the accuracies have an exact bound then. Add test rows, or state one of these as the metric."
+    )
 
 
 def gate(name: str, estimate: Estimate, limit: float, *, rule: str = ">=", unit: str = "", note: str = "") -> Gate:

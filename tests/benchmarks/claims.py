@@ -1,12 +1,14 @@
-"""Reads every sentence about verdict, gates and steps of twenty runs' pages against their records.
+"""Reads every sentence about verdict, gates and steps of twenty runs' pages, and every number, against their records.
 
     python -m tests.benchmarks.claims [--only NAME …] [--keep FOLDER]
 
 Prints a row a run (claims that hold, that do not, sentences that no pattern knows) and the total; ends with 1 where a
-claim does not hold. Each run is a small made table; twenty take about ten minutes on a free machine.
+claim does not hold. Each run is a small made table; twenty take about ten minutes on a free machine. `--read FOLDER`
+reads the runs that an earlier `--keep FOLDER` left.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -19,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from tdsp.cli.app import call
-from tests.support.claims import claims_of
+from tests.support.claims import claims_of, number_claims_of
 
 SMALL = {"search_trials": "3", "candidates": "[dummy, linear, tree]", "n_resamples": "200", "importance_repeats": "1"}
 
@@ -98,31 +100,46 @@ def run_case(case: Case, root: Path, name: str) -> Path:
     return max((root / "outputs" / "runs").iterdir())
 
 
+def run_in(root: Path, name: str) -> Path:
+    """The run folder of a case in a project of its own."""
+    here = Path.cwd()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        os.chdir(root)
+        return run_case(CASES[name], root, name)
+    finally:
+        os.chdir(here)
+
+
+def latest_run(root: Path) -> Path | None:
+    """The latest run that is kept and has come to its end; None where there is none."""
+    found = sorted((root / "outputs" / "runs").glob("*/run.json"))
+    ended = [path.parent for path in found if json.loads(path.read_text(encoding="utf-8"))["verdict"]]
+    return ended[-1] if ended else None
+
+
 def main() -> int:
     """Run the cases and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=CASES, default=[*CASES])
     parser.add_argument("--keep", type=Path, default=None)
+    parser.add_argument("--read", type=Path, default=None)
     given = parser.parse_args()
-    total: Counter[bool | None] = Counter()
+    total, runs = Counter[bool | None](), 0
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.only:
-            root = (given.keep or Path(scratch)).resolve() / name
-            here = Path.cwd()
-            try:
-                root.mkdir(parents=True, exist_ok=True)
-                os.chdir(root)
-                folder = run_case(CASES[name], root, name)
-            finally:
-                os.chdir(here)
-            claims = claims_of(folder)
+            root = (given.read or given.keep or Path(scratch)).resolve() / name
+            folder = latest_run(root) if given.read else run_in(root, name)
+            if folder is None:
+                continue
+            claims = [*claims_of(folder), *number_claims_of(folder)]
             counts = Counter(claim.holds for claim in claims)
-            total += counts
+            runs, total = runs + 1, total + counts
             print(f"{name:22} holds {counts[True]:4}  untrue {counts[False]:3}  unknown {counts[None]:3}", flush=True)
             for claim in claims:
                 if not claim.holds:
                     print(f"    {'untrue' if claim.holds is False else 'unknown'}: {claim.page}: {claim.text}")
-    print(f"{'all':22} holds {total[True]:4}  untrue {total[False]:3}  unknown {total[None]:3}")
+    print(f"{f'all {runs} runs':22} holds {total[True]:4}  untrue {total[False]:3}  unknown {total[None]:3}")
     return int(total[False] > 0)
 
 

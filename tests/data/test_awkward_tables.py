@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -133,3 +134,16 @@ def test_a_file_of_a_zip_can_be_named(tmp_path):
     assert list(read(tmp_path, "t.zip", data, part="#b.csv")[0]) == ["x", "z"]
     with pytest.raises(DataError, match=r"holds 2 files: 'a\.csv', 'b\.csv'\. Name one of them: t\.zip#a\.csv"):
         load_source("t", "t.zip", root=tmp_path)
+
+
+def test_an_old_workbook_is_read_below_its_titles():
+    """BIFF 8: a cover sheet, a merged title, merged cells, line breaks in names, dates, an empty cell."""
+    source = load_source("audit", "school_audit.xls", root=Path(__file__).parents[1] / "support")
+    frame, codes = to_frame(source.table), {remark.code for remark in source.remarks}
+    assert list(frame) == ["School name", "Floor area (m2)", "Built in", "Audited on", "Heat use kWh", "Rating"]
+    assert len(frame) == 30 and frame["School name"].value_counts().tolist() == [3] * 10
+    assert frame["Audited on"].iloc[[0, 29]].astype(str).tolist() == ["2009-01-01", "2009-10-03"]
+    assert frame["Rating"].isna().sum() == 1 and frame["Floor area (m2)"].dtype == "int64"
+    assert {RemarkCode.SHEET, RemarkCode.ROWS_ABOVE, RemarkCode.MERGED_CELLS} <= codes
+    with pytest.raises(DataError, match="Nothing"):
+        load_source("audit", "school_audit.xls#Nothing", root=Path(__file__).parents[1] / "support")

@@ -139,7 +139,7 @@ def test_one_damaged_cell_does_not_drop_a_measure_and_codes_stay_codes():
     """A cell of its own shape is damage; two that are written alike are codes."""
     numbers = [f"{n / 7:.2f}" for n in range(300)]
     found, remark = column([*numbers, "12.3.4"])
-    assert found[-1] is None and "1 damaged cells count as missing: '12.3.4'" in remark
+    assert found[-1] is None and "1 damaged cell counts as missing: '12.3.4'" in remark
     assert column([*numbers, "20007-3413", "20001-4044"])[0][0] == "0.00"
 
 

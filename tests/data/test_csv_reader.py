@@ -131,7 +131,7 @@ def test_empty_rows_and_nameless_empty_columns_go_and_are_counted():
     table, remarks = read("a;b;\n1;2;\n3;4;\n;;\n;;\n")
     assert table.to_pydict() == {"a": [1, 3], "b": [2, 4]}
     texts = [str(remark) for remark in remarks]
-    assert "2 empty rows left out" in texts and "1 empty columns without a name left out" in texts
+    assert "2 empty rows left out" in texts and "1 empty column without a name left out" in texts
 
 
 def test_rows_that_end_in_a_separator_keep_their_names():
@@ -232,7 +232,7 @@ def test_few_words_among_many_numbers_count_as_missing_and_are_named():
     found, remark = column(*numbers, "ASIA")
     assert found.null_count == 1 and "'ASIA'" in remark
     found, remark = column(*numbers, "12.3.4")
-    assert found.null_count == 1 and "1 damaged cells count as missing: '12.3.4'" in remark
+    assert found.null_count == 1 and "1 damaged cell counts as missing: '12.3.4'" in remark
     assert column(*numbers, "20007-3413", "20007-3414")[0].null_count == 0
 
 

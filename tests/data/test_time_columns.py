@@ -1,13 +1,18 @@
 """The time by which rows are split: found in one column or several, and never one that is written after the outcome."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tdsp.core.cells import CellReading
+from tdsp.core.errors import ParameterError
 from tdsp.data.guesses import guess_settings
+from tdsp.data.schema import infer_schema, require_date_parts
 from tdsp.data.sql import open_duckdb
 from tdsp.data.time_columns import find_time_parts, guess_time
+from tdsp.stages.data_acquisition import date_steps
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -115,3 +120,23 @@ def test_a_measure_is_no_group():
             guess_settings(pd.DataFrame({name: column, "y": EVENT}), "y", readings=readings)["group_column"].value == ""
         )
     assert guess_settings(pd.DataFrame({"customer": values, "y": EVENT}), "y")["group_column"].value == "customer"
+
+
+def test_the_schema_stores_the_parts_of_dates_and_the_time_up_to_which_ages_count():
+    """Without a time column there is no age; a part named like another column is left out; one line undoes it."""
+    days = pd.date_range("2020-01-01", periods=60)
+    train = pd.DataFrame({
+        "signed": days[::-1], "signed.month": range(60), "seen": days, "dose": np.arange(60) % 7, "y": range(60)
+    })  # fmt: skip
+    made = partial(infer_schema, train, target="y", task="regression")
+    found = made(exclude=["seen"], time_column="seen")
+    assert found["columns"][0]["parts"] == ["days", "year", "weekday", "hour", "age"]
+    assert found["time_column"]["name"] == "seen"
+    (step,) = date_steps(found)
+    assert step.text == "signed: features of the date: days since 1970, year, weekday, hour, age (days up to seen)"
+    assert step.undo == 'date_parts: ["days"]'
+    plain = made(exclude=["seen"], time_column="seen", date_parts=["days"])
+    assert plain["columns"][0]["parts"] == ["days"] and "time_column" not in plain
+    assert "age" not in made(exclude=["seen"])["columns"][0]["parts"]
+    with pytest.raises(ParameterError, match="date_parts: 'years' is none of days, year"):
+        require_date_parts(["days", "years"])

@@ -10,6 +10,7 @@ from tdsp.core.project import STAGES
 from tdsp.core.record import read_record
 from tdsp.reporting.documents.catalog import read_catalog
 from tdsp.reporting.pages import render_run
+from tests.support.claims import claims_of
 from tests.support.page_numbers import blocks_of, estimates_of, results_of, unfounded
 
 pytestmark = pytest.mark.end_to_end
@@ -66,6 +67,13 @@ def test_every_number_of_a_page_is_a_result_under_a_key(sample_run: Path, name: 
     page = (sample_run / f"{name}.html").read_text()
     assert blocks_of(page)
     assert unfounded(page, results_of(sample_run), estimates_of(sample_run)) == []
+
+
+def test_every_sentence_on_verdict_gates_and_steps_is_borne_out_by_the_record(sample_run: Path):
+    """Of an accepted run: each sentence is of a known kind, and computed anew it says the same."""
+    claims = claims_of(sample_run)
+    assert len(claims) > 40
+    assert [claim for claim in claims if not claim.holds] == []
 
 
 def test_a_number_that_no_run_computed_is_noticed(sample_run: Path):

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import tdsp
 from tdsp.core.project import STAGES
@@ -80,3 +82,30 @@ def test_a_changed_hand_over_file_stops_the_next_stage(sample_run, tmp_path):
     done = subprocess.run(command, cwd=sample_run.parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "artifacts/goal.json was changed after 1_business_understanding wrote it" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("edits", "shown"),
+    [
+        ({'"Breast tumours"': '"Never saved"', "0.2  # share": "0.3  # share"}, ["Never saved", "0.3"]),
+        (
+            {'project: str = ""': 'project: str = "breast_cancer"', "0.2  # share": "0.3  # share"},
+            ["holdout_share: the edited cell says 0.3, parameters/breast_cancer.yaml"],
+        ),
+    ],
+)
+def test_the_cell_in_memory_counts_and_an_ignored_edit_is_said(short_project, edits, shown):
+    """In a real kernel with an edit that is not on disk: it holds, or the output says which file holds instead."""
+    path = short_project / "notebooks" / f"{STAGES[0]}.ipynb"
+    (short_project / "parameters" / "breast_cancer.yaml").open("a").write("holdout_share: 0.25\n")
+    notebook = nbformat.read(path, 4)
+    notebook.cells = notebook.cells[:4]
+    for before, after in edits.items():
+        assert before in notebook.cells[2].source
+        notebook.cells[2].source = notebook.cells[2].source.replace(before, after)
+    NotebookClient(notebook, resources={"metadata": {"path": str(path.parent)}}, kernel_name="python3").execute()
+    output = "".join(str(output) for output in notebook.cells[3].outputs)
+    assert [text for text in shown if text not in output] == []
+    record = read_record(max(short_project.glob("outputs/runs/*-draft"), key=lambda run: run.stat().st_mtime))
+    assert record.parameters["holdout_share"].value == (0.3 if len(edits) and "Breast" in next(iter(edits)) else 0.25)

@@ -251,8 +251,8 @@ def test_errors_are_worded_with_their_largest_contributions():
     added = Contributions(pd.DataFrame({"wind": [2.0, -5.0], "<i>tail</i>": [-1.0, 0.0]}), None, "target")
     y_pred = worst_rows(rows, np.array([10.0, 50.0]), np.array([30.0, 20.0]), added, [7, 8])
     assert y_pred["words"].tolist() == [
-        "Predicted 30, actual 10. Largest contributions: wind = 3 (+2) (target).",
-        "Predicted 20, actual 50. Largest contributions: wind = 1 (−5) (target).",
+        "Predicted 30, actual 10. Largest contributions upwards: wind = 3 (+2) (in units of the target).",
+        "Predicted 20, actual 50. Largest contributions downwards: wind = 1 (−5) (in units of the target).",
     ]
     names = ("on time", "late")
     unsure = worst_rows(rows, np.array([1, 1]), np.array([0.2, 0.6]), added, [7, 8], classes=names)["words"]

@@ -311,3 +311,23 @@ def test_a_newer_form_is_refused_with_the_version_it_needs(bundle: Path) -> None
     (bundle / "bundle.json").write_text('{"bundle_version": 2, "needs_tdsp": "0.9"}')
     with pytest.raises(BundleCheckError, match=r"bundle version 2 needs tdsp 0\.9"):
         read_manifest(bundle)
+
+
+def test_a_date_gives_the_parts_that_its_schema_names_and_its_age_up_to_the_time_column() -> None:
+    """The time column is needed and no feature; where it is a gap the age is one; older schemas give four parts."""
+    named = {**column("born", "timestamp"), "parts": ["year", "age"]}
+    wanted = {**schema(named), "time_column": column("seen", "timestamp")}
+    frame = pd.DataFrame({
+        "born": ["1960-02-29 12:00:00.7", "2020-01-02", None, "2020-01-01"],
+        "seen": ["2020-02-29", "2020-01-01", "2020-01-01", None],
+    })  # fmt: skip
+    features = as_features(frame, wanted)
+    assert list(features) == list(feature_names(wanted)) == ["born.year", "born.age"]
+    np.testing.assert_array_equal(features["born.age"], [21914.5, -1.0, np.nan, np.nan])
+    with pytest.raises(SchemaError, match="'seen': missing"):
+        as_features(frame[["born"]], wanted)
+    with pytest.raises(SchemaError, match="'soon' in row 2"):
+        as_features(frame.assign(seen=["2020-02-29", "soon", None, None]), wanted)
+    assert list(feature_names(schema(column("born", "timestamp")))) == [
+        "born.days", "born.month", "born.weekday", "born.hour"
+    ]  # fmt: skip

@@ -267,3 +267,15 @@ def test_the_verbs_tell_what_they_did(outputs: Path, capsys: pytest.CaptureFixtu
     assert "new sensor" in shown
     assert app.call(["rollback", "binary", *out]) == 2
     assert "no other champion" in capsys.readouterr().err
+
+
+def test_a_tag_that_holds_no_move_is_left_out_and_named(outputs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever writes to MLflow cannot stop `tdsp models`: the other moves and versions are shown."""
+    promote(finished(outputs, 1), outputs=outputs)
+    client = tracking.open_client(outputs)
+    for i, text in enumerate(["{", "[]", '{"at": 1, "alias": [], "before": null, "version": "x", "by": null}', "7"]):
+        client.set_registered_model_tag("binary", f"tdsp.move.0{i}", text)
+    assert app.call(["models", "binary", "--out", str(outputs)]) == 0
+    (board,) = refresh(outputs)
+    assert [move.alias for move in board.history] == ["champion"]
+    assert "the tag 'tdsp.move.02' in MLflow holds no move" in caplog.text

@@ -24,6 +24,7 @@ CELLS = {
     "start": ["21:42", "1:23:45", "7", "25:61"],
     "member": ["TRUE", "false", "yes"],
     "country": ["NA", "ZA", " BW ", "Namibia", ""],
+    "now": ["2022-05-01", "2022-05-01 13:00:00.5", ""],
 }
 SCHEMA: dict[str, Any] = {
     "task": "regression",
@@ -35,11 +36,17 @@ SCHEMA: dict[str, Any] = {
             "type": "float",
             "reading": {"kind": "number", "affixes": [["", "kg", 1.0], ["", "k", 1e3]]},
         },
-        {"name": "signed", "type": "timestamp", "reading": {"kind": "date", "order": "day first", "latest_year": 2033}},
+        {
+            "name": "signed",
+            "type": "timestamp",
+            "parts": ["days", "year", "month", "weekday", "hour", "age"],
+            "reading": {"kind": "date", "order": "day first", "latest_year": 2033},
+        },
         {"name": "start", "type": "float", "reading": {"kind": "clock"}},
         {"name": "member", "type": "boolean", "reading": {"kind": "boolean"}},
         {"name": "country", "type": "string", "reading": {"kind": "text", "kept": ["NA"]}},
     ],
+    "time_column": {"name": "now", "type": "timestamp", "reading": {"kind": "date"}},
 }
 NAMES = list(CELLS)
 ROWS = st.lists(

@@ -274,3 +274,22 @@ def test_parsing_leaves_numbers_as_they_are() -> None:
     document = parse_json(b'{"instances": [{"a": 12345678901234567890, "b": 1e3}]}')
     assert columns_of(document, ["a"]) == {"a": [12345678901234567890], "b": [1000.0]}
     assert math.isinf(parse_json(b'{"a": 1e999}')["a"])
+
+
+def test_ages_of_plain_cells_are_those_of_the_loader() -> None:
+    """JSON whose cells are of their types already takes the short way: same features, whatever the order of columns."""
+    columns = [
+        {"name": "born", "type": "timestamp", "parts": ["days", "year", "hour", "age"]},
+        {"name": "dose", "type": "float"},
+        {"name": "sent", "type": "timestamp", "parts": ["age", "month"]},
+    ]
+    schema = {"task": "regression", "columns": columns, "time_column": {"name": "seen", "type": "timestamp"}}
+    rows = [
+        {"born": "1960-02-29T12:00:00.7", "dose": 1.5, "sent": "2020-03-01", "seen": "2020-02-29T00:00:00.1"},
+        {"born": None, "dose": None, "sent": "1899-12-31T23:59:59.9", "seen": "2020-01-01"},
+        {"born": "2020-01-02", "dose": 2.0, "sent": "2020-01-02", "seen": None},
+    ]
+    read = Reader(schema).read_json(json.dumps({"dataframe_records": rows}).encode())
+    expected = tensors_of(as_features(pd.DataFrame(rows), schema), schema)
+    np.testing.assert_array_equal(read.tensors["numbers"], expected["numbers"])
+    assert set(read.raw_columns) >= {"seen"}

@@ -63,7 +63,7 @@ def test_each_thing_that_was_read_has_the_line_that_undoes_it(tmp_path):
     table = load_source("t", "t.csv", root=tmp_path)
     steps = reading_steps(table.remarks)
     lines = dict(zip(steps["column"], steps["to undo, write into the parameters"]))
-    assert steps_caption(table.remarks) == "3 things were done to your columns while reading."
+    assert steps_caption(table.remarks) == "3 things were done to your columns."
     assert lines["price"] == 'read_as: {"price": "text"}' and lines["land"] == 'missing_codes: ["NA"]'
     stated = [
         (column, how) for name in ("price", "zip") for column, how in yaml.safe_load(lines[name])["read_as"].items()

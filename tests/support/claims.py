@@ -1,7 +1,9 @@
 """Each sentence of the verdict, gate, step and headline parts of a run's pages, checked against run.json.
 
 A sentence makes a claim about the record. Each kind of claim has a pattern that finds it and a check that computes it
-anew from the numbers of the record; a sentence that no pattern finds is reported, so that none stays unread.
+anew from the numbers of the record; a sentence that no pattern finds is reported, so that none stays unread. Beyond
+these parts each cell and paragraph with a number, on all pages, documents and the model card, claims that its numbers
+are results of the run.
 """
 
 import json
@@ -11,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.page_numbers import blocks_of, estimates_of, results_of, unfounded_in
 
 STAGES = ("1_business_understanding", "2_data_acquisition", "3_modeling", "4_deployment", "5_customer_acceptance")
 N = r"([−-]?[\d,]+(?:\.\d+)?(?:e[−-]?\d+)?)"
@@ -202,6 +206,8 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (r"A lower limit needs a reason of its own\.", lambda c: c.record["verdict"] == "rejected"),
     (r"do not decide on this run alone: not every rule could be decided\.",
      lambda c: "insufficient evidence" in _outcomes(c)),
+    (r"do not decide on this run before the questions above are answered\.",
+     lambda c: bool(c.fact("questions")) and _outcomes(c).count("insufficient evidence") == 1),
     (r"read what it may be used for, and its limits, in stage 5\.", lambda c: c.record["verdict"] == "accepted"),
     (r"predict with `.+`\.", lambda c: c.record["verdict"] == "accepted"),
     (r"repeat it with `.+`\.", lambda c: c.record["fixed"]),
@@ -213,6 +219,8 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
       rf"; {N} (better than|behind) the baseline, (.+)\."),
      lambda c, *t: c.score(*t[:5]) and c.lead(*t[5:])),
     (rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)\.", Checker.score),
+    (rf".+ is {N} on the test set\.",
+     lambda c, value: shows(value, c.metrics["test_score"]["value"]) and c.metrics["test_score"]["low"] is None),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
     (rf"{N} columns? can be learned from; left out: {N}\.",
@@ -258,6 +266,17 @@ def claims_of(folder: Path) -> list[Claim]:
     verdict = re.search(r"Verdict when packed\W+(.+)", (folder / "model" / "model_card.md").read_text())
     claims.append(Claim("model_card", verdict[1] if verdict else "", bool(verdict) and _is_packed(checker, verdict[1])))
     return claims
+
+
+def number_claims_of(folder: Path) -> list[Claim]:
+    """Every cell and paragraph with a number, on the pages, the documents and the model card: all are results."""
+    results, estimates = results_of(folder), estimates_of(folder)
+    documents = sorted((folder / "artifacts" / "documents").glob("*.html"))
+    return [
+        Claim(path.stem, block, not unfounded_in(block, results, estimates))
+        for path in (*sorted(folder.glob("*.html")), *documents, folder / "model" / "model_card.html")
+        for block in blocks_of(path.read_text(encoding="utf-8"))
+    ]
 
 
 def _is_verdict(checker: Checker, text: str) -> bool:

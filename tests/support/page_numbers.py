@@ -14,6 +14,7 @@ SILENT = {"style", "title", "svg", "code", "pre", "summary", "nav", "header", "f
 FIXED = re.compile(  # what the design says and no run computes: dates, times, hashes, versions, names with digits
     r"\d{1,2} [A-Z][a-z]{2} \d{4}(, \d\d:\d\d( UTC)?)?|\d{4}-\d\d-\d\d([T ][\d:.]+)?"
     r"|\b[\w…]*[a-z_]\w*\d[\w…]*|\b\d+\w*[a-z_…]\w*|\d+(\.\d+){2,}|95\s% interval|\bin 100\b|\b9[59] of 100\b"
+    r"|\band \d+ more\b"
     r"|\b[1-5] (Business|Data|Modeling|Deployment|Acceptance)|stage [1-5]"
 )
 NUMBER = re.compile(
@@ -103,12 +104,14 @@ def _close(text: str, value: float, scale: float = 1) -> bool:
 
 def unfounded(page: str, results: set[float], estimates: list[tuple[float, float, float]]) -> list[str]:
     """The numbers of a page that are no result of the run, each with its surroundings."""
-    absent = []
-    for block in blocks_of(page):
-        threes = [m for m in TRIPLE.finditer(block) if not any(_same(m, found) for found in estimates)]
-        singles = [m for m in NUMBER.finditer(FIXED.sub(" · ", block)) if not _known(m, results)]
-        absent += [f"{m[0]!r} in {block[:80]!r}" for m in (*threes, *singles)]
-    return absent
+    return [found for block in blocks_of(page) for found in unfounded_in(block, results, estimates)]
+
+
+def unfounded_in(block: str, results: set[float], estimates: list[tuple[float, float, float]]) -> list[str]:
+    """The same of one cell or paragraph."""
+    threes = [m for m in TRIPLE.finditer(block) if not any(_same(m, found) for found in estimates)]
+    singles = [m for m in NUMBER.finditer(FIXED.sub(" · ", block)) if not _known(m, results)]
+    return [f"{m[0]!r} in {block[:80]!r}" for m in (*threes, *singles)]
 
 
 def _same(printed: re.Match[str], found: tuple[float, float, float]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.schema import ColumnSpec, Schema
-from ..loader import as_features, predict_frame, training_range, without_limits
+from ..loader import as_features, input_columns, predict_frame, training_range, without_limits
 from .graph import NotConvertible, input_names
 from .models import onnx_bytes
 from ...stats.resampling import evenly_spaced
@@ -70,7 +70,7 @@ def _edges(spec: ColumnSpec) -> list[Any]:
 
 def awkward_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Rows of the table with one cell each at an edge of its column, and one row of gaps."""
-    columns = schema["columns"]
+    columns = input_columns(schema)
     edges = [(spec["name"], value) for spec in columns for value in _edges(spec)]
     names = [spec["name"] for spec in columns]
     rows = frame[names].iloc[np.arange(len(edges) + 1) % len(frame)].astype(object).reset_index(drop=True)
@@ -82,7 +82,7 @@ def awkward_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def comparison_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """The rows of a proof: at most 20,000 of the table, evenly taken, each column drawn anew up to 2,000, the edges."""
-    names = [spec["name"] for spec in schema["columns"]]
+    names = [spec["name"] for spec in input_columns(schema)]
     real = frame[names].iloc[evenly_spaced(len(frame), MAX_ROWS)]
     rng = np.random.default_rng(0)
     wanted = max(MIN_ROWS - len(real), 0)
@@ -145,7 +145,8 @@ def compare_forms(model: bytes, pipeline: "Pipeline", frame: pd.DataFrame, schem
     proof = f"{len(frame):,} rows, gaps, unseen levels and ends of ranges among them: largest difference {gap:.1e}"
     if not gap <= TOLERANCE or n_differ:  # NaN is no proof
         return OnnxForm(b"", f"predicts otherwise on {proof}, {n_differ} labels differ", len(frame), gap, n_differ)
-    return OnnxForm(model, f"proved on {proof}, no label differs", len(frame), gap, 0)
+    labels = "" if schema["task"] == "regression" else ", no label differs"
+    return OnnxForm(model, f"proved on {proof}{labels}", len(frame), gap, 0)
 
 
 def onnx_form(pipeline: "Pipeline", schema: Schema, frame: pd.DataFrame) -> OnnxForm:

@@ -90,7 +90,7 @@ class Field:
 RECOMMENDED = {  # by decision and by the state of the headline with which the stage before it ends
     "data": {"ok": "proceed", "unsure": "collect more", "bad": "stop"},
     "model": {"ok": "deploy", "unsure": "more data", "bad": "iterate models"},
-    "acceptance": {"ok": "accept", "unsure": "accept with conditions", "bad": "reject"},
+    "acceptance": {"ok": "accept", "unsure": "no decision yet", "bad": "reject"},
 }
 
 
@@ -105,6 +105,8 @@ class SignedDecision:
         "Return the contents by label."
         signed, digest = getattr(evidence.charter.decisions, self.name), evidence_hash(evidence, self.stages)
         recommended = RECOMMENDED[self.name].get(str(evidence.first(f"stages.{self.after}.headline.state")))
+        if recommended == "more data" and evidence.first("facts.unstated"):
+            recommended = "state what is enough"
         decision = from_charter(evidence, f"decisions.{self.name}.decision")
         if signed.decision and signed.evidence and not digest.startswith(signed.evidence[:12]):
             stale = f"stale: taken on evidence {signed.evidence[:12]}, the run has {digest}"
