@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from tdsp.core.record import create_run, new_record
 from tdsp.core.schema import Schema
 from tdsp.modeling.fitting import fit_final
+from tdsp.monitoring.estimates import EstimateReference, build_estimate
 from tdsp.monitoring.performance import loss_bound, loss_scale, row_loss, unit_losses
-from tdsp.monitoring.reference import build_reference
+from tdsp.monitoring.reference import build_reference, usable_windows
+from tdsp.monitoring.windows import cut_windows
 from tdsp.packaging.bundle import choose_golden, write_bundle
 from tdsp.packaging.loader import as_features, predict_frame
 
@@ -44,6 +47,17 @@ def hours(days: int, *, first: str = "2025-01-01", seed: int = 1, flip: float = 
     )  # fmt: skip
 
 
+def _estimate(train: pd.DataFrame, test: pd.DataFrame, pipeline: Pipeline, sizes: list[str]) -> EstimateReference:
+    both = pd.concat([train, test], ignore_index=True)
+    y_prob = predict_frame(pipeline, both, SCHEMA)["probability"].to_numpy()
+    frame = both[[spec["name"] for spec in SCHEMA["columns"]]].assign(probability=y_prob)
+    windows = {size: usable_windows(cut_windows(len(both), size, both["time"])) for size in sizes}
+    return build_estimate(
+        frame, SCHEMA, y_prob, (both["rain"] == "yes").to_numpy().astype(int), metric="roc_auc",
+        unit=both["time"].dt.date.factorize()[0], tested=len(test), windows=windows, ordered=True,
+    )  # fmt: skip
+
+
 def write_model(root: Path, *, days: int = 400, performance: bool = True) -> Path:
     """outputs/runs/stations-…: a run folder with the bundle of a model of `hours` and its reference; return it."""
     train, test = hours(days), hours(60, first="2026-02-05", seed=2)
@@ -63,6 +77,7 @@ def write_model(root: Path, *, days: int = 400, performance: bool = True) -> Pat
             "metric": "roc_auc", "value": 0.9, "low": 0.85, "high": 1.0, "higher_is_better": True, "rows": len(test),
             "loss": bound,
         }  # fmt: skip
+        built.record["estimate"] = _estimate(train, test, pipeline, list(built.record["windows"]))
     run = create_run(root / "outputs" / "runs" / "stations-20260601T000000Z-aaaa",
                      new_record("stations-20260601T000000Z-aaaa", "stations", fixed=True))  # fmt: skip
     bundle = write_bundle(
