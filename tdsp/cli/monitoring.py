@@ -1,5 +1,6 @@
 """The verb that looks after a model: `monitor`."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -22,6 +23,9 @@ def monitor(
         str, typer.Option(metavar="day|week|month|N", help="judged together [what fits the training]")
     ] = "",
     time: Annotated[str, typer.Option(metavar="COL", help="column with the time of a row [that of the training]")] = "",
+    ask: Annotated[
+        int, typer.Option(metavar="N", min=0, help="write ask.csv with the N rows most worth labeling by hand")
+    ] = 0,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -33,7 +37,7 @@ def monitor(
     from tdsp.stages.monitoring import MonitorSettings
 
     outputs = outputs_folder(out)
-    settings = MonitorSettings(model, data, labels, labels_from, key, window, time, str(out or ""))
+    settings = MonitorSettings(model, data, labels, labels_from, key, window, time, str(out or ""), ask)
     folder, result = run_monitor(settings, outputs)
     if as_json:
         echo_json(result)
@@ -42,5 +46,9 @@ def monitor(
         for finding in result["findings"]:
             if finding["state"] != "ok":
                 echo(f"  {finding['state']:<8} {finding['text']}  {finding['todo']}")
+        if ask:
+            chosen = shown_path(folder / "ask.csv")
+            echo(f"Rows to label: {chosen}. Fill the column {result['target']} and leave all others as they are, then:")
+            echo(f"  tdsp monitor {shlex.join([model, str(chosen), '--labels', result['target']])}")
         echo(f"Next: open {shown_path(folder / 'index.html')}")
     return exit_code(result["state"])

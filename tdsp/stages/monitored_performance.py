@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['ASKED', 'MIN_LABELED', 'LAST_WINDOWS', 'Judged', 'PerformanceWindow', 'Performance', 'judge_performance', 'scores_of',
-           'write_ask', 'rows_to_label', 'explain_drop', 'parts_table', 'plot_performance']
+           'write_ask', 'require_askable', 'rows_to_label', 'explain_drop', 'parts_table', 'plot_performance']
 
 # %% ../../notebooks/lib/stages/11_monitored_performance.ipynb #cfa53cef
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..monitoring.faults import Fault
 from ..monitoring.performance import ALARM, LossBound, bet_wealth, in_bets, row_loss, two_of_three, unit_losses
 from ..monitoring.reference import PerformanceReference, Reference, ReferenceRecord
 from ..monitoring.sampling import doubt_of, draw_rows, inclusion_probabilities, weighted_estimate
-from ..monitoring.states import Finding, State
+from ..monitoring.states import Finding
 from ..monitoring.windows import MIN_ROWS, Window
 from ..packaging.bundle import LoadedModel
 from ..packaging.loader import prediction_columns
@@ -259,8 +260,9 @@ def _estimate_findings(monitored: Judged, estimates: Sequence[EstimatedWindow]) 
         return [Finding("note", "ok", "", "", f"No honest estimate of {label} on this data: {reasons}.")]
     last, best = made[-1], past["error"][past["method"]]
     text = (
-        f"Estimate without labels: {label} {estimate_text(last['value'], last['low'], last['high'])} in {last['window']}, "
-        f"by calibrated probabilities ({past['method']}). On {past['blocks']} windows of its past it missed by "
+        f"Estimate without labels: {label} {estimate_text(last['value'], last['low'], last['high'])} in "
+        f"{last['window']}, by calibrated probabilities ({past['method']}). On "
+        f"{past['blocks']} windows of its past it missed by "
         f"{format_number(best)} on average, a constant by {format_number(past['error']['constant'])}. "
         "It cannot see the relation between rows and truth change."
     )
@@ -283,35 +285,36 @@ def write_ask(monitored: Judged, n: int, folder: str) -> str:
     write_atomic(path, table_bytes(pa.Table.from_pandas(table, preserve_index=False)))
     return (
         f"{count_of(len(table), 'row')} to label in {path}: fill the column {target} and leave all others as they are, "
-        f"then: tdsp monitor MODEL {path} --labels {target}"
+        f"then: tdsp monitor MODEL {quote(str(path))} --labels {quote(target)}"
     )
+
+
+def require_askable(model: LoadedModel, rows: MonitoredRows) -> None:
+    "Raise ParameterError where the rows were chosen for labeling already, or their column could not be told apart."
+    if rows.chances is not None:
+        raise ParameterError("--ask: these rows were chosen for labeling already. Name the table they were drawn from.")
+    if PROBABILITY in [spec["name"] for spec in model.schema["columns"]]:
+        raise ParameterError(f"--ask: the model has a column {PROBABILITY!r}, the name that the chance of a row needs.")
 
 
 def rows_to_label(monitored: Judged, n: int) -> pd.DataFrame:
     "The rows most worth labeling: their place, the model's columns, an empty target, and the chance of each."
     rows, schema = monitored.rows, monitored.model.schema
     names, target = [spec["name"] for spec in schema["columns"]], schema["target"]
-    if PROBABILITY in names or rows.chances is not None:
-        raise ParameterError(
-            f"--ask: the data already have a column {PROBABILITY!r}. Name the table it was drawn from."
-        )
     open_rows = np.arange(len(rows.frame)) if rows.labels is None else np.flatnonzero(np.isnan(rows.labels))
     frame = rows.frame.iloc[open_rows]
     y_pred = _predicted(monitored, frame)
     chances = inclusion_probabilities(doubt_of(schema["task"], y_pred), n)
     drawn = draw_rows(chances, y_pred if y_pred.ndim == 1 else y_pred.max(axis=1), random_state=2013)
     at = open_rows[drawn]
-    place = (
-        {"row": rows.numbers[at]}
-        if rows.keys is None
-        else {"row": rows.numbers[at], rows.keys.name: rows.keys.iloc[at]}
-    )
+    place: dict[str, object] = {"row" if "row" not in names else "row in the source": rows.numbers[at]}
+    if rows.keys is not None:
+        place[str(rows.keys.name)] = rows.keys.iloc[at]
     time = {} if rows.times is None else {monitored.record.get("time_column") or "time": rows.times.iloc[at]}
     given = {name: rows.frame[name].iloc[at] for name in names}
     columns = {**place, **time, **given, target: "", PROBABILITY: chances[drawn]}
-    return pd.DataFrame(
-        {name: np.asarray(values) if len(np.shape(values)) else values for name, values in columns.items()}
-    )
+    plain = {name: values if isinstance(values, str) else np.asarray(values) for name, values in columns.items()}
+    return pd.DataFrame(plain, index=range(len(at)))
 
 
 def _judge_asked(monitored: Judged, stated: PerformanceReference) -> Performance:
@@ -335,7 +338,11 @@ def _judge_asked(monitored: Judged, stated: PerformanceReference) -> Performance
 def _asked_findings(row: PerformanceWindow, asked: int, stated: PerformanceReference) -> list[Finding]:
     label = METRICS[stated["metric"]].label
     limits = f"{format_number(stated['low'])} to {format_number(stated['high'])}"
-    text = f"{label} is {estimate_text(row['value'], row['low'], row['high'])} by {count_of(row['rows'], 'row')} labeled by hand, each weighted by the inverse of its chance to be drawn; the bounds are {limits}."
+    value = estimate_text(row["value"], row["low"], row["high"])
+    text = (
+        f"{label} is {value} by {count_of(row['rows'], 'row')} labeled by hand, each weighted by the inverse of its "
+        f"chance to be drawn; the bounds are {limits}."
+    )
     if row["rows"] < asked:
         text += f" {asked - row['rows']:,} of those that were drawn have no label, which may make it wrong."
     if np.isnan(row["low"]):
@@ -434,8 +441,9 @@ def _accepted(kept: EstimateReference, task: str, scale: float) -> Losses:
 def _parts_sentence(parts: Sequence[Part]) -> str:
     named = {one["part"]: estimate_text(one["value"], one["low"], one["high"]) for one in parts}
     return (
-        f"The mean loss (bounded, 0 to 1) lies {named['all']} above that of the test set: mix of the rows {named['mix']}, relation "
-        f"between rows and truth {named['relation']}, faulty columns {named['faulty columns']}."
+        f"The mean loss (bounded, 0 to 1) lies {named['all']} above that of the test set: mix of the rows "
+        f"{named['mix']}, relation between rows and truth {named['relation']}, faulty columns "
+        f"{named['faulty columns']}."
     )
 
 
@@ -478,6 +486,7 @@ def plot_performance(monitored: Judged, performance: Performance) -> "Axes | pd.
         ax.legend()
         shown = [*table, *estimates]
         values = [row["value"] for row in shown]
-        alt = f"{label} of {len(shown)} windows, {len(estimates)} of them estimated, from {min(values):.3g} to {max(values):.3g}; {out} out of bounds."
+        span = f"from {min(values):.3g} to {max(values):.3g}"
+        alt = f"{label} of {len(shown)} windows, {len(estimates)} of them estimated, {span}; {out} out of bounds."
         caption = "Bars: 95 % intervals; of an estimate the band that its past earned."
         return with_alt_text(ax, alt=alt, data=pd.DataFrame(shown), caption=caption)

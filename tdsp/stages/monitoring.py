@@ -22,27 +22,26 @@ from ..core.errors import ParameterError
 from ..core.files import canonical_json, write_atomic
 from ..core.formatting import count_of, format_date
 from ..core.record import utc_now
-from ..monitoring.faults import Fault, largest_effects, name_fault, suspect
 from ..monitoring.decomposition import Part
 from ..monitoring.estimates import EstimatedWindow
+from ..monitoring.faults import Fault, largest_effects, name_fault, suspect
 from ..monitoring.reference import Reference, ReferenceRecord, WindowJudgment, open_reference
 from ..monitoring.states import Finding, State, alarm_rule, drift_findings, state_of
 from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, require_window
 from ..packaging.bundle import LoadedModel, load_model
 from ..registry.registry import find_model
 from ..serving.monitored_rows import KEY, MonitoredRows, is_log, read_monitored
-from .monitored_performance import Performance, PerformanceWindow, judge_performance, plot_performance
+from tdsp.stages.monitored_performance import (
+    Performance,
+    PerformanceWindow,
+    require_askable,
+)
 from ..stats.plotting import BLUE, LIMIT_LINE, ORANGE, report_axes, with_alt_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_all_ = [
-    "Performance",
-    "PerformanceWindow",
-    "judge_performance",
-    "plot_performance",
-]  # callers know them by this module
+_all_ = ["Performance", "PerformanceWindow", "judge_performance", "plot_performance"]
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #61c201e5
 SEASON_DAYS = 21  # how near in the year the reference has to come to a day before its season is known
@@ -104,8 +103,11 @@ def open_monitor(settings: MonitorSettings, root: Path) -> Monitored:
     record: ReferenceRecord = json.loads((folder / "reference.json").read_bytes())
     place = folder / "reference_models.txt.gz"
     time = settings.time or ("time" if is_log(settings.data) else record.get("time_column", ""))
+    key = settings.key or (KEY if settings.ask and is_log(settings.data) else "")
     rows = read_monitored(model, settings.data, time_column=time, labels=settings.labels,
-                          labels_from=settings.labels_from, key=settings.key)  # fmt: skip
+                          labels_from=settings.labels_from, key=key)  # fmt: skip
+    if settings.ask:
+        require_askable(model, rows)
     size = require_window(settings.window) if settings.window else _size_for(record, rows)
     windows = [one for one in cut_windows(len(rows.frame), size, rows.times) if len(one.rows) >= MIN_ROWS]
     models = place.read_bytes() if place.exists() else b""
@@ -243,6 +245,7 @@ class MonitorResult:
     parts: list[Part]  # of a rise of the mean loss
     losses: dict[str, float]  # mean loss of each day or so many rows; the bet of a later report goes on from them
     loss_unit: str
+    target: str  # name of the truth
 
 
 def conclude(
@@ -274,6 +277,7 @@ def conclude(
           "largest": suspect(one)} for one in drift.judgments],
         performance.estimates, performance.parts, performance.losses,
         monitored.record["performance"]["loss"]["unit"] if "performance" in monitored.record else "",
+        monitored.model.schema["target"],
     )  # fmt: skip
 
 

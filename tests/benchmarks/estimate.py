@@ -41,7 +41,9 @@ def predicted(name: str) -> tuple[np.ndarray, np.ndarray]:
 
     def fitted(at: np.ndarray, then: np.ndarray) -> lightgbm.LGBMModel:
         model = kind(n_estimators=100, verbose=-1, random_state=SEED, n_jobs=1).fit(X.iloc[at], y[at])
-        found[then] = model.predict_proba(X.iloc[then])[:, 1] if stream.task == "binary" else model.predict(X.iloc[then])
+        found[then] = (
+            model.predict_proba(X.iloc[then])[:, 1] if stream.task == "binary" else model.predict(X.iloc[then])
+        )
         return model
 
     for out in np.array_split(np.arange(n), FOLDS):
@@ -103,14 +105,17 @@ def line(
     text += f"; distance past {made['furthest']:.2f} later {np.round(np.quantile(table[:, 4], [0, 0.5, 1]), 2)}"
     if not made["method"]:
         return f"{text}; REFUSED: {made['reason']}; {seconds:.1f} s"
-    own = np.abs([estimates.on_line(one, made["line"]) for one in plain[:, METHODS.index(made["method"])]] - score[:, 0])
+    own = np.abs(
+        [estimates.on_line(one, made["line"]) for one in plain[:, METHODS.index(made["method"])]] - score[:, 0]
+    )
     said = table[:, 4] <= made["furthest"]
     hits, n = int((own[said] <= made["band"]).sum()), int(said.sum())
     low, high = share_interval(hits, n)
+    own, level = own[said], errors[said, 0]
     return (
-        f"{text}; {made['method']} ± {made['band']:.4f}, past coverage {made['covered']:.0%}: "
-        f"covered {hits} of {n} ({low:.0%}-{high:.0%}), {len(table) - n} too far, "
-        f"all {np.mean(own <= made['band']):.0%}, corrected |error| {own[said].mean():.4f}, constant {errors[said, 0].mean():.4f}; {seconds:.1f} s"
+        f"{text}; {made['method']} ± {made['band']:.4f}, past coverage {made['covered']:.0%}: covered {hits} of {n} "
+        f"({low:.0%}-{high:.0%}), {len(table) - n} too far; |error| {own.mean() if n else np.nan:.4f}, of a constant "
+        f"{level.mean() if n else np.nan:.4f}; {seconds:.1f} s"
     )
 
 
