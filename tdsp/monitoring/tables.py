@@ -130,8 +130,9 @@ def monitor(
     Each window of `current` is compared with the reference; it is beyond when it lies further out than 95 % of the
     reference's own windows, of which it takes 20. A column that the others no longer predict is broken, one that moved
     together with them has moved. With `prediction` and `target` accuracy is judged by a bet on the mean loss
-    (Waudby-Smith and Ramdas, 2023), or, where `current` has no labels, estimated; the estimate cannot see the relation between rows
-    and truth change. Raises `DataError` for tables that do not fit together, `ParameterError` for wrong names.
+    (Waudby-Smith and Ramdas, 2023), or, where `current` has no labels, estimated; the estimate cannot see the relation
+    between rows and truth change. Raises `DataError` for tables that do not fit together, `ParameterError` for wrong
+    names.
 
     >>> import numpy as np, pandas as pd, tdsp
     >>> rng = np.random.default_rng(1)

@@ -409,7 +409,7 @@ def _put_right(
         at = [one.column for one in reference.relations.checked].index(fault.column)
         part = frame.iloc[rows]
         expected = as_numbers(part[fault.column]) - reference.relations.residuals_of(part, at)
-        values = as_numbers(frame[fault.column])
+        values = as_numbers(frame[fault.column]).copy()
         values[rows] = np.where(np.isfinite(expected), expected, values[rows])
         frame[fault.column] = values
         found[fault.column] = None

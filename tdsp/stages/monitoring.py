@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEASON_DAYS', 'MonitorSettings', 'Monitored', 'open_monitor', 'Drift', 'judge_drift', 'judge_contract',
            'MonitorResult', 'conclude', 'findings_table', 'notes_table', 'columns_table', 'windows_table',
-           'plot_windows', 'write_result', 'Performance', 'PerformanceWindow', 'judge_performance', 'plot_performance']
+           'plot_windows', 'write_result']
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #2d8ae920
 import json
@@ -31,17 +31,13 @@ from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, req
 from ..packaging.bundle import LoadedModel, load_model
 from ..registry.registry import find_model
 from ..serving.monitored_rows import KEY, MonitoredRows, is_log, read_monitored
-from tdsp.stages.monitored_performance import (
-    Performance,
-    PerformanceWindow,
-    require_askable,
-)
+from .monitored_performance import Performance, PerformanceWindow, require_askable
+from .monitored_performance import judge_performance as judge_performance  # callers know both by this module
+from .monitored_performance import plot_performance as plot_performance
 from ..stats.plotting import BLUE, LIMIT_LINE, ORANGE, report_axes, with_alt_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_all_ = ["Performance", "PerformanceWindow", "judge_performance", "plot_performance"]
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #61c201e5
 SEASON_DAYS = 21  # how near in the year the reference has to come to a day before its season is known

@@ -83,7 +83,8 @@ def measured(stream: Stream, size: str, metric: str) -> str:
     found = []
     for one in later:
         cbpe, weighted, distance = estimates.estimate_both(METRICS[metric], sample, rows.take(one.rows), sizes)
-        found.append((constant, cbpe, weighted, score(metric, rows, one), distance))
+        unseen = estimates.unseen_share(sample, rows.take(one.rows), sizes) > estimates.MAX_UNSEEN
+        found.append((constant, cbpe, weighted, score(metric, rows, one), np.inf if unseen else distance))
     return line(stream, size, metric, made, np.array(found), three_sigma(metric, sample, len(later[0].rows)), seconds)
 
 
@@ -102,7 +103,6 @@ def line(
     text += " ".join(f"{name} {one:.4f}" for name, one in zip(METHODS, errors.mean(axis=0), strict=True))
     text += f"; 3 sigma covers {np.mean(errors[:, 1] <= sigma):.0%}; past ({made['blocks']}) "
     text += " ".join(f"{one:.4f}" for one in made["error"].values())
-    text += f"; distance past {made['furthest']:.2f} later {np.round(np.quantile(table[:, 4], [0, 0.5, 1]), 2)}"
     if not made["method"]:
         return f"{text}; REFUSED: {made['reason']}; {seconds:.1f} s"
     own = np.abs(

@@ -51,7 +51,7 @@ def _estimate(train: pd.DataFrame, test: pd.DataFrame, pipeline: Pipeline, sizes
     both = pd.concat([train, test], ignore_index=True)
     y_prob = predict_frame(pipeline, both, SCHEMA)["probability"].to_numpy()
     frame = both[[spec["name"] for spec in SCHEMA["columns"]]].assign(probability=y_prob)
-    windows = {size: usable_windows(cut_windows(len(both), size, both["time"])) for size in sizes}
+    windows = {size: usable_windows(cut_windows(len(both), size, both["time"])) for size in sizes if size == "week"}
     return build_estimate(
         frame, SCHEMA, y_prob, (both["rain"] == "yes").to_numpy().astype(int), metric="roc_auc",
         unit=both["time"].dt.date.factorize()[0], tested=len(test), windows=windows, ordered=True,
