@@ -31,7 +31,7 @@ N_BINS = 10  # of numbers; texts keep their commonest levels
 
 
 class Bins(TypedDict, total=False):
-    "How one column is made coarse: edges of numbers, or levels. Gaps, other levels and what lies beyond have own bins."
+    "The bins of a column: edges of numbers, or levels. Gaps, other levels and values beyond the ends have own bins."
 
     edges: list[float]
     levels: list[str]
@@ -61,7 +61,7 @@ def bin_codes(values: pd.Series, bins: Bins) -> np.ndarray:
 
 
 def n_codes(bins: Bins) -> int:
-    "How many codes these bins have."
+    "The number of codes of these bins."
     return 2 + len(bins.get("edges", bins.get("levels", [])))
 
 # %% ../../notebooks/lib/monitoring/12_estimates.ipynb #b319c875
@@ -94,7 +94,7 @@ def shares_toward(codes: np.ndarray, reference: np.ndarray, sizes: Sequence[int]
 
 
 def distance_of(weights: np.ndarray) -> float:
-    "How far the weights are from none: their relative entropy, nats; 0 where all are 1."
+    "The distance of the weights from none: their relative entropy, nats; 0 where all are 1."
     shares = weights / weights.sum()
     return float((shares * np.log(np.maximum(shares * len(shares), 1e-300))).sum())
 
@@ -181,7 +181,7 @@ CLEAR_GAIN = 1.0  # standard errors by which the error has to be less than a con
 
 
 class Backtest(TypedDict):
-    "What the estimates missed on windows of one size."
+    "The errors of the estimates on windows of one size."
 
     blocks: int
     rows: float  # of the middle window
@@ -246,7 +246,7 @@ def backtest(
     *,
     ordered: bool,
 ) -> Backtest:
-    "The errors of both estimates and of a constant on the windows, and which of them may be used."
+    "The errors of both estimates and of a constant on the windows, and the one that may be used."
     scores = np.array([_score_of(metric, rows.take(one.rows)) for one in windows])
     start = max(5, len(windows) // 8) if ordered else 0
     usable = [i for i in range(start, len(windows)) if np.isfinite(scores[i])]
@@ -357,7 +357,7 @@ def codes_of(record: EstimateReference, frame: pd.DataFrame) -> np.ndarray:
 
 
 def sizes_of(record: EstimateReference) -> list[int]:
-    "How many codes each column has."
+    "The number of codes of each column."
     return [n_codes(bins) for bins in record["columns"].values()]
 
 # %% ../../notebooks/lib/monitoring/12_estimates.ipynb #50e4c492

@@ -17,7 +17,7 @@ EVEN_SHARE = 0.5  # of the chance that all rows have alike
 
 
 def doubt_of(task: str, y_pred: np.ndarray) -> np.ndarray:
-    "How unsure each prediction is, (n_rows,): the spread of its class; the same for all numbers."
+    "The doubt in each prediction, (n_rows,): the spread of its class; the same for all numbers."
     if task == "regression":
         return np.ones(len(y_pred))
     return np.asarray(np.sqrt(np.maximum(1 - (class_probabilities(y_pred) ** 2).sum(axis=1), 0)))

@@ -102,8 +102,8 @@ def read_monitored(
             frame, reasons = validate_rows(raw, model.schema)
             rejected.update(reason.partition(":")[0] for reason in reasons.values())
             kept = np.setdiff1d(np.arange(len(frame)), list(reasons))
-            asked = PROBABILITY if PROBABILITY in cells.column_names and PROBABILITY not in names else ""
-            wanted = [name for name in dict.fromkeys((time_column, labels, key, asked)) if name]
+            chosen = PROBABILITY if PROBABILITY in cells.column_names and PROBABILITY not in names else ""
+            wanted = [name for name in dict.fromkeys((time_column, labels, key, chosen)) if name]
             for name in wanted:
                 if name not in cells.column_names:
                     raise DataError(f"{data} has no column {name!r}.{did_you_mean(name, cells.column_names)}")
@@ -116,7 +116,7 @@ def read_monitored(
     frame[prediction_columns(model.schema)] = model.predict(frame, data).to_numpy() if len(frame) else np.nan
     times = _times(extra[time_column], data) if time_column else None
     truth, remarks = _truth(model, extra, labels, labels_from, key)
-    found, chances = np.concatenate(numbers), _chances(extra, data) if asked else None
+    found, chances = np.concatenate(numbers), _chances(extra, data) if chosen else None
     keys = extra[key] if key else None
     if times is not None:
         order = np.argsort(times.to_numpy(), kind="stable")

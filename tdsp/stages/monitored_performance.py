@@ -94,7 +94,7 @@ def judge_performance(monitored: Judged) -> Performance:
         text = "Accuracy is not judged: this bundle was made without its bounds."
         return Performance([], none, [Finding("unjudged", "insufficient reference", "", "", text, "Package it again.")])
     if monitored.rows.chances is not None and stated is not None:
-        return _judge_asked(monitored, stated)
+        return _judge_chosen(monitored, stated)
     if truth is None or stated is None or np.isnan(truth).all():
         todo = "Give labels when they are in: --labels COLUMN, or --labels-from TABLE --key COLUMN."
         estimates = _estimates(monitored, ())
@@ -246,7 +246,7 @@ def _estimates(monitored: Judged, known: Sequence[str]) -> list[EstimatedWindow]
 
 
 def _estimate_findings(monitored: Judged, estimates: Sequence[EstimatedWindow]) -> list[Finding]:
-    "What the estimates say, or why there are none."
+    "The finding on the estimates, or the reason why there are none."
     kept = monitored.record.get("estimate")
     if not monitored.windows or (kept is not None and not estimates):
         return []
@@ -290,7 +290,7 @@ def write_ask(monitored: Judged, n: int, folder: str) -> str:
 
 
 def require_askable(model: LoadedModel, rows: MonitoredRows) -> None:
-    "Raise ParameterError where the rows were chosen for labeling already, or their column could not be told apart."
+    "Raise ParameterError where the rows were chosen for labeling already, or the model has a column of that name."
     if rows.chances is not None:
         raise ParameterError("--ask: these rows were chosen for labeling already. Name the table they were drawn from.")
     if PROBABILITY in [spec["name"] for spec in model.schema["columns"]]:
@@ -317,7 +317,7 @@ def rows_to_label(monitored: Judged, n: int) -> pd.DataFrame:
     return pd.DataFrame(plain, index=range(len(at)))
 
 
-def _judge_asked(monitored: Judged, stated: PerformanceReference) -> Performance:
+def _judge_chosen(monitored: Judged, stated: PerformanceReference) -> Performance:
     "The metric of all rows from those that were labeled by hand, weighted by their chances."
     rows, none, metric = monitored.rows, pd.Series(dtype=float), METRICS[stated["metric"]]
     assert rows.chances is not None
@@ -332,10 +332,10 @@ def _judge_asked(monitored: Judged, stated: PerformanceReference) -> Performance
     y_true, y_pred = scores_of(monitored, np.arange(len(known)))
     found = weighted_estimate(metric, y_true, y_pred, rows.chances[known])
     row = _within("labeled by hand", int(known.sum()), (found.value, found.low, found.high), stated)
-    return Performance([row], none, _asked_findings(row, len(known), stated))
+    return Performance([row], none, _chosen_findings(row, len(known), stated))
 
 
-def _asked_findings(row: PerformanceWindow, asked: int, stated: PerformanceReference) -> list[Finding]:
+def _chosen_findings(row: PerformanceWindow, n_drawn: int, stated: PerformanceReference) -> list[Finding]:
     label = METRICS[stated["metric"]].label
     limits = f"{format_number(stated['low'])} to {format_number(stated['high'])}"
     value = estimate_text(row["value"], row["low"], row["high"])
@@ -343,8 +343,8 @@ def _asked_findings(row: PerformanceWindow, asked: int, stated: PerformanceRefer
         f"{label} is {value} by {count_of(row['rows'], 'row')} labeled by hand, each weighted by the inverse of its "
         f"chance to be drawn; the bounds are {limits}."
     )
-    if row["rows"] < asked:
-        text += f" {asked - row['rows']:,} of those that were drawn have no label, which may make it wrong."
+    if row["rows"] < n_drawn:
+        text += f" {n_drawn - row['rows']:,} of those that were drawn have no label, which may make it wrong."
     if np.isnan(row["low"]):
         few = f"{text} That is too few for an interval."
         return [Finding("unjudged", "insufficient data", "", "", few, "Label more rows: a larger --ask.")]

@@ -115,7 +115,7 @@ def _estimate(
     test: pd.DataFrame,
     record: ReferenceRecord,
 ) -> EstimateReference:
-    "What accuracy without labels is estimated from: rows out of fold and those of the test set, tested in windows."
+    "The labeled rows for estimates of accuracy: those out of fold and of the test set, tested in windows."
     at, scored = folds
     names, weights = prediction_columns(study.schema), record["importance"]
     hidden = {study.split.column, *study.p.sensitive}

@@ -31,7 +31,7 @@ COLUMNS = 8  # the most important ones
 
 @cache
 def predicted(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions of all rows, none of them learned from by its model, and the columns' importance."""
+    """Predictions of all rows, each by a model that had not learned from it, and the columns' importance."""
     stream = next(streams(name))
     X, y = stream.features.copy(), stream.y
     for column in X.select_dtypes(exclude="number"):
@@ -96,7 +96,7 @@ def score(metric: str, rows: LabeledRows, window: Window) -> float:
 def line(
     stream: Stream, size: str, metric: str, made: estimates.Backtest, table: np.ndarray, sigma: float, seconds: float
 ) -> str:
-    """Errors in later windows, then what the monitor would have said."""
+    """Errors in later windows, then coverage of the band."""
     score, plain = table[:, 3:4], table[:, :3]
     errors = np.abs(plain - score)
     text = f"{stream.name:12}{size:>6} {metric:8} {len(table):4} later windows; mean |error| "
@@ -108,10 +108,10 @@ def line(
     own = np.abs(
         [estimates.on_line(one, made["line"]) for one in plain[:, METHODS.index(made["method"])]] - score[:, 0]
     )
-    said = table[:, 4] <= made["furthest"]
-    hits, n = int((own[said] <= made["band"]).sum()), int(said.sum())
+    given = table[:, 4] <= made["furthest"]
+    hits, n = int((own[given] <= made["band"]).sum()), int(given.sum())
     low, high = share_interval(hits, n)
-    own, level = own[said], errors[said, 0]
+    own, level = own[given], errors[given, 0]
     return (
         f"{text}; {made['method']} ± {made['band']:.4f}, past coverage {made['covered']:.0%}: covered {hits} of {n} "
         f"({low:.0%}-{high:.0%}), {len(table) - n} too far; |error| {own.mean() if n else np.nan:.4f}, of a constant "

@@ -77,7 +77,7 @@ def seasons(n: int, seed: int) -> LabeledRows:
 
 
 def test_the_band_of_the_past_holds_for_what_follows():
-    """Windows after the past, of the same kind: the band covers at least nine in ten of them."""
+    """Windows after the past, of the same kind: the band covers at least nine in ten."""
     rows = seasons(16_000, 5)
     windows = [Window(str(i), np.arange(i, i + 200)) for i in range(0, 16_000, 200)]
     frame = pd.DataFrame({"x": np.log(rows.y_pred / (1 - rows.y_pred)), "probability": rows.y_pred})
@@ -87,12 +87,12 @@ def test_the_band_of_the_past_holds_for_what_follows():
         tested=2000, windows={"200": windows[:40]}, ordered=True,
     )  # fmt: skip
     assert kept["sizes"]["200"]["method"]
-    said, covered = 0, 0
+    given, covered = 0, 0
     for one in windows[40:]:
         found = estimate_window(kept, "200", one.name, frame.iloc[one.rows], rows.y_pred[one.rows])
-        said += not found["reason"]
+        given += not found["reason"]
         covered += found["low"] <= BRIER.function(rows.y_true[one.rows], rows.y_pred[one.rows]) <= found["high"]
-    assert said >= 30 and covered >= 0.9 * said
+    assert given >= 30 and covered >= 0.9 * given
 
 
 def test_rows_that_the_past_has_not_seen_are_not_estimated():
@@ -124,7 +124,7 @@ def test_raked_weights_have_the_shares_of_the_window():
 
 
 def losses(n: int, hard: float, seed: int, more: float = 0.0, fault: float = 0.0) -> Losses:
-    """Rows of two kinds, the hard ones lose 0.4, the others 0.1, all of them `more`, and `fault` through a column."""
+    """Rows of two kinds, the hard ones lose 0.4, the others 0.1, each `more`, and `fault` through a column."""
     rng = np.random.default_rng(seed)
     kind = rng.random(n) < hard
     right = np.where(kind, 0.4, 0.1) + more + rng.normal(0, 0.02, n)
@@ -179,8 +179,8 @@ def test_the_interval_of_weighted_labels_holds_the_truth():
     assert inside >= 54
 
 
-def test_chances_are_never_above_one_and_sum_to_what_is_asked_for():
-    """Very doubtful rows are certain; more rows than there are means all of them."""
+def test_chances_are_never_above_one_and_sum_to_the_rows_wanted():
+    """Very doubtful rows are certain; more rows than there are means all."""
     chances = inclusion_probabilities(np.array([100.0, *np.full(99, 0.001)]), 20)
     assert chances.max() == 1 and chances.sum() == pytest.approx(20) and chances.min() > 0.05
     assert inclusion_probabilities(np.ones(5), 20).tolist() == [1.0] * 5

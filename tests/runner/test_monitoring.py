@@ -106,8 +106,8 @@ def test_rows_to_label_are_written_beside_the_report(
     _, _, _, path, *_ = shlex.split(line)
     page = (Path(path).parent / "index.html").read_text()
     assert "cannot see the relation" in page and "<script" not in page
-    asked = pd.read_csv(path)
-    asked.assign(rain=later["rain"].iloc[asked["row"] - 1].to_numpy()).to_csv(path, index=False)
+    chosen = pd.read_csv(path)
+    chosen.assign(rain=later["rain"].iloc[chosen["row"] - 1].to_numpy()).to_csv(path, index=False)
     assert call(["monitor", RUN, path, "--labels", "rain", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["rows"] for row in result["performance"]] == [80] and result["losses"] == {}

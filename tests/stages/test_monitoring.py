@@ -176,10 +176,10 @@ def labeled_by_hand(root: Path, later: pd.DataFrame, n: int, labeled: int) -> Mo
     later.to_csv(root / "unlabeled.csv", index=False)
     found = MonitorSettings("stations-20260601T000000Z-aaaa", str(root / "unlabeled.csv"), ask=n)
     assert f"{n} rows to label" in monitored_performance.write_ask(monitoring.open_monitor(found, root), n, str(root))
-    asked = pd.read_csv(root / "ask.csv")
-    assert asked["rain"].isna().all() and "probability" not in asked and len(asked) == n
-    truth = later["rain"].iloc[asked["row"] - 1].to_numpy()
-    return judged(root, asked.assign(rain=np.where(np.arange(n) < labeled, truth, "")), labels="rain")
+    chosen = pd.read_csv(root / "ask.csv")
+    assert chosen["rain"].isna().all() and "probability" not in chosen and len(chosen) == n
+    truth = later["rain"].iloc[chosen["row"] - 1].to_numpy()
+    return judged(root, chosen.assign(rain=np.where(np.arange(n) < labeled, truth, "")), labels="rain")
 
 
 def test_labels_by_hand_test_the_model_by_their_weights(root: Path):
