@@ -228,6 +228,6 @@ def test_a_bet_goes_on_from_day_to_day_and_counts_a_day_once(root: Path):
         monitoring.write_result(result, str(reports / f"{i:03}"))
     assert performance.wealth.iloc[-1] == pytest.approx(at_once) and len(performance.losses) == 1
     assert any("goes on from earlier reports: 5" in one.text for one in performance.findings)
-    (reports / "002" / "monitor.json").write_text("{")  # a report that was cut
+    (reports / "001" / "monitor.json").write_text("{")  # a report that was cut
     assert len(monitoring.judge_performance(opened(root, rows)).wealth) == len(performance.wealth) - 1
     shutil.rmtree(reports)
