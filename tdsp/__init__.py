@@ -11,6 +11,7 @@ On a pandas DataFrame, without a run or a project:
     compare(y_true, a, b)               two models on the same rows, and their difference with its interval
     gate(estimate, at_least=0.7)        go, no-go or insufficient evidence
     explain(model, X, y)                which columns a model relies on, and where its prediction goes along them
+    monitor(reference, current)         what moved or broke in later rows, and whether predictions still hold
 
 On what a run has made:
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tdsp.evaluation.explanation import explain
     from tdsp.exploration.overview import find_leaks, profile
     from tdsp.modeling.quick_search import search
+    from tdsp.monitoring.tables import monitor
     from tdsp.registry.registry import load_model
     from tdsp.reporting.show import show
     from tdsp.stats.scoring import compare, gate, score
@@ -43,6 +45,7 @@ _HOME = {
     "find_leaks": "exploration.overview",
     "gate": "stats.scoring",
     "load_model": "registry.registry",
+    "monitor": "monitoring.tables",
     "open_run": "config.parameters",
     "profile": "exploration.overview",
     "read_record": "core.record",
@@ -52,8 +55,8 @@ _HOME = {
     "show": "reporting.show",
     "split": "data.tables",
 }
-__all__ = ["compare", "explain", "find_leaks", "gate", "load_model", "open_run", "profile", "read_record", "read_table"]
-__all__ += ["score", "search", "show", "split"]
+__all__ = ["compare", "explain", "find_leaks", "gate", "load_model", "monitor", "open_run", "profile", "read_record"]
+__all__ += ["read_table", "score", "search", "show", "split"]
 
 if not TYPE_CHECKING:  # a type checker takes the imports above, and reports every other name
 

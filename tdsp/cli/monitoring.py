@@ -1,5 +1,6 @@
 """The verbs that look after a model: `monitor` and `cycle`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,9 @@ def monitor(
             "shows the option",
         ),
     ] = "",
+    ask: Annotated[
+        int, typer.Option(metavar="N", min=0, help="write ask.csv with the N rows most worth labeling by hand")
+    ] = 0,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -51,7 +55,7 @@ def monitor(
     from tdsp.stages.monitoring import MonitorSettings
 
     outputs, webhook = outputs_folder(out), require_webhook(alert_url)
-    settings = MonitorSettings(model, data, labels, labels_from, key, window, time, str(out or ""))
+    settings = MonitorSettings(model, data, labels, labels_from, key, window, time, str(out or ""), ask)
     folder, result = run_monitor(settings, outputs)
     alert = deliver_state(folder, result, webhook)
     if alert.text:
@@ -63,6 +67,10 @@ def monitor(
         for finding in result["findings"]:
             if finding["state"] != "ok":
                 echo(f"  {finding['state']:<8} {finding['text']}  {finding['todo']}")
+        if ask:
+            chosen = shown_path(folder / "ask.csv")
+            echo(f"Rows to label: {chosen}. Fill the column {result['target']} and leave all others as they are, then:")
+            echo(f"  tdsp monitor {shlex.join([model, str(chosen), '--labels', result['target']])}")
         echo(f"Next: open {shown_path(folder / 'index.html')}")
     return exit_code(result["state"])
 

@@ -33,6 +33,7 @@ from tdsp.monitoring.drift import (
     reference_effects,
     window_effects,
 )
+from .estimates import EstimateReference
 from .performance import LossBound
 from tdsp.monitoring.relations import (
     FIT_ROWS,
@@ -98,6 +99,7 @@ class ReferenceRecord(TypedDict, total=False):
     relations: list[RelationEntry]
     relation_columns: list[str]  # the predictors, in the order that the models know
     performance: PerformanceReference
+    estimate: EstimateReference  # what accuracy without labels is estimated from
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,14 +11,21 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..core.files import Json, write_atomic
+from ..core.files import Json, canonical_json, write_atomic
 from ..core.formatting import join_names
 from ..core.record import Run
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.scores import Scores
+from ..monitoring.estimates import MAX_COLUMNS, EstimateReference, build_estimate
 from ..monitoring.performance import ROWS_A_UNIT, loss_bound, loss_scale, row_loss, unit_losses
-from ..monitoring.reference import PerformanceReference, ReferenceRecord, build_reference
-from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS
+from tdsp.monitoring.reference import (
+    MAX_BYTES,
+    PerformanceReference,
+    ReferenceRecord,
+    build_reference,
+    usable_windows,
+)
+from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, cut_windows
 from ..packaging.loader import prediction_columns
 from .context import times_of
 from .modeling import ModelingContext
@@ -48,6 +55,9 @@ def keep_reference(
     )
     record = built.record
     record["performance"] = _performance(study, scores, test)
+    estimate = _estimate(study, folds, scores, test, record)
+    if len(canonical_json({**record, "estimate": estimate})) < MAX_BYTES:
+        record["estimate"] = estimate
     study.run.write_json("reference", record)
     if built.models:
         path = study.run.path("artifacts", "reference_models.txt.gz")
@@ -98,6 +108,33 @@ def _performance(study: ModelingContext, scores: Scores, test: pd.DataFrame) -> 
         "higher_is_better": study.metric.higher_is_better, "rows": len(test),
         "loss": loss_bound(days, scale=scale, unit=unit, random_state=study.seed),
     }  # fmt: skip
+
+
+def _estimate(
+    study: ModelingContext,
+    folds: tuple[np.ndarray, ScoredRows],
+    scores: Scores,
+    test: pd.DataFrame,
+    record: ReferenceRecord,
+) -> EstimateReference:
+    "The labeled rows for estimates of accuracy: those out of fold and of the test set, tested in windows."
+    at, scored = folds
+    names, weights = prediction_columns(study.schema), record["importance"]
+    hidden = {study.split.column, *study.p.sensitive}
+    columns = [spec["name"] for spec in study.schema["columns"] if spec["name"] not in hidden]
+    chosen = sorted(columns, key=lambda name: -weights.get(name, 0.0))[:MAX_COLUMNS]
+    y_pred = np.concatenate([scored.y_pred, scores.predictions["winner"]])
+    frame = pd.concat([study.train.iloc[at][chosen], test[chosen]], ignore_index=True)
+    frame = frame.assign(**dict(zip(names, y_pred.reshape(len(frame), -1).T, strict=True)))
+    both = [_moments(times_of(part, study.split)) for part in (study.train.iloc[at], test)]
+    times = None if both[0] is None or both[1] is None else pd.concat(both, ignore_index=True)
+    windows = {size: usable_windows(cut_windows(len(frame), size, times)) for size in record["windows"]}
+    units = study.units(pd.concat([study.train.iloc[at], test], ignore_index=True))
+    return build_estimate(
+        frame, study.schema, y_pred, np.concatenate([scored.y_true, scores.y_true]), metric=study.metric.name,
+        unit=np.arange(len(frame)) if units.codes is None else units.codes, tested=len(test), windows=windows,
+        ordered=study.split.kind == "time",
+    )  # fmt: skip
 
 
 def kept_reference(run: Run) -> tuple[Mapping[str, Json], bytes]:

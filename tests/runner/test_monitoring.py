@@ -1,6 +1,7 @@
 """`tdsp monitor` as its user calls it: notebook, page, monitor.json and exit code."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -109,3 +110,22 @@ def test_order_and_repeats_of_windows_change_nothing(root: Path, monkeypatch: py
         monitored = monitoring.open_monitor(MonitorSettings(RUN, f"order{i}.csv"), root)
         found.append([one.p for one in monitoring.judge_drift(monitored).judgments])
     assert found[0] == found[1] and "put in order" in " ".join(monitored.rows.remarks)
+
+
+def test_rows_to_label_are_written_beside_the_report(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """`--ask` says how to go on; the labeled file is judged by the same command, with its weights."""
+    monkeypatch.chdir(root)
+    later = hours(28, **LATER)
+    later.drop(columns="rain").to_csv("unlabeled.csv", index=False)
+    assert call(["monitor", RUN, "unlabeled.csv", "--ask", "80"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  tdsp monitor"))
+    _, _, _, path, *_ = shlex.split(line)
+    page = (Path(path).parent / "index.html").read_text()
+    assert "cannot see the relation" in page and "<script" not in page
+    chosen = pd.read_csv(path)
+    chosen.assign(rain=later["rain"].iloc[chosen["row"] - 1].to_numpy()).to_csv(path, index=False)
+    assert call(["monitor", RUN, path, "--labels", "rain", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["rows"] for row in result["performance"]] == [80] and result["losses"] == {}

@@ -1,13 +1,16 @@
 """The states of a monitoring, from the rows to monitor.json."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tdsp.core.errors import DataError, ParameterError
-from tdsp.stages import monitoring
-from tdsp.stages.monitoring import MonitorResult, MonitorSettings
+from tdsp.stages import monitored_performance, monitoring
+from tdsp.stages.monitoring import Monitored, MonitorResult, MonitorSettings
 from tests.support.stations import hours, write_model
 
 
@@ -19,14 +22,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def judged(root: Path, frame: pd.DataFrame, **settings: str) -> MonitorResult:
-    """The result for a table, as the notebook makes it."""
+def opened(root: Path, frame: pd.DataFrame, labels: str = "rain", **settings: str) -> Monitored:
+    """The table, opened for monitoring."""
     data = root / "new.csv"
     frame.to_csv(data, index=False)
-    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(data), **settings)
-    monitored = monitoring.open_monitor(found, root)
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(data), labels=labels, **settings)
+    return monitoring.open_monitor(found, root)
+
+
+def judged(root: Path, frame: pd.DataFrame, **settings: str) -> MonitorResult:
+    """The result for a table, as the notebook makes it."""
+    monitored = opened(root, frame, **{"labels": "", **settings})
     drift = monitoring.judge_drift(monitored)
     performance = monitoring.judge_performance(monitored)
+    performance = monitored_performance.explain_drop(monitored, performance, drift.faults)
     return monitoring.conclude(monitored, drift, performance, monitoring.judge_contract(monitored))
 
 
@@ -134,3 +143,91 @@ def test_a_season_that_was_never_seen_is_not_judged(tmp_path: Path):
     result = judged(tmp_path, hours(28, first="2025-08-04", seed=5), labels="rain", window="day")
     assert any("Drift is not judged from 2025-08-04" in one.text for one in result.findings)
     assert all(one.code != "moved" for one in result.findings)
+
+
+def test_without_labels_accuracy_is_estimated_and_called_an_estimate(root: Path):
+    """A value with its band and what it missed before, or a refusal; and that it cannot see the relation change."""
+    result = judged(root, hours(28, **LATER, flip=0.5))
+    assert result.state == "ok" and len(result.estimates) == 4 and not result.performance
+    text = " ".join(one.text for one in result.findings)
+    assert "Estimate without labels: ROC-AUC" in text and "cannot see the relation" in text
+    assert all(one["low"] > 0.7 for one in result.estimates if not one["reason"])  # the truth was turned round
+
+
+def test_a_drop_is_divided_and_its_parts_sum(root: Path):
+    """Half of the labels exchanged is a matter of the relation."""
+    result = judged(root, hours(28, **LATER, flip=0.5), labels="rain")
+    mix, relation, faulty, whole = (one["value"] for one in result.parts)
+    assert mix + relation + faulty == whole > 0.1 and faulty == 0
+    assert result.parts[1]["low"] > 0 and relation > abs(mix)
+    assert judged(root, hours(28, **LATER), labels="rain").state == "ok"
+
+
+def test_a_faulty_column_carries_its_part(root: Path):
+    """The dew point in Fahrenheit: put right, most of the rise is gone."""
+    later = hours(28, **LATER)
+    later["dewpoint"] = 1.8 * later["dewpoint"] + 32
+    mix, relation, faulty, whole = (one["value"] for one in judged(root, later, labels="rain").parts)
+    assert faulty > 0.5 * whole and mix + relation + faulty == whole
+
+
+def labeled_by_hand(root: Path, later: pd.DataFrame, n: int, labeled: int) -> MonitorResult:
+    """The result for ask.csv of n rows, of which a person labeled some."""
+    later.to_csv(root / "unlabeled.csv", index=False)
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(root / "unlabeled.csv"), ask=n)
+    assert f"{n} rows to label" in monitored_performance.write_ask(monitoring.open_monitor(found, root), n, str(root))
+    chosen = pd.read_csv(root / "ask.csv")
+    assert chosen["rain"].isna().all() and "probability" not in chosen and len(chosen) == n
+    truth = later["rain"].iloc[chosen["row"] - 1].to_numpy()
+    return judged(root, chosen.assign(rain=np.where(np.arange(n) < labeled, truth, "")), labels="rain")
+
+
+def test_labels_by_hand_test_the_model_by_their_weights(root: Path):
+    """150 of 672 rows: the truth lies in the interval; few rows are called few; none has no answer."""
+    later = hours(28, **LATER)
+    whole = judged(root, later, labels="rain").performance
+    result = labeled_by_hand(root, later, 150, 150)
+    row = result.performance[0]
+    assert row["low"] < np.mean([one["value"] for one in whole]) < row["high"] and row["rows"] == 150
+    assert any("weighted by the inverse" in one.text for one in result.findings)
+    assert all(one.code not in ("moved", "gaps") for one in result.findings)
+    few = labeled_by_hand(root, later, 12, 6)
+    assert few.state == "insufficient data" and "too few for an interval" in few.sentence
+    assert "6 of those that were drawn have no label" in few.sentence
+    assert labeled_by_hand(root, later, 12, 0).state == "insufficient data"
+
+
+def test_labels_by_hand_notice_a_bad_model(root: Path):
+    """Half of the labels exchanged: out of the bounds, which is a reason to watch."""
+    result = labeled_by_hand(root, hours(28, **LATER, flip=0.5), 150, 150)
+    assert result.state == "watch" and "one of forty" in result.sentence
+
+
+def test_texts_that_a_spreadsheet_would_run_come_back_as_they_were(root: Path):
+    """A level with a formula is guarded in ask.csv and is the same level when it is read again."""
+    later = hours(28, **LATER).assign(sky="=1+1")
+    labeled_by_hand(root, later, 12, 12)
+    assert "'=1+1" in (root / "ask.csv").read_text()
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(root / "ask.csv"), labels="rain")
+    assert set(monitoring.open_monitor(found, root).rows.frame["sky"]) == {"=1+1"}
+    with pytest.raises(ParameterError, match="chosen for labeling already"):
+        monitoring.open_monitor(replace(found, ask=5), root)
+
+
+def test_a_bet_goes_on_from_day_to_day_and_counts_a_day_once(root: Path):
+    """Each day monitored alone ends with the wealth of all days at once; the same day again changes nothing."""
+    later = hours(6, **LATER, flip=0.3)
+    at_once = monitoring.judge_performance(opened(root, later)).wealth.iloc[-1]
+    reports = root / "outputs" / "monitoring" / "stations"
+    for i, day in enumerate([*range(6), 2, 5]):
+        rows = later[later["time"].dt.day_of_year == later["time"].dt.day_of_year.iloc[0] + day]
+        monitored = opened(root, rows)
+        performance = monitoring.judge_performance(monitored)
+        result = monitoring.conclude(monitored, monitoring.Drift([], [], [], (0, 0)), performance, [])
+        (reports / f"{i:03}").mkdir(parents=True)
+        monitoring.write_result(result, str(reports / f"{i:03}"))
+    assert performance.wealth.iloc[-1] == pytest.approx(at_once) and len(performance.losses) == 1
+    assert any("goes on from earlier reports: 5" in one.text for one in performance.findings)
+    (reports / "001" / "monitor.json").write_text("{")  # a report that was cut
+    assert len(monitoring.judge_performance(opened(root, rows)).wealth) == len(performance.wealth) - 1
+    shutil.rmtree(reports)

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from tdsp.core.record import Run, create_run, new_record
 from tdsp.core.schema import Schema
 from tdsp.modeling.fitting import fit_final
+from tdsp.monitoring.estimates import EstimateReference, build_estimate
 from tdsp.monitoring.performance import loss_bound, loss_scale, row_loss, unit_losses
-from tdsp.monitoring.reference import build_reference
+from tdsp.monitoring.reference import build_reference, usable_windows
+from tdsp.monitoring.windows import cut_windows
 from tdsp.packaging.bundle import choose_golden, write_bundle
 from tdsp.packaging.loader import as_features, predict_frame
 
@@ -44,6 +47,17 @@ def hours(days: int, *, first: str = "2025-01-01", seed: int = 1, flip: float = 
     )  # fmt: skip
 
 
+def _estimate(train: pd.DataFrame, test: pd.DataFrame, pipeline: Pipeline, sizes: list[str]) -> EstimateReference:
+    both = pd.concat([train, test], ignore_index=True)
+    y_prob = predict_frame(pipeline, both, SCHEMA)["probability"].to_numpy()
+    frame = both[[spec["name"] for spec in SCHEMA["columns"]]].assign(probability=y_prob)
+    windows = {size: usable_windows(cut_windows(len(both), size, both["time"])) for size in sizes if size == "week"}
+    return build_estimate(
+        frame, SCHEMA, y_prob, (both["rain"] == "yes").to_numpy().astype(int), metric="roc_auc",
+        unit=both["time"].dt.date.factorize()[0], tested=len(test), windows=windows, ordered=True,
+    )  # fmt: skip
+
+
 def pack_model(run: Run, train: pd.DataFrame, test: pd.DataFrame, *, performance: bool = True) -> None:
     """Fit a model of `hours` and write its bundle, with its reference, and its test set into the run's folder."""
     y = (train["rain"] == "yes").to_numpy().astype(int)
@@ -62,6 +76,7 @@ def pack_model(run: Run, train: pd.DataFrame, test: pd.DataFrame, *, performance
             "metric": "roc_auc", "value": 0.9, "low": 0.85, "high": 1.0, "higher_is_better": True, "rows": len(test),
             "loss": bound,
         }  # fmt: skip
+        built.record["estimate"] = _estimate(train, test, pipeline, list(built.record["windows"]))
     bundle = write_bundle(
         run.folder / "model", name=run.record.project, pipeline=pipeline, schema=SCHEMA,
         golden_frame=choose_golden(test, SCHEMA, 50), reference=built.record, reference_models=built.models,
