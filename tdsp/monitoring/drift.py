@@ -354,7 +354,7 @@ class Calibration:
         return np.asarray(start * np.exp(score * self.tail[..., at]))
 
     def scores(self, effects: np.ndarray, floor: np.ndarray, at: Sequence[int] | slice = slice(None)) -> np.ndarray:
-        "How far out effects lie: their logarithm over the start of the tail, in units of its index."
+        "The distance of effects: their logarithm over the start of the tail, in units of its index."
         return np.log(np.maximum(effects / self.limit(0.0, floor, at), 1e-9)) / self.tail[..., at]
 
     def own(self) -> np.ndarray:

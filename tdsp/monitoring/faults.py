@@ -90,7 +90,7 @@ def suspect(judgment: WindowJudgment) -> str:
 
 
 def _suspicion(judgment: WindowJudgment) -> dict[str, float]:
-    "How likely each column is at fault: its own effect times its break, so a victim that has not moved comes later."
+    "The suspicion of each column: its own effect times its break, so a victim that has not moved comes later."
     if impossible := impossible_columns(judgment):
         return {name: judgment.unseen[name] if name in impossible else 0.0 for name in judgment.drift}
     own = largest_effects(judgment)

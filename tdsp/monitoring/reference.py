@@ -287,7 +287,7 @@ class Reference:
 
     @cached_property
     def _kinds(self) -> int:
-        "How many of EFFECTS the reference holds: a bundle of before has no order."
+        "The number of EFFECTS that the reference holds: a bundle of before has no order."
         return len(self.own["drift"][0]) // max(len(self.profiles), 1)
 
     @cached_property

@@ -84,7 +84,7 @@ def accuracy(name: str, rows: np.ndarray, days: np.ndarray) -> None:
 
 
 def alarm_years(beyond: list[bool], grave: list[bool], own: list[list[bool]], windows: int) -> str:
-    """The share of years, made of blocks of four held-out windows, in which the rule for drift gives an alarm."""
+    """The share of years, in blocks of four held-out windows, in which the rule for drift gives an alarm."""
     rules = [alarm_rule(one, SEED, windows) for one in own]
     rng, years, crying = np.random.default_rng(SEED), 1000, 0
     if len(beyond) < 8:
