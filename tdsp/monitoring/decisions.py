@@ -153,7 +153,7 @@ def largest_difference(task: str, champion: np.ndarray, challenger: np.ndarray, 
     squares = ((p**2).sum(axis=1) - (q**2).sum(axis=1)) / 2
     return np.asarray(np.abs(squares[:, None] - (p - q)).max(axis=1))
 
-# %% ../../notebooks/lib/monitoring/11_decisions.ipynb #cf5bef63
+# %% ../../notebooks/lib/monitoring/11_decisions.ipynb #6ab2d751
 RUIN = 40.0  # wealth; twice what 5 per cent need, because real days are not independent
 SHARES = np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])  # of the largest stake that cannot lose everything
 HALVINGS = 12  # of the range of means: a bound is exact to 1/2,000 of the widest clip
@@ -178,7 +178,7 @@ def _lower_bound(gain: np.ndarray, clip: np.ndarray) -> float:
 
 def in_clipped_bets(gain: pd.Series, reach: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     "The gain of each bet, and what it is clipped at; units that resemble their neighbors are one bet."
-    block = max(3, block_length(gain.to_numpy()))  # bets on single or half blocks promote equal models too often
+    block = max(3, block_length(gain.to_numpy()) if len(gain) else 1)  # single days promote equal models too often
     most = np.maximum.accumulate(in_bets(reach, block).to_numpy())
     return in_bets(gain, block).to_numpy(), np.maximum(most, 1e-12) / (2 * np.sqrt(block))
 
