@@ -57,6 +57,7 @@ class RemarkCode(StrEnum):
     NESTED = "nested"
     DURATION = "duration"
     LARGE_INTEGERS = "large-integers"
+    SERVED_AGAIN = "served-again"
     NOTE = "note"
 
 
@@ -102,6 +103,7 @@ _TEXTS = {
     RemarkCode.NESTED: "left out: {0} in a cell, which no model takes",
     RemarkCode.DURATION: "durations read in seconds",
     RemarkCode.LARGE_INTEGERS: "whole numbers too large for 64 bits kept as text",
+    RemarkCode.SERVED_AGAIN: "{0} predictions of a key that was predicted again later left out",
     RemarkCode.NOTE: "{0}",
 }
 DATE_ORDERS = frozenset({  # the order of day, month and year was found out from all values of the column
