@@ -36,8 +36,8 @@ class LabelChoice:
     @property
     def is_one_sided(self) -> bool:
         "Whether some predictions have next to no label: a tenth of the others' rate, surely, or less."
-        lowest, highest = (self.rates.loc[at] for at in (self.rates["rate"].idxmin(), self.rates["rate"].idxmax()))
-        return self.is_dependent and bool(lowest["high"] < highest["low"] / 10)
+        rates = self.rates.sort_values("rate")
+        return self.is_dependent and bool(rates["high"].iloc[0] < rates["low"].iloc[-1] / 10)
 
 
 def label_choice(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_BYTES', 'MAX_MODEL_BYTES', 'LEVEL', 'MAX_IGNORED', 'OwnWindows', 'RelationEntry', 'PerformanceReference',
-           'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows', 'judged_profiles',
-           'WindowJudgment', 'Reference', 'open_reference']
+           'Making', 'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows',
+           'judged_profiles', 'WindowJudgment', 'Reference', 'open_reference']
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #34b4100d
 from collections.abc import Mapping, Sequence
@@ -78,6 +78,14 @@ class PerformanceReference(TypedDict):
     loss: LossBound
 
 
+class Making(TypedDict):
+    "How the training table was made."
+
+    columns: list[str]
+    sql: str  # file beside the parameter file; empty: none
+    sql_sha256: str
+
+
 class ReferenceRecord(TypedDict, total=False):
     "reference.json: the rows that the model was trained on, for monitoring."
 
@@ -93,6 +101,7 @@ class ReferenceRecord(TypedDict, total=False):
     relations: list[RelationEntry]
     relation_columns: list[str]  # the predictors, in the order that the models know
     performance: PerformanceReference
+    making: Making
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SEASON_DAYS', 'MonitorSettings', 'Monitored', 'open_monitor', 'Drift', 'judge_drift', 'PerformanceWindow',
-           'Performance', 'judge_performance', 'judge_contract', 'MonitorResult', 'conclude', 'findings_table',
-           'notes_table', 'columns_table', 'windows_table', 'plot_windows', 'plot_performance', 'write_result']
+           'Performance', 'judge_performance', 'judge_contract', 'ingestion_table', 'MonitorResult', 'conclude',
+           'findings_table', 'notes_table', 'columns_table', 'windows_table', 'plot_windows', 'plot_performance',
+           'write_result']
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #2d8ae920
 import json
@@ -19,10 +20,12 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import ParameterError
-from ..core.files import canonical_json, write_atomic
+from ..core.files import canonical_json, sha256_file, write_atomic
 from ..core.formatting import count_of, estimate_text, format_date, format_number
+from ..core.project import find_root
 from ..core.record import utc_now
 from ..monitoring.faults import Fault, largest_effects, name_fault, suspect
+from ..monitoring.ingestion import IngestionWindow, ingestion_findings, ingestion_windows, making_notes
 from ..monitoring.performance import ALARM, LossBound, bet_wealth, in_bets, row_loss, two_of_three, unit_losses
 from ..monitoring.reference import PerformanceReference, Reference, ReferenceRecord, WindowJudgment, open_reference
 from ..monitoring.states import Finding, State, alarm_rule, drift_findings, state_of
@@ -31,6 +34,7 @@ from ..packaging.bundle import LoadedModel, load_model
 from ..packaging.loader import prediction_columns
 from ..registry.registry import find_model
 from ..serving.monitored_rows import KEY, MonitoredRows, is_log, read_monitored
+from .context import parameters_folder
 from ..stats.metrics import METRICS
 from ..stats.plotting import BAND, BLUE, LIMIT_LINE, ORANGE, report_axes, with_alt_text
 from ..stats.resampling import MIN_UNITS, bootstrap, make_units
@@ -97,7 +101,8 @@ def open_monitor(settings: MonitorSettings, root: Path) -> Monitored:
     place = folder / "reference_models.txt.gz"
     time = settings.time or ("time" if is_log(settings.data) else record.get("time_column", ""))
     rows = read_monitored(model, settings.data, time_column=time, labels=settings.labels,
-                          labels_from=settings.labels_from, key=settings.key)  # fmt: skip
+                          labels_from=settings.labels_from, key=settings.key,
+                          happened=record.get("time_column", ""))  # fmt: skip
     size = require_window(settings.window) if settings.window else _size_for(record, rows)
     windows = [one for one in cut_windows(len(rows.frame), size, rows.times) if len(one.rows) >= MIN_ROWS]
     models = place.read_bytes() if place.exists() else b""
@@ -323,7 +328,27 @@ def judge_contract(monitored: Monitored) -> list[Finding]:
         for column, count in counts.items():
             text = f"{column}: {count_of(int(count), 'row')} with {what} that the model has never seen."
             found.append(Finding("note", "ok", str(column), "", text))
-    return [*found, *(Finding("note", "ok", "", "", remark) for remark in rows.remarks)]
+    remarks = [*rows.remarks, *_making_notes(monitored)]
+    return [*found, *_ingestion(monitored)[1], *(Finding("note", "ok", "", "", remark) for remark in remarks)]
+
+
+def _ingestion(monitored: Monitored) -> tuple[list[IngestionWindow], list[Finding]]:
+    "How the rows came, by window, and what is strange about it."
+    found = ingestion_windows(monitored.rows.arrivals, monitored.size)
+    return found, ingestion_findings(found, monitored.size, monitored.record.get("windows", {}).get(monitored.size))
+
+
+def _making_notes(monitored: Monitored) -> list[str]:
+    "What differs from the way in which the training table was made."
+    making, rows = monitored.record.get("making"), monitored.rows
+    sql = parameters_folder(find_root()) / making["sql"] if making and making["sql"] else None
+    today = sha256_file(sql) if sql is not None and sql.is_file() else ""
+    return making_notes(making, rows.columns, today, rows.versions, monitored.model.version)
+
+
+def ingestion_table(monitored: Monitored) -> pd.DataFrame:
+    "One row a window: rows that were read, refused, doubled and late, and the hours from happening to prediction."
+    return pd.DataFrame(_ingestion(monitored)[0]).dropna(axis="columns", how="all")
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #f3ff2d7c
 @dataclass(frozen=True, slots=True)
@@ -344,6 +369,7 @@ class MonitorResult:
     findings: list[Finding]
     performance: list[PerformanceWindow]
     judgments: list[dict[str, object]]
+    ingestion: list[IngestionWindow]
 
 
 def conclude(
@@ -373,6 +399,7 @@ def conclude(
         findings, performance.table,
         [{"window": one.name, "rows": one.rows, "p": one.p, "beyond": one.beyond,
           "largest": suspect(one)} for one in drift.judgments],
+        _ingestion(monitored)[0],
     )  # fmt: skip
 
 

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..core.files import Json, write_atomic
+from ..core.files import Json, sha256_file, write_atomic
 from ..core.formatting import join_names
+from ..core.project import find_root
 from ..core.record import Run
+from ..data.splits import CASE, ROW
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.scores import Scores
 from ..monitoring.performance import ROWS_A_UNIT, loss_bound, loss_scale, row_loss, unit_losses
-from ..monitoring.reference import PerformanceReference, ReferenceRecord, build_reference
+from ..monitoring.reference import Making, PerformanceReference, ReferenceRecord, build_reference
 from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS
 from ..packaging.loader import prediction_columns
-from .context import times_of
+from .context import parameters_folder, times_of
 from .modeling import ModelingContext
 
 # %% ../../notebooks/lib/stages/09_reference.ipynb #3e1db6b0
@@ -48,6 +50,7 @@ def keep_reference(
     )
     record = built.record
     record["performance"] = _performance(study, scores, test)
+    record["making"] = _making(study)
     study.run.write_json("reference", record)
     if built.models:
         path = study.run.path("artifacts", "reference_models.txt.gz")
@@ -96,6 +99,13 @@ def _performance(study: ModelingContext, scores: Scores, test: pd.DataFrame) -> 
         "higher_is_better": study.metric.higher_is_better, "rows": len(test),
         "loss": loss_bound(days, scale=scale, unit=unit, random_state=study.seed),
     }  # fmt: skip
+
+
+def _making(study: ModelingContext) -> Making:
+    "Columns and SQL of the modeling table."
+    sql = parameters_folder(find_root()) / study.p.sql if study.p.sql else None
+    columns = [str(name) for name in study.run.read_table("train") if name not in (ROW, CASE)]
+    return {"columns": columns, "sql": study.p.sql, "sql_sha256": sha256_file(sql) if sql is not None else ""}
 
 
 def kept_reference(run: Run) -> tuple[Mapping[str, Json], bytes]:

@@ -37,8 +37,8 @@ def _logs(p: Parameters) -> list[str]:
 
 def row_hashes(frame: pd.DataFrame, target: str) -> np.ndarray:
     "One number for each row, equal where all values are: 3 equals 3.0, and a gap equals a gap."
-    plain = {}
-    for name in frame:
+    plain: dict[str, pd.Series | np.ndarray] = {}
+    for name in map(str, frame):
         column = frame[name]
         if name == target:
             plain[name] = as_labels(column).fillna("")
@@ -126,14 +126,20 @@ def origins_of(run: Run, p: Parameters, table: Table, parts: Split) -> Origins:
     if trained := run.fact("trained_tested"):
         evidence = ", ".join(f"{count_of(count, 'row')} of {run_id}" for run_id, count in trained.items())
         findings.append(finding("trained-tested", evidence))
-    caption = _caption(choice)
+    labeled = table.frame.loc[_served(table.frame), p.target].notna()
+    caption = _caption(choice) if choice is not None else _unknown_choice(int(labeled.sum()))
     run.note(origins=rows.to_dict("records"), label_choice=caption)
     return Origins(rows, caption, findings)
 
 
-def _caption(choice: LabelChoice | None) -> str:
-    if choice is None:
-        return "Whether predictions chose the rows with labels is not known: too few rows with a label, or without."
+def _unknown_choice(labeled: int) -> str:
+    return (
+        f"{count_of(labeled, 'served row')} with a label. Whether predictions chose them cannot be seen: of the rows up "
+        "to the newest labeled one, too few have a label, or too few have none."
+    )
+
+
+def _caption(choice: LabelChoice) -> str:
     value, interval = format_estimate(choice.auc.value, choice.auc.low, choice.auc.high)
     labeled, rows = int(choice.rates["labeled"].sum()), int(choice.rates["rows"].sum())
     chose = "the predictions chose them" if choice.is_dependent else "no choice by the predictions is seen"
