@@ -111,7 +111,7 @@ def open_monitor(settings: MonitorSettings, root: Path) -> Monitored:
 
 def _on_test_set(settings: MonitorSettings, folder: Path, model: LoadedModel) -> MonitorSettings:
     "The settings for the sample: the test set of the model's own run, with its labels."
-    table = folder.parent / "tables" / "test.parquet"
+    table = folder.parent / "data" / "test.parquet"
     if not table.exists():
         raise ParameterError("data: nothing is named, and this model has no test set beside it. Name a file or a log.")
     return replace(settings, data=str(table), labels=str(model.schema["target"]))

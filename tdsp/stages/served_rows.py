@@ -134,8 +134,8 @@ def origins_of(run: Run, p: Parameters, table: Table, parts: Split) -> Origins:
 
 def _unknown_choice(labeled: int) -> str:
     return (
-        f"{count_of(labeled, 'served row')} with a label. Whether predictions chose them cannot be seen: of the rows up "
-        "to the newest labeled one, too few have a label, or too few have none."
+        f"{count_of(labeled, 'served row')} with a label. Whether predictions chose them cannot be seen: of the rows "
+        "up to the newest labeled one, too few have a label, or too few have none."
     )
 
 

@@ -279,6 +279,12 @@ def test_a_bundle_that_is_gone_or_damaged_is_refused(tmp_path: Path):
         monitoring.open_monitor(found, tmp_path)
 
 
+def test_without_data_the_test_set_of_the_run_is_judged(root: Path):
+    """What Run All of the notebook does."""
+    monitored = monitoring.open_monitor(MonitorSettings("stations-20260601T000000Z-aaaa"), root)
+    assert len(monitored.rows.frame) == 60 * 24 and monitored.rows.labels is not None
+
+
 def test_a_reference_with_one_window_judges_the_rest(tmp_path: Path):
     """Thirty rows to learn from give no windows: broken contracts and new levels are still seen."""
     write_model(tmp_path, days=2, performance=False)
