@@ -23,7 +23,7 @@ DEPENDENT = 0.55  # lower end of the interval of the ROC-AUC from which the choi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelChoice:
-    "How the rate of labels depends on the prediction."
+    "The dependence of the rate of labels on the prediction."
 
     rates: pd.DataFrame  # a row for each group: predicted, rows, labeled, rate, low, high (95 %)
     auc: Estimate  # of having a label, by the prediction

@@ -79,7 +79,7 @@ class PerformanceReference(TypedDict):
 
 
 class Making(TypedDict):
-    "How the training table was made."
+    "The making of the training table."
 
     columns: list[str]
     sql: str  # file beside the parameter file; empty: none

@@ -52,7 +52,7 @@ def test_of_several_classes_the_likeliest_is_the_prediction(tmp_path: Path):
 
 
 def test_a_column_with_the_name_of_an_origin_is_refused(tmp_path: Path):
-    """It could not be told from the log's own."""
+    """The two would be one name."""
     write_part(tmp_path, sent__served_at=[1.0, 2.0])
     with pytest.raises(DataError, match="the model has a column 'served_at'"):
         served(tmp_path)

@@ -9,7 +9,7 @@ TIMES = pd.Series(pd.date_range("2026-01-01", periods=600, freq="1h"))
 
 
 def test_labels_by_chance_are_seldom_taken_for_a_choice():
-    """Twenty tables whose labels are drawn at random, one of them may be found."""
+    """Twenty tables whose labels are drawn at random: one may be found."""
     found = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def test_predicted_classes_are_groups():
 
 
 def test_too_few_rows_tell_nothing():
-    """No label at all, every label, and ten of them."""
+    """No label at all, every label, and ten labels."""
     numbers = pd.Series(np.linspace(0, 1, 600))
     for labeled in (np.zeros(600, bool), np.ones(600, bool), np.arange(600) < 10):
         assert label_choice(numbers, labeled, TIMES, random_state=1) is None

@@ -155,7 +155,7 @@ def texts(result: MonitorResult) -> str:
     return " ".join(one.text for one in result.findings)
 
 
-def test_rows_given_twice_are_said_and_counted_once(root: Path):
+def test_rows_given_twice_are_counted_once(root: Path):
     """The third week came twice: the same judgments as without it, and a finding that says so."""
     later = hours(28, **LATER)
     once = judged(root, later, labels="rain")
@@ -165,7 +165,7 @@ def test_rows_given_twice_are_said_and_counted_once(root: Path):
     assert [one["doubled"] for one in twice.ingestion] == [0, 0, 168, 0]
 
 
-def test_a_feed_that_stands_still_is_no_repetition(root: Path):
+def test_a_stuck_feed_is_no_repetition(root: Path):
     """Rows with equal values at other times are all counted."""
     later = hours(28, **LATER)
     values = ["temp", "dewpoint", "pressure", "sky"]
@@ -174,7 +174,7 @@ def test_a_feed_that_stands_still_is_no_repetition(root: Path):
     assert result.rows == len(later) and "came twice" not in texts(result) and result.state == "alarm"
 
 
-def test_another_time_zone_is_said(root: Path):
+def test_another_time_zone_is_a_note(root: Path):
     """Offsets are brought to UTC, and the page says what that means."""
     later = hours(28, **LATER)
     later["time"] = later["time"].dt.strftime("%Y-%m-%dT%H:%M:%S+02:00")
@@ -183,7 +183,7 @@ def test_another_time_zone_is_said(root: Path):
     assert result.ingestion[0]["rows"] == 2  # the first two hours belong to the Sunday before
 
 
-def test_a_clock_that_was_set_back_is_said(root: Path):
+def test_a_clock_that_was_set_back_is_a_note(root: Path):
     """From the second week on the hours are one less; nothing is lost."""
     later = hours(28, **LATER)
     later["time"] -= pd.to_timedelta((later.index >= 168).astype(int), unit="h")
@@ -219,8 +219,8 @@ def test_a_load_that_is_incomplete_is_a_watch(root: Path):
     )
 
 
-def test_rows_of_another_version_and_new_columns_are_said(root: Path):
-    """The log holds another model's predictions; the file has a column that the training table had not."""
+def test_rows_of_another_version_are_a_note(root: Path):
+    """The log holds another model's predictions."""
     later = hours(28, **LATER)
     place = root / "outputs" / "predictions" / "stations" / "0123456789ab"
     place.mkdir(parents=True)
@@ -280,7 +280,7 @@ def test_a_bundle_that_is_gone_or_damaged_is_refused(tmp_path: Path):
 
 
 def test_without_data_the_test_set_of_the_run_is_judged(root: Path):
-    """What Run All of the notebook does."""
+    """As Run All of the notebook does it."""
     monitored = monitoring.open_monitor(MonitorSettings("stations-20260601T000000Z-aaaa"), root)
     assert len(monitored.rows.frame) == 60 * 24 and monitored.rows.labels is not None
 

@@ -69,7 +69,7 @@ def opened(root: Path, run_id: str = "delays-20260301T000000Z-bbbb") -> tuple[Ru
 
 
 def origins(root: Path) -> tuple[Run, Origins]:
-    """What the second notebook shows of the origins."""
+    """The origins as the second notebook shows them."""
     run, p, table, divided = opened(root)
     return run, origins_of(run, p, table, without_test_rows(run, p, table.frame, divided))
 
@@ -109,7 +109,7 @@ def test_labels_that_are_late_or_missing_by_chance_are_none(project: Path):
 
 
 def test_a_test_row_that_comes_back_is_not_learned_from(project: Path):
-    """An earlier run tested on 40 of the rows that were served: they are left out, said, and nothing else is."""
+    """An earlier run tested on 40 of the rows that were served: they are left out and counted, and nothing else is."""
     before = create_run(project / "outputs" / "runs" / "delays-20260101T000000Z-aaaa",
                         new_record("delays-20260101T000000Z-aaaa", "delays", fixed=True))  # fmt: skip
     test = pd.concat([rows(600, 2).iloc[:40], rows(300, 1).iloc[:7]])
@@ -135,7 +135,7 @@ def test_equal_rows_are_left_out_as_often_as_they_were_tested():
     assert came_back(np.array([5, 5, 5, 7]), np.array([5, 5, 9])).tolist() == [True, True, False, False]
 
 
-def test_rows_that_cannot_be_told_apart_are_said(project: Path):
+def test_rows_without_their_key_are_of_unknown_origin(project: Path):
     """The SQL drops the key: which rows were served is unknown, and stated as unknown."""
     sql = SQL.replace("served.*,", "served.wind, served.carrier,")
     (project / "parameters" / "delays.sql").write_text(sql)
