@@ -84,9 +84,51 @@ def _pieces(data: str, model: LoadedModel, scratch: Path) -> Iterator[Piece]:
         yield from read_pieces(path, model.schema, may_be_empty=True)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    "All rows of the data, in the order they came."
+
+    frame: pd.DataFrame  # the model's columns, typed
+    extra: pd.DataFrame  # others that are needed: time, truth, key, and of a log its own
+    unfit: np.ndarray  # (n_rows,) bool: rows that the model does not take
+    rejected: dict[str, int]
+    columns: tuple[str, ...]
+
+
+def _read(model: LoadedModel, data: str, wanted: list[str], happened: str) -> _Read:
+    "The rows of the data. Raises DataError for a column that is not there, or whose values all changed their type."
+    frames, extras, unfit = [_no_rows(model)], [pd.DataFrame(columns=wanted)], [np.empty(0, bool)]
+    names, rejected, columns = [*map(str, frames[0])], Counter[str](), tuple[str, ...]()
+    mistyped, samples = pd.Series(0, index=names), dict[str, str]()
+    with TemporaryDirectory() as scratch:
+        for cells, typed in _pieces(data, model, Path(scratch)):
+            raw, columns = typed(), tuple(cells.column_names)
+            if absent := [name for name in names if name not in raw]:
+                hint = did_you_mean(absent[0], columns)
+                raise DataError(f"{data} has no column {absent[0]!r}, which the model needs.{hint}")
+            frame, reasons = validate_rows(raw, model.schema)
+            rejected.update(reason.partition(":")[0] for reason in reasons.values())
+            odd = raw[names].notna() & frame[names].isna()
+            mistyped += odd.sum()
+            samples |= {name: str(raw[name][odd[name]].iloc[0])[:40] for name in names if odd[name].any()}
+            for name in wanted:
+                if name not in columns:
+                    raise DataError(f"{data} has no column {name!r}.{did_you_mean(name, columns)}")
+            own = [name for name in (KEY, TIME, BY, happened) if name in columns] if is_log(data) else []
+            kept = dict.fromkeys([*wanted, *own])
+            others = {name: frame[name] if name in frame else cells[name].to_pandas() for name in kept}
+            frames.append(frame[names])
+            extras.append(pd.DataFrame(others, index=range(len(frame))))
+            unfit.append(np.isin(np.arange(len(frame)), list(reasons)))
+    some = slice(1, None) if len(frames) > 1 else slice(None)  # the empty ones would blur the types
+    whole, extra = (pd.concat(parts[some], ignore_index=True) for parts in (frames, extras))
+    _require_types(model, data, mistyped, samples, len(whole))
+    return _Read(whole, extra, np.concatenate(unfit), dict(rejected), columns)
+
+
 def read_monitored(
     model: LoadedModel,
-    data: str,  # file, URI, query or the folder of a service's log
+    data: str,  # file, URI, query or the log of a service
     *,
     time_column: str = "",
     labels: str = "",  # column of the truth in `data`
@@ -95,61 +137,32 @@ def read_monitored(
     happened: str = "",  # column with the moment that a logged row speaks of, where the log has it
 ) -> MonitoredRows:
     "The rows of a table with predictions, time and truth. Raises DataError for what does not fit as a whole."
-    frames, extras, unfit, rejected, columns = [], [], [], Counter[str](), ()
-    names = [spec["name"] for spec in model.schema["columns"]]
-    mistyped, samples = pd.Series(0, index=names), dict[str, str]()
-    with TemporaryDirectory() as scratch:
-        for cells, typed in _pieces(data, model, Path(scratch)):
-            raw, columns = typed(), tuple(cells.column_names)
-            if absent := [name for name in names if name not in raw]:
-                hint = did_you_mean(absent[0], cells.column_names)
-                raise DataError(f"{data} has no column {absent[0]!r}, which the model needs.{hint}")
-            frame, reasons = validate_rows(raw, model.schema)
-            rejected.update(reason.partition(":")[0] for reason in reasons.values())
-            wrong = raw[names].notna() & frame[names].isna()
-            mistyped += wrong.sum()
-            samples |= {name: str(raw[name][wrong[name]].iloc[0])[:40] for name in names if wrong[name].any()}
-            wanted = [name for name in dict.fromkeys((time_column, labels, key)) if name]
-            for name in wanted:
-                if name not in cells.column_names:
-                    raise DataError(f"{data} has no column {name!r}.{did_you_mean(name, cells.column_names)}")
-            if is_log(data):
-                wanted += [name for name in (KEY, TIME, BY, happened) if name and name in cells.column_names]
-            others = {name: frame[name] if name in frame else cells[name].to_pandas() for name in wanted}
-            frames.append(frame[names])
-            extras.append(pd.DataFrame(others, index=range(len(frame))))
-            unfit.append(np.isin(np.arange(len(frame)), list(reasons)))
-    if not frames:
-        frames, extras, unfit = (
-            [_no_rows(model)],
-            [pd.DataFrame(columns=[time_column, labels, key])],
-            [np.empty(0, bool)],
-        )
-    frame, extra, bad = (
-        pd.concat(frames, ignore_index=True),
-        pd.concat(extras, ignore_index=True),
-        np.concatenate(unfit),
+    read = _read(model, data, [name for name in dict.fromkeys((time_column, labels, key)) if name], happened)
+    doubled, remarks = doubled_rows(pd.concat([read.frame, read.extra.add_prefix("extra ")], axis=1)), list[str]()
+    times = _times(read.extra[time_column], data, ~read.unfit, remarks) if time_column else None
+    arrivals = _arrivals(read, times, happened if is_log(data) else "", doubled)
+    versions = dict(Counter(map(str, read.extra[BY]))) if is_log(data) else {}
+    kept = np.flatnonzero(~read.unfit & ~doubled)
+    if times is not None:
+        kept = kept[np.argsort(times.to_numpy()[kept], kind="stable")]
+        times = times.iloc[kept].reset_index(drop=True)
+    frame, extra = (table.iloc[kept].reset_index(drop=True) for table in (read.frame, read.extra))
+    frame[prediction_columns(model.schema)] = model.predict(frame, data).to_numpy() if len(frame) else np.nan
+    truth, more = _truth(model, extra, labels, labels_from, key, is_log(data))
+    remarks += more
+    return MonitoredRows(
+        frame, times, truth, len(read.frame), read.rejected, tuple(remarks), arrivals, read.columns, versions
     )
-    if len(frame) >= MIN_ROWS and (wrong := mistyped.index[mistyped == len(frame)].tolist()):
+
+
+def _require_types(model: LoadedModel, data: str, mistyped: pd.Series, samples: dict[str, str], rows: int) -> None:
+    "Raise DataError for a column none of whose values has its type: no row of it can be judged."
+    if rows >= MIN_ROWS and (wrong := mistyped.index[mistyped == rows].tolist()):
         spec = next(one for one in model.schema["columns"] if one["name"] == wrong[0])
         raise DataError(
             f"{data}: {wrong[0]!r} holds {samples[wrong[0]]!r} and the like in all rows, and the model was trained on "
             f"{type_words(spec)}. Bring the column back to its type, or train again."
         )
-    doubled = doubled_rows(pd.concat([frame, extra.add_prefix("extra ")], axis=1))
-    kept, remarks = np.flatnonzero(~bad & ~doubled), list[str]()
-    times = _times(extra[time_column], data, ~bad, remarks) if time_column else None
-    arrivals = _arrivals(extra, times, happened if is_log(data) else "", bad, doubled)
-    versions = dict(Counter(map(str, extra[BY]))) if is_log(data) else {}
-    read, frame, extra = len(frame), frame.iloc[kept].reset_index(drop=True), extra.iloc[kept].reset_index(drop=True)
-    times = None if times is None else times.iloc[kept].reset_index(drop=True)
-    frame[prediction_columns(model.schema)] = model.predict(frame, data).to_numpy() if len(frame) else np.nan
-    truth, more = _truth(model, extra, labels, labels_from, key, is_log(data))
-    if times is not None:
-        order = np.argsort(times.to_numpy(), kind="stable")
-        frame, times = frame.iloc[order].reset_index(drop=True), times.iloc[order].reset_index(drop=True)
-        truth = None if truth is None else truth[order]
-    return MonitoredRows(frame, times, truth, read, dict(rejected), (*remarks, *more), arrivals, columns, versions)
 
 
 def _no_rows(model: LoadedModel) -> pd.DataFrame:
@@ -189,14 +202,13 @@ def _times(values: pd.Series, data: str, fit: np.ndarray, remarks: list[str]) ->
     return moments
 
 
-def _arrivals(
-    extra: pd.DataFrame, times: pd.Series | None, happened: str, bad: np.ndarray, doubled: np.ndarray
-) -> Arrivals:
-    served = extra[TIME].dt.tz_convert("UTC").dt.tz_localize(None) if BY in extra and TIME in extra else None
-    moment = extra[happened] if happened in extra and happened != TIME else None
-    if moment is not None and not pd.api.types.is_datetime64_any_dtype(moment):
-        moment = None
-    return Arrivals(times, moment, served, bad, doubled)
+def _arrivals(read: _Read, times: pd.Series | None, happened: str, doubled: np.ndarray) -> Arrivals:
+    extra, served, moment = read.extra, None, None
+    if BY in extra and TIME in extra:
+        served = extra[TIME].dt.tz_convert("UTC").dt.tz_localize(None)
+    if happened in extra and happened != TIME and pd.api.types.is_datetime64_any_dtype(extra[happened]):
+        moment = extra[happened]
+    return Arrivals(times, moment, served, read.unfit, doubled)
 
 
 def _truth(
