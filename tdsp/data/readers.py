@@ -34,6 +34,7 @@ from .csv_reader import MAX_ROW_BYTES, TOO_LONG, Cells, read_cells, type_cells
 from .headers import require_unique_names, tidy_names
 from .local_files import EXCEL, FEATHER, FORMATS, JSON, PARQUET, TEXT
 from .remarks import Remark, RemarkCode
+from .served_log import repeated_keys
 from .spreadsheets import cell_text, read_sheet
 
 # %% ../../notebooks/lib/data/01_readers.ipynb #901d610a
@@ -266,6 +267,8 @@ def _read_typed(path: Path, where: str, reading: ReadOptions) -> Rows:
         schema = pa.schema([schema.field(i).with_name(name) for i, name in zip(kept, names)])
         wide = wide_columns(schema, batches())
         remarks += [Remark(RemarkCode.LARGE_INTEGERS, column=name) for name in wide]
+        if suffix in PARQUET and (repeated := repeated_keys(path)):
+            remarks.append(Remark(RemarkCode.SERVED_AGAIN, (f"{repeated:,}",)))
         plain, codes = plain_schema(schema, where, wide), reading.missing_codes
         return Rows(
             plain, _named(lambda: (plain_batch(b, plain, codes) for b in batches()), where, kind), tuple(remarks)

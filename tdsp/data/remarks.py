@@ -59,6 +59,7 @@ class RemarkCode(StrEnum):
     DURATION = "duration"
     LARGE_INTEGERS = "large-integers"
     DATE_PARTS = "date-parts"
+    SERVED_AGAIN = "served-again"
     NOTE = "note"
 
 
@@ -105,6 +106,7 @@ _TEXTS = {
     RemarkCode.DURATION: "durations read in seconds",
     RemarkCode.LARGE_INTEGERS: "whole numbers too large for 64 bits kept as text",
     RemarkCode.DATE_PARTS: "features of the date: {0}",
+    RemarkCode.SERVED_AGAIN: "{0} predictions of a key that was predicted again later left out",
     RemarkCode.NOTE: "{0}",
 }
 DATE_ORDERS = frozenset({  # the order of day, month and year was found out from all values of the column

@@ -30,6 +30,7 @@ from ..core.files import sha256_file, sync
 from ..core.secrets import REFERENCE, hide_values
 from .local_files import is_data, keys_of, local_files
 from .readers import SQLITE
+from .served_log import log_folder, write_served_rows
 from .sql import sql_name
 
 if TYPE_CHECKING:
@@ -359,7 +360,8 @@ def _fetch_delta(address: Address, root: Path, places: tuple[Path, Path]) -> lis
 # %% ../../notebooks/lib/data/03_sources.ipynb #2a7e4f48
 def is_volatile(uri: str) -> bool:
     "Whether each look may find other rows, at a cost: a run then stays with what its first stage found."
-    return uri.startswith("env:") or uri.partition(":")[0] in (*REMOTE, "postgresql", "postgres", "sqlite", "delta")
+    growing = ("postgresql", "postgres", "sqlite", "delta", "predictions")
+    return uri.startswith("env:") or uri.partition(":")[0] in (*REMOTE, *growing)
 
 
 def sheet_of(uri: str) -> str:
@@ -384,6 +386,9 @@ def fetch(
             return _fetch_remote(address, places, known or {})
         if kind in ("postgresql", "postgres", "sqlite"):
             return _fetch_query(address, root, places, newer)
+        if kind == "predictions":
+            folder = log_folder(address.real, root)
+            return [keep_raw("rows.parquet", lambda path: write_served_rows(folder, path), places)]
         if kind == "delta" or ("://" not in address.real and (root / address.real / "_delta_log").is_dir()):
             return _fetch_delta(address, root, places)
         if "://" in address.real and kind != "file":

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_BYTES', 'MAX_MODEL_BYTES', 'LEVEL', 'MAX_IGNORED', 'OwnWindows', 'RelationEntry', 'PerformanceReference',
-           'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows', 'judged_profiles',
-           'WindowJudgment', 'ColumnJudgment', 'Reference', 'open_reference']
+           'Making', 'ReferenceRecord', 'Built', 'reference_profiles', 'build_reference', 'usable_windows',
+           'judged_profiles', 'WindowJudgment', 'ColumnJudgment', 'Reference', 'open_reference']
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #34b4100d
 from collections.abc import Mapping, Sequence
@@ -84,6 +84,14 @@ class PerformanceReference(TypedDict):
     loss: LossBound
 
 
+class Making(TypedDict):
+    "The making of the training table."
+
+    columns: list[str]
+    sql: str  # file beside the parameter file; empty: none
+    sql_sha256: str
+
+
 class ReferenceRecord(TypedDict, total=False):
     "reference.json: the rows that the model was trained on, for monitoring."
 
@@ -100,6 +108,7 @@ class ReferenceRecord(TypedDict, total=False):
     relation_columns: list[str]  # the predictors, in the order that the models know
     performance: PerformanceReference
     estimate: EstimateReference  # what accuracy without labels is estimated from
+    making: Making
 
 
 @dataclass(frozen=True, slots=True, eq=False)

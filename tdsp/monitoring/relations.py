@@ -51,7 +51,7 @@ def _fit(X: np.ndarray, column: int, categories: Sequence[int], random_state: in
     import lightgbm
 
     known = np.isfinite(X[:, column])
-    if known.sum() < 100:
+    if known.sum() < 100 or X.shape[1] < 2:
         return None
     others = np.delete(X[known], column, axis=1)
     settings = {
@@ -113,6 +113,10 @@ class Relations:
         "The values of a checked column that the others expect, (n_rows,)."
         X, names = _matrix(frame, self.profiles), list(self.profiles)
         return _expected(self.models[self.place(column)], X, names.index(column))
+
+    def checks(self, column: str) -> bool:
+        "Whether the others predict this column."
+        return any(one.column == column for one in self.checked)
 
     def place(self, column: str) -> int:
         "The number of a column among those that are checked."

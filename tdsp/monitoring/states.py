@@ -26,7 +26,7 @@ LIFE = 52  # windows that a rule is chosen for
 class Finding:
     "One thing that the monitor saw."
 
-    code: Literal["broken", "moved", "gaps", "contract", "performance", "unjudged", "note"]
+    code: Literal["broken", "moved", "gaps", "contract", "performance", "ingestion", "unjudged", "note"]
     state: State
     column: str
     since: str  # name of the first window

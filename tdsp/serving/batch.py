@@ -159,21 +159,30 @@ def _plain_rows(rows: pa.Table, schema: Schema, where: str) -> pd.DataFrame:
     return to_frame(table).set_axis(range(rows.num_rows))
 
 # %% ../../notebooks/lib/serving/02_batch.ipynb #b6a91148
-def read_pieces(path: Path, schema: Schema) -> Iterator[Piece]:
-    """The rows of a file, in pieces and in order. Raises DataError for what is no table, or has no rows."""
+def _has_names_only(path: Path) -> bool:
+    """Whether a file of text is a line of names and nothing else."""
+    return path.stat().st_size < PIECE_BYTES and len(unpack(path, path.name)[0].strip().splitlines()) == 1
+
+
+def read_pieces(path: Path, schema: Schema, *, may_be_empty: bool = False) -> Iterator[Piece]:
+    """The rows of a file, in pieces and in order. Raises DataError for what is no table, or has no rows it should."""
     suffix = Path(path.name.lower().removesuffix(".gz").removesuffix(".zip")).suffix
     if suffix not in TEXT + PARQUET:
         raise DataError(f"{path.name}: files of type {suffix or 'no suffix'!r} are not read. Use CSV or Parquet.")
     is_long = path.suffix.lower() in TEXT and path.stat().st_size > MAX_WHOLE_BYTES
     read = _parquet if suffix in PARQUET else _long_text if is_long else _whole_text
+    if may_be_empty and suffix in TEXT and _has_names_only(path):
+        return
     empty = True
     try:
         for piece in read(path, schema):
             empty = False
             yield piece
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path.name} cannot be read: {error}. Fetch it again, or correct its name.") from error
-    if empty:
+        raise DataError(
+            f"{path.name} cannot be read: {str(error).rstrip('.')}. Fetch it again, or correct its name."
+        ) from error
+    if empty and not may_be_empty:
         raise DataError(f"{path.name} has no rows.")
 
 

@@ -33,6 +33,7 @@ from ..data.encodings import unusual_encoding
 from ..data.remarks import Remark, RemarkCode
 from ..data.repeats import find_repeats
 from ..data.schema import Exclusion, find_exclusions, infer_schema
+from ..data.served_log import origin_columns
 from ..data.splits import CASE, ROW, Split, keep_test_rows, split_table
 from ..data.target import Target, lowest_prediction, require_free_names
 from ..exploration.association import target_by_bin
@@ -139,7 +140,8 @@ def not_learned(values: Mapping[str, Any]) -> set[str]:
     "Columns that are no features by the parameters."
     given = values["split_column"] or (GIVEN if values["split"] == "given" else "")
     stated = (values["time_column"], values["group_column"], given)
-    return {ROW, CASE, values["target"], *values["drop"], *values["forbidden"], *filter(None, stated)}
+    origin = origin_columns(values["sources"])
+    return {ROW, CASE, values["target"], *values["drop"], *values["forbidden"], *origin, *filter(None, stated)}
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #031e2567
 def columns_left_out(p: Parameters, train: pd.DataFrame) -> dict[str, Exclusion]:
@@ -269,7 +271,7 @@ def check_input(
     remarks: Sequence[Remark],
 ) -> CheckInput:
     "The training rows as the rules see them."
-    out = {ROW, CASE, *p.drop, *p.forbidden}
+    out = {ROW, CASE, *p.drop, *p.forbidden, *origin_columns(p.sources)}
     return CheckInput(
         columns=[c for c in facts.columns if c.name not in out],
         frame=train.iloc[evenly_spaced(len(train), CASE_ROWS)].drop(columns=[name for name in out if name in train]),

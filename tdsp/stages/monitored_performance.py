@@ -403,12 +403,10 @@ def _put_right(
     found: dict[str, None] = {}
     for i in chosen if reference is not None and len(faults) == len(monitored.windows) else ():
         fault = faults[i]
-        if fault is None or reference is None:
+        if fault is None or reference is None or not reference.relations.checks(fault.column):
             continue
         rows = monitored.windows[i].rows
-        at = [one.column for one in reference.relations.checked].index(fault.column)
-        part = frame.iloc[rows]
-        expected = as_numbers(part[fault.column]) - reference.relations.residuals_of(part, at)
+        expected = reference.relations.expected(frame.iloc[rows], fault.column)
         values = as_numbers(frame[fault.column]).copy()
         values[rows] = np.where(np.isfinite(expected), expected, values[rows])
         frame[fault.column] = values

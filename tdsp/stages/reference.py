@@ -11,15 +11,18 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..core.files import Json, canonical_json, write_atomic
+from ..core.files import Json, canonical_json, sha256_file, write_atomic
 from ..core.formatting import join_names
+from ..core.project import find_root
 from ..core.record import Run
+from ..data.splits import CASE, ROW
 from ..evaluation.score_drop import ScoredRows
 from ..evaluation.scores import Scores
 from ..monitoring.estimates import MAX_COLUMNS, EstimateReference, build_estimate
 from ..monitoring.performance import ROWS_A_UNIT, loss_bound, loss_scale, row_loss, unit_losses
 from tdsp.monitoring.reference import (
     MAX_BYTES,
+    Making,
     PerformanceReference,
     ReferenceRecord,
     build_reference,
@@ -27,7 +30,7 @@ from tdsp.monitoring.reference import (
 )
 from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, cut_windows
 from ..packaging.loader import prediction_columns
-from .context import times_of
+from .context import parameters_folder, times_of
 from .modeling import ModelingContext
 
 # %% ../../notebooks/lib/stages/09_reference.ipynb #3e1db6b0
@@ -55,6 +58,7 @@ def keep_reference(
     )
     record = built.record
     record["performance"] = _performance(study, scores, test)
+    record["making"] = _making(study)
     estimate = _estimate(study, folds, scores, test, record)
     if len(canonical_json({**record, "estimate": estimate})) < MAX_BYTES:
         record["estimate"] = estimate
@@ -135,6 +139,13 @@ def _estimate(
         unit=np.arange(len(frame)) if units.codes is None else units.codes, tested=len(test), windows=windows,
         ordered=study.split.kind == "time",
     )  # fmt: skip
+
+
+def _making(study: ModelingContext) -> Making:
+    "Columns and SQL of the modeling table."
+    sql = parameters_folder(find_root()) / study.p.sql if study.p.sql else None
+    columns = [str(name) for name in study.run.read_table("train") if name not in (ROW, CASE)]
+    return {"columns": columns, "sql": study.p.sql, "sql_sha256": sha256_file(sql) if sql is not None else ""}
 
 
 def kept_reference(run: Run) -> tuple[Mapping[str, Json], bytes]:

@@ -1,17 +1,21 @@
 """The states of a monitoring, from the rows to monitor.json."""
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tdsp.core.errors import DataError, ParameterError
+from tdsp import show
+from tdsp.core.errors import BundleError, DataError, ParameterError, RunError
 from tdsp.stages import monitored_performance, monitoring
 from tdsp.stages.monitoring import Monitored, MonitorResult, MonitorSettings
-from tests.support.stations import hours, write_model
+from tests.support.stations import SCHEMA, hours, write_model
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,8 @@ def opened(root: Path, frame: pd.DataFrame, labels: str = "rain", **settings: st
     """The table, opened for monitoring."""
     data = root / "new.csv"
     frame.to_csv(data, index=False)
-    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(data), labels=labels, **settings)
+    named = {"data": str(data), **settings}
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", labels=labels, **named)
     return monitoring.open_monitor(found, root)
 
 
@@ -88,6 +93,7 @@ def test_rows_that_break_the_contract_are_counted(root: Path):
 
 STATES = {
     "one row": ({"rows": 1}, "insufficient data"),
+    "an empty window": ({"rows": 0}, "insufficient data"),
     "a window of a size that the reference lacks": ({"window": "30"}, "insufficient reference"),
     "labels of one class": ({"labels": "rain", "one": True}, "ok"),
     "no labels yet": ({"labels": "rain", "gone": True}, "ok"),
@@ -108,6 +114,12 @@ def test_every_table_ends_in_a_state(root: Path, case: str):
 
 
 REFUSED = {
+    "a type changed": (
+        lambda f: f.assign(pressure="high"),
+        {},
+        "'pressure' holds 'high' and the like in all rows.*trained on a number",
+    ),
+    "a file is not there": (lambda f: f, {"data": "nwe.csv"}, r"no file .*nwe\.csv"),
     "a column is gone": (lambda f: f.drop(columns="dewpoint"), {}, "no column 'dewpoint'"),
     "a column was renamed": (lambda f: f.rename(columns={"dewpoint": "dew_point"}), {}, "Did you mean 'dew_point'"),
     "a key twice": (lambda f: f.assign(key="a"), {"labels_from": "labels.csv", "key": "key"}, "twice|more than one"),
@@ -231,3 +243,146 @@ def test_a_bet_goes_on_from_day_to_day_and_counts_a_day_once(root: Path):
     (reports / "001" / "monitor.json").write_text("{")  # a report that was cut
     assert len(monitoring.judge_performance(opened(root, rows)).wealth) == len(performance.wealth) - 1
     shutil.rmtree(reports)
+
+
+def texts(result: MonitorResult) -> str:
+    """All findings in one text."""
+    return " ".join(one.text for one in result.findings)
+
+
+def test_rows_given_twice_are_counted_once(root: Path):
+    """The third week came twice: the same judgments as without it, and a finding that says so."""
+    later = hours(28, **LATER)
+    once = judged(root, later, labels="rain")
+    twice = judged(root, pd.concat([later, later.iloc[336:504]]), labels="rain")
+    assert "168 rows (20.0%) came twice, in windows from 2026-05-18 on: counted once" in texts(twice)
+    assert twice.judgments == once.judgments and twice.performance == once.performance and twice.rows == once.rows
+    assert [one["doubled"] for one in twice.ingestion] == [0, 0, 168, 0]
+
+
+def test_a_stuck_feed_is_no_repetition(root: Path):
+    """Rows with equal values at other times are all counted."""
+    later = hours(28, **LATER)
+    values = ["temp", "dewpoint", "pressure", "sky"]
+    later.loc[336:, values] = later.loc[336, values].to_numpy()
+    result = judged(root, later)
+    assert result.rows == len(later) and "came twice" not in texts(result) and result.state == "alarm"
+
+
+def test_another_time_zone_is_a_note(root: Path):
+    """Offsets are brought to UTC, and the page says what that means."""
+    later = hours(28, **LATER)
+    later["time"] = later["time"].dt.strftime("%Y-%m-%dT%H:%M:%S+02:00")
+    result = judged(root, later)
+    assert "time is in another time zone (+02:00) and was brought to UTC" in texts(result)
+    assert result.ingestion[0]["rows"] == 2  # the first two hours belong to the Sunday before
+
+
+def test_a_clock_that_was_set_back_is_a_note(root: Path):
+    """From the second week on the hours are one less; nothing is lost."""
+    later = hours(28, **LATER)
+    later["time"] -= pd.to_timedelta((later.index >= 168).astype(int), unit="h")
+    later["time"] -= pd.to_timedelta((later.index >= 336).astype(int), unit="h")
+    result = judged(root, later)
+    assert "time goes back" not in texts(result)  # an hour that follows an hour: equal times, no step back
+    later["time"] -= pd.to_timedelta((later.index >= 336).astype(int), unit="h")
+    result = judged(root, later)
+    assert "time goes back 1 time, first from 2026-05-17 22:00:00 to 2026-05-17 21:00:00" in texts(result)
+    assert result.rows == len(later) and result.state == "ok"
+
+
+def test_labels_before_predictions_wait(root: Path):
+    """Labels of rows that are not there yet are counted and do no harm."""
+    later = hours(28, **LATER)
+    labels = root / "early.csv"
+    hours(56, **LATER)[["key", "rain"]].to_csv(labels, index=False)
+    result = judged(root, later, labels_from=str(labels), key="key")
+    assert "672 labels belong to no row here" in texts(result) and result.performance
+
+
+def test_a_load_that_is_incomplete_is_a_watch(root: Path):
+    """Half of the rows of a week, or a week that is absent, with the numbers that are usual."""
+    later = hours(35, **LATER)
+    half = later.drop(later.index[(later.index >= 504) & (later.index < 672) & (later.index % 2 == 0)])
+    found = judged(root, half)
+    assert found.state == "watch" and "1 window with fewer rows than the reference ever had: 84 in 2026-05-25" in texts(
+        found
+    )
+    gone = judged(root, later.drop(later.index[504:672]))
+    assert gone.state == "watch" and "No rows between the weeks of 2026-05-18 and 2026-06-01: 14 days, 7 are" in texts(
+        gone
+    )
+
+
+def test_rows_of_another_version_are_a_note(root: Path):
+    """The log holds another model's predictions."""
+    later = hours(28, **LATER)
+    place = root / "outputs" / "predictions" / "stations" / "0123456789ab"
+    place.mkdir(parents=True)
+    at = pd.Series(later["time"] + pd.Timedelta(hours=2)).dt.tz_localize("UTC")
+    columns = {"key": pa.array(later["key"]), "time": pa.array(at)}
+    columns |= {f"sent.{one['name']}": pa.array(later[one["name"]]) for one in SCHEMA["columns"]}
+    table = pa.table({**columns, "predicted.probability": pa.array([0.5] * len(later))})
+    pq.write_table(table, place / "part-1.parquet")
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(place.parent), window="day")
+    monitored = monitoring.open_monitor(found, root)
+    notes = " ".join(one.text for one in monitoring.judge_contract(monitored))
+    assert "other versions predicted: 0123456789ab (672 rows)" in notes
+    assert monitored.rows.versions == {"0123456789ab": 672}
+
+
+def test_many_windows_take_linear_time_and_little_of_the_page(root: Path):
+    """Five times as many windows take less than fifteen times as long; ten thousand fit on a small page."""
+    frame, spent = hours(100, first="2025-02-01", seed=6), []
+    for days in (20, 100):
+        started = time.process_time()
+        result = judged(root, frame.iloc[: 24 * days], window="day")
+        spent.append(time.process_time() - started)
+    assert len(result.judgments) == 100 and spent[1] < 15 * spent[0]
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(root / "new.csv"), window="day")
+    drift = monitoring.judge_drift(monitoring.open_monitor(found, root))
+    many = replace(drift, judgments=drift.judgments * 100)
+    rows = replace(result, judgments=result.judgments * 100, ingestion=result.ingestion * 100)
+    shown = [monitoring.plot_windows(many), monitoring.windows_table(rows), pd.DataFrame(rows.ingestion)]
+    assert sum(len(show(None, one, f"many{i}").html) for i, one in enumerate(shown)) < 200_000
+
+
+@pytest.mark.parametrize("half", ["half.csv", "half.csv.gz", "half.parquet"])
+def test_half_a_file_is_refused(root: Path, half: str):
+    """Cut in the middle of a row, of a compressed block, of a Parquet file."""
+    later, place = hours(14, **LATER), root / half
+    if half.endswith("parquet"):
+        later.to_parquet(place)
+    else:
+        later.to_csv(place, index=False)
+    whole = place.read_bytes()
+    place.write_bytes(whole[: len(whole) // 2 - (1 if half.endswith("gz") else 0)])
+    with pytest.raises(DataError, match="half"):
+        monitoring.open_monitor(MonitorSettings("stations-20260601T000000Z-aaaa", str(place)), root)
+
+
+def test_a_bundle_that_is_gone_or_damaged_is_refused(tmp_path: Path):
+    """The file is named; nothing is loaded."""
+    model = write_model(tmp_path, days=30, performance=False) / "model"
+    hours(7, **LATER).to_csv(tmp_path / "new.csv", index=False)
+    found = MonitorSettings("stations-20260601T000000Z-aaaa", str(tmp_path / "new.csv"))
+    (model / "schema.json").write_bytes(b"{}")
+    with pytest.raises(BundleError, match=r"schema\.json"):
+        monitoring.open_monitor(found, tmp_path)
+    shutil.rmtree(model)
+    with pytest.raises((BundleError, RunError), match="stations-2026"):
+        monitoring.open_monitor(found, tmp_path)
+
+
+def test_without_data_the_test_set_of_the_run_is_judged(root: Path):
+    """As Run All of the notebook does it."""
+    monitored = monitoring.open_monitor(MonitorSettings("stations-20260601T000000Z-aaaa"), root)
+    assert len(monitored.rows.frame) == 60 * 24 and monitored.rows.labels is not None
+
+
+def test_a_reference_with_one_window_judges_the_rest(tmp_path: Path):
+    """Thirty rows to learn from give no windows: broken contracts and new levels are still seen."""
+    write_model(tmp_path, days=2, performance=False)
+    later = hours(28, **LATER).assign(sky="violet")
+    result = judged(tmp_path, later, labels="rain", window="day")
+    assert result.state == "insufficient reference" and "sky" in texts(result)
