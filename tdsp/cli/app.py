@@ -52,6 +52,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     predictions.predict: "tdsp predict flights@champion new.csv -o scored.parquet",
     predictions.serve: "tdsp serve flights@champion",
     monitoring.monitor: "tdsp monitor flights@champion new.csv --labels late",
+    monitoring.cycle: "tdsp cycle parameters/flights.yaml --explain",
     models.track: "tdsp track --pending",
     models.models: "tdsp models flights",
     models.promote: "tdsp promote flights@challenger",

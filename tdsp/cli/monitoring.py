@@ -1,11 +1,16 @@
-"""The verb that looks after a model: `monitor`."""
+"""The verbs that look after a model: `monitor` and `cycle`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tdsp.cli.console import echo, echo_json
+from tdsp.cli.console import echo, echo_json, warn
 from tdsp.cli.options import Json, Out, outputs_folder, shown_path
+
+if TYPE_CHECKING:
+    from tdsp.runner.cycle import CycleOutcome
+    from tdsp.runner.pipeline import PipelineEvent
 
 
 def monitor(
@@ -44,3 +49,63 @@ def monitor(
                 echo(f"  {finding['state']:<8} {finding['text']}  {finding['todo']}")
         echo(f"Next: open {shown_path(folder / 'index.html')}")
     return exit_code(result["state"])
+
+
+def cycle(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="parameter file; its loop is in NAME.cycle.yaml")],
+    until: Annotated[str, typer.Option(metavar="DATE", help="what counts as now, in UTC [now]")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="decide, and write nothing")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="print what would happen now and why; a dry run")] = False,
+    schedule: Annotated[bool, typer.Option("--schedule", help="print lines for cron, systemd and CI services")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Take one turn of the loop: monitor the last complete window, decide, train again, compare, promote or keep.
+
+    A window is decided once; a turn that was cut off goes on with the next call. Exit code 0 decided, 4 alarm.
+    """
+    from tdsp.runner.cycle import run_cycle
+
+    if schedule:
+        from tdsp.config.cycle import read_cycle
+        from tdsp.runner.preflight import plan_run
+        from tdsp.runner.schedules import schedule_lines
+
+        plan = plan_run(file, out=out)
+        echo(schedule_lines(plan.file, plan.root, read_cycle(plan.file).every))
+        return 0
+    dry = dry_run or explain
+    say = echo if explain and not as_json else warn
+    found = run_cycle(file, until=until, dry=dry, out=out, say=say, watch=_show_stage)
+    if as_json:
+        echo_json({"busy": found.busy, "known": found.known, "dry_run": dry, "decision": found.decision})
+    elif found.decision is not None:
+        print_decision(found, outputs_folder(out), dry=dry)
+    return _code_of(found)
+
+
+def _show_stage(event: "PipelineEvent") -> None:
+    if event.state not in ("running", "preparing"):
+        warn(f"           {event.stage} {event.state}")
+
+
+def _code_of(found: "CycleOutcome") -> int:
+    """Return 4 for a decision on an alarm, 1 after a training that failed, 0 for others and for what is known."""
+    from tdsp.runner.monitoring import exit_code
+
+    if found.decision is None or found.known:
+        return 0
+    return 1 if found.decision.reason == "run_failed" else exit_code(found.decision.state)
+
+
+def print_decision(found: "CycleOutcome", outputs: Path, *, dry: bool) -> None:
+    """Print a decision and what to do next."""
+    made = found.decision
+    assert made is not None  # the caller has looked
+    echo(f"{made.window}  {'would be ' if dry else ''}{made.decision} ({made.reason}): {made.text}")
+    if dry:
+        echo("Nothing was written.  Next: the same without --dry-run or --explain")
+    elif made.monitor:
+        echo(f"Next: open {shown_path(outputs.absolute() / made.monitor / 'index.html')}")
+    else:
+        echo(f"Next: tdsp models {made.model}")

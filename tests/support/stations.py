@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tdsp.core.record import create_run, new_record
+from tdsp.core.record import Run, create_run, new_record
 from tdsp.core.schema import Schema
 from tdsp.modeling.fitting import fit_final
 from tdsp.monitoring.performance import loss_bound, loss_scale, row_loss, unit_losses
@@ -44,9 +44,8 @@ def hours(days: int, *, first: str = "2025-01-01", seed: int = 1, flip: float = 
     )  # fmt: skip
 
 
-def write_model(root: Path, *, days: int = 400, performance: bool = True) -> Path:
-    """outputs/runs/stations-…: a run folder with the bundle of a model of `hours` and its reference; return it."""
-    train, test = hours(days), hours(60, first="2026-02-05", seed=2)
+def pack_model(run: Run, train: pd.DataFrame, test: pd.DataFrame, *, performance: bool = True) -> None:
+    """Fit a model of `hours` and write its bundle, with its reference, and its test set into the run's folder."""
     y = (train["rain"] == "yes").to_numpy().astype(int)
     pipeline = fit_final("linear", as_features(train, SCHEMA), y, task="binary", random_state=0)
     built = build_reference(
@@ -63,12 +62,17 @@ def write_model(root: Path, *, days: int = 400, performance: bool = True) -> Pat
             "metric": "roc_auc", "value": 0.9, "low": 0.85, "high": 1.0, "higher_is_better": True, "rows": len(test),
             "loss": bound,
         }  # fmt: skip
-    run = create_run(root / "outputs" / "runs" / "stations-20260601T000000Z-aaaa",
-                     new_record("stations-20260601T000000Z-aaaa", "stations", fixed=True))  # fmt: skip
     bundle = write_bundle(
-        run.folder / "model", name="stations", pipeline=pipeline, schema=SCHEMA,
+        run.folder / "model", name=run.record.project, pipeline=pipeline, schema=SCHEMA,
         golden_frame=choose_golden(test, SCHEMA, 50), reference=built.record, reference_models=built.models,
     )  # fmt: skip
     run.add_artifact(bundle.folder, kind="bundle", title="The packaged model")
     run.write_table("test", test)
+
+
+def write_model(root: Path, *, days: int = 400, performance: bool = True) -> Path:
+    """outputs/runs/stations-…: a run folder with the bundle of a model of `hours` and its reference; return it."""
+    run = create_run(root / "outputs" / "runs" / "stations-20260601T000000Z-aaaa",
+                     new_record("stations-20260601T000000Z-aaaa", "stations", fixed=True))  # fmt: skip
+    pack_model(run, hours(days), hours(60, first="2026-02-05", seed=2), performance=performance)
     return run.folder
