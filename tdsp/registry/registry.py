@@ -331,8 +331,8 @@ def _move(client: "MlflowClient", version: Version, alias: str, by: str, reason:
     if before != version.version:
         move = AliasChange(utc_now(), alias, before, version.version, by, reason.strip())
         key = f"{_MOVE}{len(board.history) + 1:06d}-{secrets.token_hex(3)}"  # machines that share a server may meet
+        client.set_registered_model_tag(name, key, json.dumps(asdict(move)))  # first: a rollback finds its way back
         client.set_registered_model_alias(name, alias, str(version.version))
-        client.set_registered_model_tag(name, key, json.dumps(asdict(move)))
     if alias == "champion" and board.aliases.get("challenger") == version.version:
         client.delete_registered_model_alias(name, "challenger")
     _refresh(client, name, outputs)
