@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['DECLARED', 'SCHEMA', 'CycleSettings', 'read_cycle']
 
-# %% ../../notebooks/lib/config/03_cycle.ipynb #b5d9d0f3
+# %% ../../notebooks/lib/config/03_cycle.ipynb #da3ae57d
 from dataclasses import dataclass
 from pathlib import Path
 
 from .parameters import Parameter, Value, read_cell, read_values
 from ..core.errors import ParameterError
 from ..core.formatting import count_of
+from ..core.yaml import read_yaml
 
 # %% ../../notebooks/lib/config/03_cycle.ipynb #098ec076
 DECLARED = """
@@ -57,7 +58,7 @@ class CycleSettings:
     cool_down: int
     settings: dict[str, str]
 
-# %% ../../notebooks/lib/config/03_cycle.ipynb #77b7ca34
+# %% ../../notebooks/lib/config/03_cycle.ipynb #5879c0b4
 def read_cycle(
     file: Path,  # parameters/NAME.yaml; the settings are in NAME.cycle.yaml beside it
 ) -> CycleSettings:
@@ -65,7 +66,7 @@ def read_cycle(
     path = file.with_name(f"{file.stem}.cycle.yaml")
     values: dict[str, Value] = {name: parameter.default for name, parameter in SCHEMA.items()}
     faults: list[str] = []
-    if path.exists():
+    if path.exists() and read_yaml(path) is not None:  # a file of comments alone states nothing
         found, faults = read_values(path, SCHEMA)
         values |= {name: value for name, (value, _) in found.items()}
         faults += [

@@ -71,7 +71,7 @@ def draw_life(rng: np.random.Generator, n_units: int, block: int, units: int = L
 def measure_promotions() -> None:
     """Print wrong promotions of models that are no better, and right ones of models that are."""
     print(f"{LIVES} comparisons, {LOOKS} looks, {UNITS} new days between two looks")
-    print("| differences | mean by day | promoted: bet | promoted: 95 % interval at each look | median look of the bet |")
+    print("| differences | mean by day | promoted: bet | 95 % interval at each look | median look of the bet |")
     print("|---|---|---|---|---|")
     rng = np.random.default_rng(2013)
     for name in ("independent", "flights", "electricity", "bike"):
@@ -129,8 +129,9 @@ def measure_flights(root: Path) -> None:
         assert made is not None and board is not None  # a turn of its own ends in a decision
         c = made.comparison
         apart = f"{c['difference']:.4f} ({c['low']:.4f} to {c['high']:.4f}), {c['units']} bets" if c else ""
-        cells = [made.window, made.state, f"{made.decision} ({made.reason})", made.trigger,
-                 f"flights@{board.aliases['champion']}", apart, f"{time.monotonic() - begin:.0f}", made.text]  # fmt: skip
+        seconds, now = time.monotonic() - begin, f"flights@{board.aliases['champion']}"
+        choice = f"{made.decision} ({made.reason})"
+        cells = [made.window, made.state, choice, made.trigger, now, apart, f"{seconds:.0f}", made.text]
         print("| " + " | ".join(cells) + " |", flush=True)
     keep = ("window", "champion", "state", "decision", "trigger", "reason", "text", "challenger", "comparison")
     lines = (outputs / "monitoring" / "flights" / "decisions.jsonl").read_text().splitlines()
