@@ -7,6 +7,7 @@ import typer
 
 from tdsp.cli.console import echo, echo_json, warn
 from tdsp.cli.options import Json, Out, outputs_folder, shown_path
+from tdsp.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from tdsp.runner.cycle import CycleOutcome
@@ -76,7 +77,11 @@ def cycle(
         return 0
     dry = dry_run or explain
     say = echo if explain and not as_json else warn
-    found = run_cycle(file, until=until, dry=dry, out=out, say=say, watch=_show_stage)
+    try:
+        found = run_cycle(file, until=until, dry=dry, out=out, say=say, watch=_show_stage)
+    except KeyboardInterrupt:
+        warn("Interrupted. The champion is as it was; the next call goes on with this turn.")
+        return ExitCode.INTERRUPTED
     if as_json:
         echo_json({"busy": found.busy, "known": found.known, "dry_run": dry, "decision": found.decision})
     elif found.decision is not None:

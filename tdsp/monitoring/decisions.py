@@ -207,7 +207,7 @@ def judge_challenger(comparison: Comparison) -> tuple[Choice, str, str]:
         return "keep", "worse", f"The challenger is worse: {on} differs by {by}."
     return "insufficient_evidence", "undecided", f"Neither model is shown to be better: {on} differs by {by}."
 
-# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #754f13f5
+# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #45c8481e
 def describe_target(shares: pd.Series, learned: Sequence[str], what: str) -> str:
     "A sentence on the newest window's mean target where it lies outside of those learned from; else empty."
     known = shares[shares.index.isin(learned)]
@@ -217,4 +217,4 @@ def describe_target(shares: pd.Series, learned: Sequence[str], what: str) -> str
     if low <= newest <= high:
         return ""
     limits = f"{format_number(low)} to {format_number(high)}"
-    return f"{what} is {format_number(newest)} in {shares.index[-1]}; the windows learned from have {limits}."
+    return f"{what} is {format_number(newest)} in {shares.index[-1]}; the champion has seen {limits}."

@@ -17,8 +17,9 @@ import pandas as pd
 from tdsp.config.cycle import read_cycle
 from tdsp.core.errors import ParameterError
 from tdsp.core.files import file_lock, write_atomic
-from tdsp.core.formatting import count_of
+from tdsp.core.formatting import count_of, join_names
 from tdsp.core.record import RunRecord, read_runs, utc_now
+from tdsp.data.splits import as_labels
 from tdsp.monitoring.costs import CostForecast, retrain_pays
 from tdsp.monitoring.decisions import (
     Action,
@@ -129,6 +130,7 @@ def take_turn(loop: Loop) -> CycleOutcome:
     )  # fmt: skip
     if not loop.is_dry:
         append_decision(loop.log, decision)
+        loop.remove_tables()
     return CycleOutcome(decision)
 
 
@@ -168,7 +170,10 @@ def _look(loop: Loop) -> None:
     if evidence.forecast is not None:
         loop.say(f"cost       a training saves {evidence.forecast.gain:.4g} and costs {evidence.forecast.cost:.4g}")
     loop.say(f"trigger    {action.trigger}: {action.text}")
-    loop.advance(action=action, note=_target_note(loop, seen))
+    names = join_names(window_name(one, loop.settings.every) for one in loop.broken)
+    left_out = f"Broken rows are not learned: those of {names} are left out." if loop.broken else ""
+    notes = (_target_note(loop, seen), left_out if action.decision == "retrain" else "")
+    loop.advance(action=action, note=" ".join(note for note in notes if note))
 
 
 def _monitor(loop: Loop, seen: pd.Timestamp) -> None:
@@ -183,7 +188,7 @@ def _monitor(loop: Loop, seen: pd.Timestamp) -> None:
     key = settings.key or (KEY if settings.labels_from and loop.has_log else "")
     window = settings.monitor_window or ("day" if settings.every == "day" else "")
     monitor = MonitorSettings(
-        loop.turn.champion, str(path), labels, settings.labels_from, key, window, time, str(loop.plan.outputs)
+        loop.turn.champion, str(path), labels, loop.labels_from, key, window, time, str(loop.plan.outputs)
     )
     folder, result = run_monitor(monitor, loop.scratch or loop.plan.outputs)
     loop.say(f"monitor    {result['state']}: {result['sentence']}")
@@ -226,7 +231,8 @@ def _forecast(loop: Loop, new: pd.DataFrame) -> CostForecast | None:
 def _target_note(loop: Loop, seen: pd.Timestamp) -> str:
     """Return a sentence where the target of the newest labeled window left what the champion has seen."""
     positive, rows = str(loop.plan.resolved.values["positive_class"] or ""), loop.labeled
-    numbers = rows[loop.target].eq(positive) if positive else pd.to_numeric(rows[loop.target], errors="coerce")
+    labels = as_labels(rows[loop.target].astype(object)) if positive else rows[loop.target]
+    numbers = labels.eq(positive) if positive else pd.to_numeric(labels, errors="coerce")
     if numbers.isna().all():
         return ""
     periods = rows[loop.time].dt.to_period(PERIODS[loop.settings.every])

@@ -9,13 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 
 from tdsp.config.cycle import CycleSettings
 from tdsp.core.errors import DataError, ParameterError, RunError
 from tdsp.core.files import canonical_json, from_json, write_atomic
-from tdsp.data.ingest import load_table
+from tdsp.data.ingest import load_table, without_end
 from tdsp.data.sql import sql_name
 from tdsp.monitoring.decisions import Action, Comparison, Decision, read_decisions
 from tdsp.monitoring.reference import ReferenceRecord
@@ -128,8 +129,29 @@ class Loop:
 
     @cached_property
     def labeled(self) -> pd.DataFrame:
-        """The rows of the history whose truth is in."""
-        return self.history[self.history[self.target].notna()]
+        """The rows of the history whose truth is in, without windows that were found broken."""
+        rows = self.history[self.history[self.target].notna()]
+        for window in self.broken:
+            rows = rows[(rows[self.time] < window.start_time) | (rows[self.time] > window.end_time)]
+        return rows
+
+    @cached_property
+    def broken(self) -> list[pd.Period]:
+        """The windows that an alarm on a broken column was decided on: their rows are not learned."""
+        freq = PERIODS[self.settings.every]
+        faulty = [one.window for one in self.decisions if one.decision == "data_fault" and one.state == "alarm"]
+        return [pd.Period(name, freq=freq) for name in faulty]
+
+    @property
+    def labels_from(self) -> str:
+        """The table of the truth; a file of the project is found from any folder."""
+        place = self.plan.root / self.settings.labels_from
+        return str(place) if self.settings.labels_from and place.exists() else self.settings.labels_from
+
+    def remove_tables(self) -> None:
+        """Remove the tables that only a turn which goes on needs; the rows that were monitored stay."""
+        for name in ("labeled", "cost", "canary"):
+            (self.folder / f"{name}.parquet").unlink(missing_ok=True)
 
     def model(self, spec: str) -> LoadedModel:
         """Load a version of the model."""
@@ -233,6 +255,8 @@ def write_new_rows(loop: Loop, seen: pd.Timestamp) -> tuple[Path, str, int] | No
         frame = frame.assign(**{time: moments_of(frame[time], data)})
         if not loop.settings.labels_from and loop.target not in frame:
             frame = frame.assign(**{loop.target: None})
+        elif loop.target in frame:
+            frame = frame.assign(**{loop.target: frame[loop.target].where(frame[time] < loop.labels_end)})
     new = frame[(frame[time] > seen) & (frame[time] < loop.until)].reset_index(drop=True)
     if new.empty:
         return None
@@ -275,6 +299,11 @@ def training_sql(loop: Loop) -> str:
     values = loop.plan.resolved.values
     inner = sql_name(next(iter(values["sources"])))
     if values["sql"]:
-        text = (loop.plan.file.parent / values["sql"]).read_text(encoding="utf-8").rstrip().rstrip(";")
-        inner = f"(\n{text}\n)"
-    return f"SELECT * FROM {inner}\nWHERE CAST({sql_name(loop.time)} AS TIMESTAMP) < TIMESTAMP '{loop.labels_end}'\n"
+        text = (loop.plan.file.parent / values["sql"]).read_text(encoding="utf-8")
+        inner = f"(\n{without_end(text, duckdb.tokenize(text))}\n)"
+    moment = f"CAST({sql_name(loop.time)} AS TIMESTAMP)"
+    rules = [f"{moment} < TIMESTAMP '{loop.labels_end}'"]
+    for window in loop.broken:
+        start, end = window.start_time, (window + 1).start_time
+        rules.append(f"NOT ({moment} >= TIMESTAMP '{start}' AND {moment} < TIMESTAMP '{end}')")
+    return f"SELECT * FROM {inner}\nWHERE {' AND '.join(rules)}\n"

@@ -121,5 +121,5 @@ def test_a_target_that_left_what_was_learned_is_named():
     """Only the newest window counts, and only where it lies outside."""
     shares = pd.Series({"2013-07": 0.30, "2013-08": 0.24, "2013-09": 0.137})
     text = describe_target(shares, ["2013-07", "2013-08"], "The share of late")
-    assert text == "The share of late is 0.137 in 2013-09; the windows learned from have 0.24 to 0.3."
+    assert text == "The share of late is 0.137 in 2013-09; the champion has seen 0.24 to 0.3."
     assert describe_target(shares[:2], ["2013-07", "2013-08"], "The share of late") == ""

@@ -9,15 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
 
 from tdsp.cli.app import call
+from tdsp.config.cycle import read_cycle
 from tdsp.core.files import file_lock
 from tdsp.core.record import read_runs
 from tdsp.monitoring.decisions import Decision, append_decision
 from tdsp.registry import registry
+from tdsp.runner.loop import Loop, training_sql
+from tdsp.runner.preflight import plan_run
 from tests.support.loops import changing_hours, decisions_of, promote_first, write_loop_project
 
 CHANGE = "2025-08-05"
@@ -100,6 +106,39 @@ def test_the_schedule_can_be_pasted_from_a_folder_with_any_name(tmp_path: Path, 
     start = next(line for line in printed.splitlines() if line.startswith("ExecStart="))
     assert start.endswith(f'"{str(file).replace("%", "%%").replace("$", "$$")}"')
     assert "OnCalendar=Mon" in printed and 'cron: "0 1 * * 1"' in printed
+
+
+def loop_of(file: Path, until: str) -> Loop:
+    """The loop of a project at a moment."""
+    plan, now = plan_run(file), pd.Timestamp(until)
+    folder = plan.outputs / "cycle" / "stations" / "turn"
+    return Loop(plan, read_cycle(file), now, now.to_period("M") - 1, folder, None, print, None)
+
+
+def test_a_training_sees_no_row_whose_truth_is_not_in_and_none_that_was_broken(tmp_path: Path):
+    """The SELECT of the training and the rows of the comparison leave out the same rows."""
+    file = write_loop_project(tmp_path / "project", changing_hours(120), "labels_late: 10\n")
+    broken = replace(decided("2025-02"), decision="data_fault", state="alarm")
+    append_decision(log_of(file.parents[1]), broken)
+    loop = loop_of(file, "2025-04-11")
+    days = {f"{day:%Y-%m-%d}" for day in pd.date_range("2025-01-01", "2025-03-31") if day.month != 2}
+    connection = duckdb.connect()
+    connection.execute(f"CREATE VIEW stations AS SELECT * FROM '{file.parents[1]}/stations.parquet'")
+    trained = connection.execute(training_sql(loop)).df()
+    assert set(trained["time"].dt.strftime("%Y-%m-%d")) == days
+    assert set(loop.labeled["time"].dt.strftime("%Y-%m-%d")) == days
+    assert loop.history["time"].max() == pd.Timestamp("2025-04-10 23:00")
+
+
+def test_a_select_of_its_own_is_wrapped_with_its_comments(tmp_path: Path):
+    """A comment in the last line and a semicolon do not end the statement."""
+    file = write_loop_project(tmp_path / "project", changing_hours(40))
+    file.with_name("stations.sql").write_text("SELECT * FROM stations WHERE sky = 'blue'; -- clear hours\n")
+    file.write_text(file.read_text() + "sql: stations.sql\n")
+    connection = duckdb.connect()
+    connection.execute(f"CREATE VIEW stations AS SELECT * FROM '{file.parents[1]}/stations.parquet'")
+    trained = connection.execute(training_sql(loop_of(file, "2025-02-01"))).df()
+    assert trained["time"].max() < pd.Timestamp("2025-02-01") and set(trained["sky"]) == {"blue"}
 
 
 # with a model -------------------------------------------------------------------------------------------------------
