@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Choice', 'Trigger', 'RUIN', 'SHARES', 'HALVINGS', 'Comparison', 'Decision', 'read_decisions', 'append_decision',
-           'Evidence', 'Action', 'decide', 'largest_difference', 'compare_losses', 'judge_challenger',
-           'describe_target']
+           'Evidence', 'Action', 'decide', 'largest_difference', 'is_ruined', 'in_clipped_bets', 'compare_losses',
+           'judge_challenger', 'describe_target']
 
 # %% ../../notebooks/lib/monitoring/09_decisions.ipynb #62d548e1
 import json
@@ -153,13 +153,13 @@ def largest_difference(task: str, champion: np.ndarray, challenger: np.ndarray, 
     squares = ((p**2).sum(axis=1) - (q**2).sum(axis=1)) / 2
     return np.asarray(np.abs(squares[:, None] - (p - q)).max(axis=1))
 
-# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #2251e674
+# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #c7235772
 RUIN = 20.0  # wealth; its inverse is the chance of a wrong bound
 SHARES = np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])  # of the largest stake that cannot lose everything
 HALVINGS = 12  # of the range of means: a bound is exact to 1/2,000 of the widest clip
 
 
-def _is_ruined(mean: float, gain: np.ndarray, clip: np.ndarray) -> bool:
+def is_ruined(mean: float, gain: np.ndarray, clip: np.ndarray) -> bool:
     "Whether the bets against this mean of the clipped gains have won `RUIN` times their stake at some look."
     fair = np.clip(mean / clip, -1, 1)
     growth = (np.clip(gain / clip, -1, 1) - fair) / (1 + np.abs(fair))
@@ -172,8 +172,15 @@ def _lower_bound(gain: np.ndarray, clip: np.ndarray) -> float:
     low, high = -float(clip.max()), float(clip.max())
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _is_ruined(middle, gain, clip) else (low, middle)
+        low, high = (middle, high) if is_ruined(middle, gain, clip) else (low, middle)
     return low
+
+
+def in_clipped_bets(gain: pd.Series, reach: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    "The gain of each bet, and what it is clipped at; units that resemble their neighbors are one bet."
+    block = max(1, round(block_length(gain.to_numpy()) / 2)) if len(gain) else 1
+    most = np.maximum.accumulate(in_bets(reach, block).to_numpy())
+    return in_bets(gain, block).to_numpy(), np.maximum(most, 1e-12) / (2 * np.sqrt(block))
 
 
 def compare_losses(
@@ -183,12 +190,10 @@ def compare_losses(
     metric: str,
     rows: int,
 ) -> Comparison:
-    "The difference with bounds that hold at every look. Units that resemble their neighbors are joined."
-    block = max(1, round(block_length(gain.to_numpy()) / 2)) if len(gain) else 1
-    bets, most = in_bets(gain, block).to_numpy(), in_bets(reach, block).to_numpy()
-    if not len(bets) or not most.max() > 0:
+    "The difference with bounds that hold at every look."
+    bets, clip = in_clipped_bets(gain, reach)
+    if not len(bets) or not reach.max() > 0:
         return Comparison(metric=metric, difference=0.0, low=-1.0, high=1.0, rows=rows, units=len(bets))
-    clip = np.maximum(np.maximum.accumulate(most), 1e-12) / (2 * np.sqrt(block))
     low, high = _lower_bound(bets, clip), -_lower_bound(-bets, clip)
     mean = float(np.clip(bets, -clip, clip).mean())
     return Comparison(metric=metric, difference=mean, low=low, high=high, rows=rows, units=len(bets))

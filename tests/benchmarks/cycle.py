@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from tdsp.monitoring.decisions import compare_losses
+from tdsp.monitoring.decisions import in_clipped_bets, is_ruined
 from tests.support.streams import ROOT, bike, electricity, flights
 
 LIVES, LOOKS, UNITS = 400, 12, 30  # comparisons; looks at each; new days between two looks
@@ -28,9 +28,9 @@ def promoted(gain: np.ndarray, reach: np.ndarray, looks: int = LOOKS) -> tuple[i
     first = [0, 0]
     for look in range(1, looks + 1):
         n = look * len(gain) // looks
-        low = compare_losses(pd.Series(gain[:n]), pd.Series(reach[:n]), metric="", rows=n)["low"]
+        is_better_by_bet = is_ruined(0.0, *in_clipped_bets(pd.Series(gain[:n]), pd.Series(reach[:n])))
         error = gain[:n].std(ddof=1) / np.sqrt(n) * distributions.t.ppf(0.975, n - 1)
-        for i, is_better in enumerate((low > 0, gain[:n].mean() > error)):
+        for i, is_better in enumerate((is_better_by_bet, gain[:n].mean() > error)):
             first[i] = first[i] or look * int(is_better)
         if all(first):
             break
