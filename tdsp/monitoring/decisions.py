@@ -26,13 +26,13 @@ from .performance import in_bets
 from ..stats.metrics import class_probabilities
 from ..stats.resampling import block_length
 
-# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #2e94b77f
+# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #22035f11
 Choice = Literal["keep", "retrain", "promote", "insufficient_evidence", "data_fault", "wait"]
 Trigger = Literal["alarm", "schedule", "labels", "cost", "none"]
 
 
 class Comparison(TypedDict):
-    "What challenger and champion differ by on the same rows."
+    "The difference of challenger and champion on the same rows."
 
     metric: str
     difference: float  # loss of the champion minus that of the challenger, by unit; above 0 the challenger is better
@@ -82,10 +82,10 @@ def append_decision(path: Path, decision: Decision) -> None:
         lines = [json.dumps(asdict(one), ensure_ascii=False, allow_nan=False) for one in [*known, decision]]
         write_atomic(path, "".join(f"{line}\n" for line in lines))
 
-# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #a28617f9
+# %% ../../notebooks/lib/monitoring/09_decisions.ipynb #3763cde6
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    "What is known of a model when a window is decided."
+    "The state of a model when a window is decided."
 
     state: str  # of the monitor
     faults: tuple[str, ...]  # columns that are broken or do not fit the contract
@@ -99,7 +99,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    "What is to be done, and why."
+    "A decision with its trigger, its code and its sentence."
 
     decision: Choice
     trigger: Trigger

@@ -57,7 +57,7 @@ from tdsp.stages.monitoring import MonitorSettings
 
 @dataclass(frozen=True, slots=True)
 class CycleOutcome:
-    """What a call has decided; `busy` where another one is at work, `known` where the window was decided before."""
+    """The decision of a call; `busy` where another one is at work, `known` where the window was decided before."""
 
     decision: Decision | None
     busy: bool = False

@@ -1,4 +1,4 @@
-"""What one turn of the loop works on: the parameter file, the window, the rows until now, the steps that are done."""
+"""The things that one turn of the loop works on: the parameter file, the window, the rows until now, the steps that are done."""
 
 import json
 from collections.abc import Callable

@@ -14,7 +14,7 @@ TIMES = {  # by window: cron, systemd's OnCalendar
 
 
 def schedule_lines(file: Path, root: Path, every: str) -> str:
-    """Return the lines for four schedulers, with paths quoted for each of them."""
+    """Return the lines for four schedulers, with paths quoted as each one reads them."""
     cron, calendar = TIMES[every]
     absolute = [sys.executable, "-m", "tdsp", "cycle", str(file)]
     here = shlex.join(["tdsp", "cycle", str(file.relative_to(root)) if file.is_relative_to(root) else str(file)])

@@ -24,27 +24,27 @@ from tdsp.monitoring.decisions import (
 from tdsp.monitoring.performance import row_loss
 
 SETTINGS = read_cycle(Path("none.yaml"))
-CALM = Evidence("ok", (), (), 900, 5000, 1, True)
-ALARM = replace(CALM, state="alarm", alarms=("It is worse.",))
+NORMAL = Evidence("ok", (), (), 900, 5000, 1, True)
+ALARM = replace(NORMAL, state="alarm", alarms=("It is worse.",))
 PAYS = CostForecast(gain=900.0, low=200.0, high=1600.0, cost=100.0)
 
 
 @pytest.mark.parametrize(
     ("evidence", "settings", "expected"),
     [
-        (CALM, SETTINGS, ("keep", "none", "no_trigger")),
+        (NORMAL, SETTINGS, ("keep", "none", "no_trigger")),
         (ALARM, SETTINGS, ("retrain", "alarm", "by_alarm")),
         (ALARM, replace(SETTINGS, on_alarm=False), ("keep", "none", "no_trigger")),
-        (replace(CALM, age=3), replace(SETTINGS, retrain_every=3), ("retrain", "schedule", "by_schedule")),
-        (replace(CALM, age=2), replace(SETTINGS, retrain_every=3), ("keep", "none", "no_trigger")),
-        (CALM, replace(SETTINGS, new_labels=5000), ("retrain", "labels", "by_labels")),
-        (CALM, replace(SETTINGS, new_labels=5001), ("keep", "none", "no_trigger")),
-        (replace(CALM, forecast=PAYS), SETTINGS, ("retrain", "cost", "by_cost")),
-        (replace(CALM, forecast=replace(PAYS, cost=201.0)), SETTINGS, ("keep", "none", "no_trigger")),
+        (replace(NORMAL, age=3), replace(SETTINGS, retrain_every=3), ("retrain", "schedule", "by_schedule")),
+        (replace(NORMAL, age=2), replace(SETTINGS, retrain_every=3), ("keep", "none", "no_trigger")),
+        (NORMAL, replace(SETTINGS, new_labels=5000), ("retrain", "labels", "by_labels")),
+        (NORMAL, replace(SETTINGS, new_labels=5001), ("keep", "none", "no_trigger")),
+        (replace(NORMAL, forecast=PAYS), SETTINGS, ("retrain", "cost", "by_cost")),
+        (replace(NORMAL, forecast=replace(PAYS, cost=201.0)), SETTINGS, ("keep", "none", "no_trigger")),
         (replace(ALARM, has_rested=False), SETTINGS, ("wait", "alarm", "cool_down")),
         (replace(ALARM, new_labels=99), SETTINGS, ("wait", "alarm", "few_labels")),
         (replace(ALARM, faults=("pressure",)), SETTINGS, ("data_fault", "none", "broken_column")),
-        (replace(CALM, rows=0), SETTINGS, ("wait", "none", "no_rows")),
+        (replace(NORMAL, rows=0), SETTINGS, ("wait", "none", "no_rows")),
     ],
 )
 def test_each_trigger_and_what_forbids_a_training(
@@ -99,7 +99,7 @@ def looks(mean: float, lives: int, seed: int) -> list[str]:
 
 
 def test_looking_at_every_turn_promotes_an_equal_model_in_at_most_5_per_cent():
-    """Twelve looks each at 40 pairs of equal models; 5 per cent would give more than 4 of them once in twenty times."""
+    """Twelve looks each at 40 pairs of equal models; 5 per cent would give more than 4 once in twenty times."""
     assert looks(0.0, 40, 1).count("promote") <= 4
 
 

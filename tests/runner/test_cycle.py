@@ -58,7 +58,7 @@ def test_a_window_that_was_decided_is_not_decided_again(file: Path, capsys: Capt
 
 
 def test_the_second_of_two_calls_leaves(file: Path, capsys: Capture):
-    """It is told why, decides nothing, and ends with 0: cron sends no mail about it."""
+    """It prints why, decides nothing, and ends with 0: cron sends no mail about it."""
     outputs = file.parents[1] / "outputs"
     with file_lock(outputs / "cycle" / "stations"):
         assert call(["cycle", str(file), "--until", "2025-02-10", "--out", str(outputs), "--json"]) == 0
@@ -197,7 +197,7 @@ def test_each_trigger_on_real_rows(champion: Path, capsys: Capture, cycle: str, 
 
 @pytest.mark.slow
 def test_a_broken_column_never_retrains(champion: Path, capsys: Capture):
-    """New rows with pressure in another unit: mend it, whatever else asks for a training."""
+    """New rows with pressure in another unit are a data fault, whatever else asks for a training."""
     rows = changing_hours(280)
     rows = rows[rows["time"] >= "2025-08-01"]
     rows.assign(pressure=0.02953 * rows["pressure"]).to_csv(champion / "new.csv", index=False)
