@@ -15,14 +15,14 @@ from scipy import stats as distributions
 
 from ..core.errors import ParameterError
 
-# %% ../../notebooks/lib/monitoring/08_costs.ipynb #6ac8902b
+# %% ../../notebooks/lib/monitoring/08_costs.ipynb #a7a085c9
 ALPHAS = (0.2, 0.35, 0.5, 0.65, 0.8)  # smoothing constants: the weight of the newest window
 LEVEL = 0.8  # of the interval: a gain below `low` is one time in ten
 
 
 @dataclass(frozen=True, slots=True)
 class CostForecast:
-    "What a new model is expected to save until the next chance to train, and what its training costs."
+    "The expected saving by a new model until the next chance to train, and the cost of its training."
 
     gain: float  # in the unit of the cost
     low: float  # bounds of the 80 per cent interval of `gain`; NaN where fewer than two windows are known
@@ -39,7 +39,7 @@ def _smoothed(losses: np.ndarray, alpha: float) -> tuple[float, np.ndarray]:
     "The level after the last window, and the errors one window ahead, (n,)."
     level, errors = 0.0, []
     for loss in losses:
-        errors.append(loss - level)
+        errors.append(float(loss) - level)
         level += alpha * errors[-1]
     return level, np.array(errors)
 

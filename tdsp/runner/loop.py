@@ -1,4 +1,4 @@
-"""The things that one turn of the loop works on: the parameter file, the window, the rows until now, the steps that are done."""
+"""The parameter file, the window, the rows until now and the finished steps that one turn of the loop works on."""
 
 import json
 from collections.abc import Callable

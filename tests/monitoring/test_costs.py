@@ -12,7 +12,7 @@ STEADY, FALLEN = [0.01, -0.01, 0.0, 0.01, -0.01], [0.01, -0.01, 0.0, 0.10, 0.11]
 
 def test_training_pays_after_a_break_and_not_before():
     """A lasting excess is worth a training, ups and downs around nothing are not."""
-    assert retrain_pays(FALLEN, 3, rows=1000, value_of_loss=1.0, cost=50.0).pays
+    assert retrain_pays(FALLEN, 3, rows=1000, value_of_loss=1.0, cost=30.0).pays
     assert not retrain_pays(STEADY, 3, rows=1000, value_of_loss=1.0, cost=0.0).pays
 
 
