@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NEVER', 'BY_COST', 'HINDSIGHT', 'LossHistory', 'trained_in', 'served_scheduled', 'served_on_alarm', 'served_by_cost',
            'served_in_hindsight', 'mean_by_days', 'Aged', 'staleness', 'Outcome', 'outcome_of', 'moved',
-           'answers_by_cost', 'recommended', 'Alarm', 'ReplayResult', 'policies_of', 'recommendation_text',
+           'answers_by_cost', 'recommended', 'Alarm', 'ReplayResult', 'policies_of', 'recommendation_text', 'mistakes',
            'require_cost']
 
 # %% ../../notebooks/lib/monitoring/09_replay.ipynb #1e748e14
@@ -111,7 +111,15 @@ def served_in_hindsight(totals: np.ndarray, cost: float) -> np.ndarray:
         served[t - 1] = before[t, served[t]]
     return served
 
-# %% ../../notebooks/lib/monitoring/09_replay.ipynb #bad442ca
+# %% ../../notebooks/lib/monitoring/09_replay.ipynb #e4821157
+def _within_windows(sums: np.ndarray, rows: np.ndarray, window: np.ndarray) -> np.ndarray:
+    "The days' deviations from the mean of their window, in units of its spread: what dependence is looked for in."
+    means = np.bincount(window, sums) / np.maximum(np.bincount(window, rows), 1)
+    left = sums - means[window] * rows
+    spread = np.sqrt(np.bincount(window, left**2) / np.maximum(np.bincount(window), 1))
+    return left / np.maximum(spread, 1e-12)[window]
+
+
 def mean_by_days(
     history: LossHistory,
     sums: np.ndarray,  # (n_days,), of the losses of each day's rows, or of a difference
@@ -121,13 +129,13 @@ def mean_by_days(
 ) -> Estimate:
     "The mean of a row with its interval, days or blocks of them resampled; days that are NaN are left out."
     at = np.flatnonzero(~np.isnan(sums))
-    sums, rows, window = sums[at], history.rows[at], history.window[at]
-    means = np.bincount(window, sums) / np.maximum(np.bincount(window, rows), 1)
+    sums, rows = sums[at], history.rows[at]
 
     def scorer(values: np.ndarray) -> Scorer:
         return lambda weights: float((weights * values).sum() / max((weights * rows).sum(), 1e-12))
 
-    units = in_blocks(make_units(len(at), kind="time", by=history.days[at]), scorer(sums - means[window] * rows))
+    inside = _within_windows(sums, rows, history.window[at])
+    units = in_blocks(make_units(len(at), kind="time", by=history.days[at]), scorer(inside))
     scores = score_resamples([scorer(sums)], len(at), units, n_resamples=n_resamples, random_state=random_state)
     return estimate_of(scores[:, 0], units)
 
@@ -153,7 +161,7 @@ def staleness(history: LossHistory, random_state: int) -> list[Aged]:
         found.append(Aged(age, history.n - age, loss, excess))
     return found
 
-# %% ../../notebooks/lib/monitoring/09_replay.ipynb #8f7ef0e7
+# %% ../../notebooks/lib/monitoring/09_replay.ipynb #c69ee756
 NEVER, BY_COST, HINDSIGHT = "never", "by cost", "best in hindsight"
 
 
@@ -208,6 +216,7 @@ def answers_by_cost(outcomes: Sequence[Outcome], total_rows: float) -> list[tupl
             return found
         crossings = [((line[0] - current[0]) / (current[1] - line[1]), line) for line in fewer]
         at, current = min(crossings, key=lambda pair: (pair[0], pair[1][1]))
+        at = float(at)
 
 
 def recommended(history: LossHistory, outcomes: Sequence[Outcome], *, cost: float, random_state: int) -> Outcome:
@@ -223,7 +232,7 @@ def recommended(history: LossHistory, outcomes: Sequence[Outcome], *, cost: floa
             return one
     return cheapest
 
-# %% ../../notebooks/lib/monitoring/09_replay.ipynb #bbef08cf
+# %% ../../notebooks/lib/monitoring/09_replay.ipynb #2ed3d5b5
 @dataclass(frozen=True, slots=True, eq=False)
 class Alarm:
     "The first alarm on a model, or a broken column, which training does not repair."
@@ -279,7 +288,7 @@ def policies_of(
         "scheduled": served_scheduled(n, every),
         "on alarm": served_on_alarm(n, alarm_at),
         "always": served_scheduled(n, 1),
-        BY_COST: served_by_cost(history, horizon=every, cost=cost),
+        BY_COST: served_by_cost(history, horizon=1, cost=cost),
         HINDSIGHT: best,
     }
     found = [
@@ -291,7 +300,7 @@ def policies_of(
 def recommendation_text(chosen: Outcome, outcomes: Sequence[Outcome], *, size: str, n: int, cost: float) -> str:
     "What to do, in one sentence with what it rests on."
     span = count_of(n, size)
-    price = f"at a cost of {format_number(cost)} rows of loss 1 a training" if cost else "even were training free"
+    price = f"at a cost of {mistakes(cost)} a training" if cost else "even were training free"
     if not chosen.trained:
         rival = max((one for one in outcomes if one.trained), key=lambda one: one.gain.value, default=None)
         if rival is None:
@@ -303,15 +312,21 @@ def recommendation_text(chosen: Outcome, outcomes: Sequence[Outcome], *, size: s
         )
     gain = estimate_text(chosen.gain.value, chosen.gain.low, chosen.gain.high)
     words = {"always": f"every {size}", "scheduled": "on the schedule"}
+    loss = format_number(outcomes[0].loss.value)
     return (
         f"Retrain {words.get(chosen.policy, chosen.policy)}: in {span} {count_of(len(chosen.trained), 'training')} "
-        f"saved {gain} of loss a row over never, which pays up to a cost of {format_number(chosen.worth)} rows of "
-        f"loss 1 a training."
+        f"saved {gain} of the loss of {loss} a row that never training has, which pays up to a cost of "
+        f"{mistakes(chosen.worth)} a training."
     )
+
+
+def mistakes(cost: float) -> str:
+    "A cost in words: `56.8 wholly wrong predictions`."
+    return f"{format_number(cost)} wholly wrong prediction{'' if cost == 1 else 's'}"
 
 
 def require_cost(cost: float) -> float:
     "The cost of a training. Raises ParameterError for what is no amount."
     if math.isfinite(cost) and cost >= 0:
         return cost
-    raise ParameterError(f"cost: {cost} is no cost of a training. Use a number of rows of loss 1, from 0 on.")
+    raise ParameterError(f"cost: {cost} is no cost of a training. Use a number of wholly wrong predictions, from 0 on.")
