@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['NEVER', 'BY_COST', 'HINDSIGHT', 'LossHistory', 'trained_in', 'served_scheduled', 'served_on_alarm', 'served_by_cost',
            'served_in_hindsight', 'mean_by_days', 'Aged', 'staleness', 'Outcome', 'outcome_of', 'moved',
-           'answers_by_cost', 'recommended', 'Alarm', 'ReplayResult', 'policies_of', 'recommendation_text', 'mistakes',
-           'require_cost']
+           'answers_by_cost', 'recommended', 'Alarm', 'ReplayResult', 'policies_of', 'recommendation_text',
+           'policy_words', 'mistakes', 'require_cost']
 
-# %% ../../notebooks/lib/monitoring/09_replay.ipynb #1e748e14
+# %% ../../notebooks/lib/monitoring/09_replay.ipynb #789a61ee
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from ..core.formatting import count_of, estimate_text, format_number
 from ..core.results import Estimate
 from .costs import retrain_pays
 from ..stats.metrics import Scorer
-from ..stats.resampling import estimate_of, in_blocks, make_units, score_resamples
+from ..stats.resampling import Units, block_length, estimate_of, make_units, score_resamples
 
 # %% ../../notebooks/lib/monitoring/09_replay.ipynb #23f3dc73
 @dataclass(frozen=True)
@@ -111,13 +111,22 @@ def served_in_hindsight(totals: np.ndarray, cost: float) -> np.ndarray:
         served[t - 1] = before[t, served[t]]
     return served
 
-# %% ../../notebooks/lib/monitoring/09_replay.ipynb #e4821157
+# %% ../../notebooks/lib/monitoring/09_replay.ipynb #36c12c5f
 def _within_windows(sums: np.ndarray, rows: np.ndarray, window: np.ndarray) -> np.ndarray:
     "The days' deviations from the mean of their window, in units of its spread: what dependence is looked for in."
     means = np.bincount(window, sums) / np.maximum(np.bincount(window, rows), 1)
     left = sums - means[window] * rows
     spread = np.sqrt(np.bincount(window, left**2) / np.maximum(np.bincount(window), 1))
-    return left / np.maximum(spread, 1e-12)[window]
+    moving = spread[window] > 1e-12 * np.abs(sums).max(initial=0)  # where two policies serve one model nothing does
+    return (left / np.maximum(spread, 1e-300)[window])[moving]
+
+
+def _blocks(days: np.ndarray, length: int) -> Units:
+    "Days, or so many in a row, as the units that are resampled."
+    units = make_units(len(days), kind="time", by=days)
+    if length == 1 or units.codes is None:
+        return units
+    return Units(math.ceil(units.n / length), f"blocks of {length} days", units.codes // length)
 
 
 def mean_by_days(
@@ -135,7 +144,7 @@ def mean_by_days(
         return lambda weights: float((weights * values).sum() / max((weights * rows).sum(), 1e-12))
 
     inside = _within_windows(sums, rows, history.window[at])
-    units = in_blocks(make_units(len(at), kind="time", by=history.days[at]), scorer(inside))
+    units = _blocks(history.days[at], block_length(inside) if len(inside) else 1)
     scores = score_resamples([scorer(sums)], len(at), units, n_resamples=n_resamples, random_state=random_state)
     return estimate_of(scores[:, 0], units)
 
@@ -232,7 +241,7 @@ def recommended(history: LossHistory, outcomes: Sequence[Outcome], *, cost: floa
             return one
     return cheapest
 
-# %% ../../notebooks/lib/monitoring/09_replay.ipynb #2ed3d5b5
+# %% ../../notebooks/lib/monitoring/09_replay.ipynb #9304d13c
 @dataclass(frozen=True, slots=True, eq=False)
 class Alarm:
     "The first alarm on a model, or a broken column, which training does not repair."
@@ -311,13 +320,18 @@ def recommendation_text(chosen: Outcome, outcomes: Sequence[Outcome], *, size: s
             f"(the best, {rival.policy}, saved {gain} of loss a row)."
         )
     gain = estimate_text(chosen.gain.value, chosen.gain.low, chosen.gain.high)
-    words = {"always": f"every {size}", "scheduled": "on the schedule"}
     loss = format_number(outcomes[0].loss.value)
     return (
-        f"Retrain {words.get(chosen.policy, chosen.policy)}: in {span} {count_of(len(chosen.trained), 'training')} "
+        f"{policy_words(chosen.policy, size)}: in {span} {count_of(len(chosen.trained), 'training')} "
         f"saved {gain} of the loss of {loss} a row that never training has, which pays up to a cost of "
         f"{mistakes(chosen.worth)} a training."
     )
+
+
+def policy_words(policy: str, size: str) -> str:
+    "What a policy says to do."
+    words = {NEVER: "Do not retrain", "always": f"Retrain every {size}", "scheduled": "Retrain on the schedule"}
+    return words.get(policy, f"Retrain {policy}")
 
 
 def mistakes(cost: float) -> str:

@@ -6,7 +6,7 @@
 __all__ = ['policies_table', 'windows_table', 'alarms_table', 'costs_table', 'staleness_finding', 'plot_staleness',
            'plot_policies', 'ReplayPage', 'replay_heading', 'replay_page', 'render_replay']
 
-# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #ddebd6b5
+# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #f5c490b1
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..core.formatting import count_of, estimate_text, format_date, format_int, format_number, format_seconds
 from ..core.results import Estimate
-from ..monitoring.replay import NEVER, Aged, ReplayResult, mistakes
+from ..monitoring.replay import NEVER, Aged, ReplayResult, mistakes, policy_words
 from .page_html import PageView, TopLine, cleaned
 from .run_summary import StatusLabel, status_label
 from .show import figure_html, table_html
@@ -93,7 +93,7 @@ def costs_table(result: ReplayResult) -> pd.DataFrame:
     ]
     return pd.DataFrame(rows, columns=["cost of a training, in wholly wrong predictions", "cheapest policy"])
 
-# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #c9a39b1e
+# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #b3a42dbc
 def staleness_finding(aged: Sequence[Aged], size: str) -> str:
     "What age does to a model, in a sentence: the first age whose excess is beyond chance."
     clear = [one for one in aged if one.excess.low > 0]
@@ -117,7 +117,7 @@ def plot_staleness(result: ReplayResult) -> "Axes":
         ax.fill_between(table["age"], table["low"], table["high"], color=BAND, linewidth=0, label="95 % interval")
         ax.plot(table["age"], table["excess"], color=BLUE, marker="o", linestyle="-")
         ax.axhline(0, **LIMIT_LINE, label="a new model")
-        ax.set(xlabel=f"Age of the model ({result.size}s)", ylabel="Loss of a row beyond a new model")
+        ax.set(xlabel=f"Age of the model ({result.size}s)", ylabel="Loss beyond a new model")
         ax.set_xticks(np.unique(np.linspace(0, len(table) - 1, min(6, len(table))).astype(int)))
         ax.set_title(title)
         ax.legend()
@@ -144,14 +144,14 @@ def plot_policies(result: ReplayResult) -> "Axes":
         ax.set_yticks(range(len(tried)), [f"{one.policy} ({len(one.trained)})" for one in tried])
         ax.invert_yaxis()
         ax.grid(axis="x")
-        ax.set_xlabel("Loss and cost of a row beyond the best in hindsight")
+        ax.set_xlabel("Regret of a row")
         ax.set_title(title)
         ax.legend()
         shown = "; ".join(f"{one.policy} {format_number(one.regret.value)}" for one in tried)
         data = pd.DataFrame({"policy": [one.policy for one in tried], "regret": value, "low": low, "high": high})
         return with_alt_text(ax, alt=f"Regret by policy: {shown}.", data=data, caption="In brackets: trainings.")
 
-# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #dba79aba
+# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #55968a57
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPage(PageView):
     "The page of one replay."
@@ -176,14 +176,9 @@ def _table(table: pd.DataFrame, caption: str = "") -> "Markup":
 
 def replay_heading(result: ReplayResult) -> str:
     "The finding in a few words."
-    words = {NEVER: "Retraining has not paid", "always": f"Retraining every {result.size} has paid"}
-    return words.get(
-        result.policy, f"Retraining {'on ' * (result.policy == 'scheduled')}{_way(result.policy)} has paid"
-    )
-
-
-def _way(policy: str) -> str:
-    return "schedule" if policy == "scheduled" else policy
+    if result.policy == NEVER:
+        return "Retraining has not paid"
+    return f"{policy_words(result.policy, result.size).replace('Retrain', 'Retraining', 1)} has paid"
 
 
 def _facts(result: ReplayResult) -> list[tuple[str, str]]:
@@ -212,7 +207,7 @@ _LOSS = {
 
 def replay_page(result: ReplayResult) -> ReplayPage:
     "The page of a replay."
-    label = status_label(result.policy.capitalize(), "info")
+    label = status_label(policy_words(result.policy, result.size), "info")
     flip = result.answers[-1][0]
     turned = (
         f"From a cost of {mistakes(flip)} a training on, never is cheapest." if flip

@@ -10,11 +10,12 @@ import pytest
 
 from tdsp.cli.app import call
 from tdsp.core.errors import DataError, ParameterError
+from tdsp.core.record import create_run, new_record
 from tdsp.modeling.fitting import default_candidate
 from tdsp.monitoring.replay import LossHistory, ReplayResult, recommended
 from tdsp.reporting.replay_page import replay_heading, replay_page
 from tdsp.runner.replay import run_replay
-from tdsp.stages.replay import ReplaySettings, Trainer, fit_past, open_past, replay_past
+from tdsp.stages.replay import ReplaySettings, Trainer, fit_past, open_past, recipe_of, replay_past
 
 TURN = pd.Timestamp("2025-05-20")
 VALUES = {
@@ -150,6 +151,32 @@ def test_a_mistake_is_refused_and_leaves_nothing(project: Path, tmp_path: Path, 
     with pytest.raises((ParameterError, DataError), match=message):
         run_replay(project / "parameters" / "made.yaml", outputs=tmp_path, **setting)
     assert not list(tmp_path.rglob("replay-*"))
+
+
+def accepted_run(outputs: Path, started: str, winner: str) -> None:
+    """Write an accepted run of the project `made` whose search found two models."""
+    name = f"made-{started}T000000Z-aaaa"
+    run = create_run(outputs / "runs" / name, replace(new_record(name, "made", fixed=True), verdict="accepted"))
+    found = [{"name": "lightgbm-2", "family": "lightgbm", "settings": {"num_leaves": 7}, "steps": 80, "mean": 0.9},
+             {"name": "linear", "family": "linear", "settings": {}, "steps": 0, "mean": 0.8}]  # fmt: skip
+    run.write_json("search", found)
+    run.note(winner=winner)
+
+
+def test_the_recipe_is_that_of_an_accepted_run_and_its_look_ahead_is_said(tmp_path: Path):
+    """The winner with its settings and steps; of an average the best single model; damaged runs are passed over."""
+    assert recipe_of("made", tmp_path)[1].startswith("LightGBM with its usual settings")
+    accepted_run(tmp_path, "20260101", "linear")
+    recipe, text = recipe_of("made", tmp_path)
+    assert recipe.family == "linear" and "replayed here as the future" in text
+    accepted_run(tmp_path, "20260102", "ensemble")
+    recipe, text = recipe_of("made", tmp_path)
+    assert (recipe.family, recipe.settings, recipe.steps) == ("lightgbm", {"num_leaves": 7}, 80)
+    assert "best single model" in text
+    newest = tmp_path / "runs" / "made-20260102T000000Z-aaaa"
+    (newest / "artifacts" / "search.json").write_text("[]")
+    assert recipe_of("made", tmp_path)[0].family == "linear"
+    assert recipe_of("other", tmp_path)[1].startswith("LightGBM with its usual settings")
 
 
 def test_a_history_that_is_too_short_is_refused():
