@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
-# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #057aa066
+# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #288b118a
 def _text(one: Estimate) -> str:
     return estimate_text(one.value, one.low, one.high)
 
@@ -86,16 +86,16 @@ def alarms_table(result: ReplayResult) -> pd.DataFrame:
 
 def costs_table(result: ReplayResult) -> pd.DataFrame:
     "A row a range of costs of a training, and the policy that is cheapest there."
-    ends = [f" to {format_number(at)}" for at, _ in result.answers[1:]] + [" and more"]
+    ends = [f" to {format_number(at)}" for at, _ in result.cheapest[1:]] + [" and more"]
     rows = [
         (f"{format_number(at) if at else '0'}{end}", policy)
-        for (at, policy), end in zip(result.answers, ends, strict=True)
+        for (at, policy), end in zip(result.cheapest, ends, strict=True)
     ]
     return pd.DataFrame(rows, columns=["cost of a training, in wholly wrong predictions", "cheapest policy"])
 
-# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #b3a42dbc
+# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #48ea3631
 def staleness_finding(aged: Sequence[Aged], size: str) -> str:
-    "What age does to a model, in a sentence: the first age whose excess is beyond chance."
+    "The effect of age in a sentence, with the first age whose excess is beyond chance."
     clear = [one for one in aged if one.excess.low > 0]
     if not clear:
         return f"No age up to {count_of(len(aged) - 1, size)} costs a model more than chance"
@@ -107,7 +107,7 @@ def staleness_finding(aged: Sequence[Aged], size: str) -> str:
 
 
 def plot_staleness(result: ReplayResult) -> "Axes":
-    "What a model loses by its age beyond a new one on the same rows, with intervals. Returns Axes."
+    "The loss of a model by its age beyond a new one on the same rows, with intervals. Returns Axes."
     table = pd.DataFrame(
         {"age": one.age, "excess": one.excess.value, "low": one.excess.low, "high": one.excess.high,
          "windows": one.windows} for one in result.aged
@@ -151,7 +151,7 @@ def plot_policies(result: ReplayResult) -> "Axes":
         data = pd.DataFrame({"policy": [one.policy for one in tried], "regret": value, "low": low, "high": high})
         return with_alt_text(ax, alt=f"Regret by policy: {shown}.", data=data, caption="In brackets: trainings.")
 
-# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #55968a57
+# %% ../../notebooks/lib/reporting/18_replay_page.ipynb #ddb163eb
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPage(PageView):
     "The page of one replay."
@@ -208,7 +208,7 @@ _LOSS = {
 def replay_page(result: ReplayResult) -> ReplayPage:
     "The page of a replay."
     label = status_label(policy_words(result.policy, result.size), "info")
-    flip = result.answers[-1][0]
+    flip = result.cheapest[-1][0]
     turned = (
         f"From a cost of {mistakes(flip)} a training on, never is cheapest." if flip
         else "Never is cheapest at every cost, even where training is free."

@@ -7,7 +7,7 @@ __all__ = ['MIN_PERIODS', 'MAX_PERIODS', 'FIRST_SHARE', 'EVERY', 'ACCEPTED_FROM'
            'Past', 'open_past', 'recipe_of', 'Dated', 'Trainer', 'Fitted', 'fit_past', 'Watch', 'monitor_sentence',
            'cost_of_training', 'replay_past', 'result_record']
 
-# %% ../../notebooks/lib/stages/11_replay.ipynb #6f6eb1cb
+# %% ../../notebooks/lib/stages/11_replay.ipynb #f4e21b89
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ from tdsp.monitoring.replay import (
     Alarm,
     LossHistory,
     ReplayResult,
-    answers_by_cost,
+    cheapest_by_cost,
     policies_of,
     recommendation_text,
     recommended,
@@ -62,7 +62,7 @@ from .reference import importance_shares
 from ..stats.metrics import require_metric
 from ..stats.resampling import make_units
 
-# %% ../../notebooks/lib/stages/11_replay.ipynb #4ab4d538
+# %% ../../notebooks/lib/stages/11_replay.ipynb #fced3696
 MIN_PERIODS, MAX_PERIODS = 6, 1_000  # windows of a history
 FIRST_SHARE = 1 / 3  # of the windows, which train the first model
 EVERY = {"day": 7, "week": 4, "month": 3}  # windows between scheduled trainings
@@ -70,7 +70,7 @@ EVERY = {"day": 7, "week": 4, "month": 3}  # windows between scheduled trainings
 
 @dataclass(frozen=True, slots=True)
 class ReplaySettings:
-    "How a history is replayed."
+    "The settings of a replay."
 
     size: str = "month"  # day, week or month
     every: int = 0  # windows between scheduled trainings; 0: 7 days, 4 weeks, 3 months
@@ -96,9 +96,11 @@ class Past:
     y: np.ndarray  # codes or numbers
     starts: tuple[pd.Timestamp, ...]  # of the replayed windows
 
-    def known_rows(self, t: int, delay: int) -> int:
-        "How many of the first rows have their labels when window t begins."
-        return int(np.searchsorted(self.times.to_numpy(), (self.starts[t] - pd.Timedelta(days=delay)).to_datetime64()))
+    def known_rows(self, window: int, delay: int) -> int:
+        "The number of rows whose labels are in when a window begins: the first so many."
+        return int(
+            np.searchsorted(self.times.to_numpy(), (self.starts[window] - pd.Timedelta(days=delay)).to_datetime64())
+        )
 
 
 def open_past(frame: pd.DataFrame, values: Mapping[str, Any], settings: ReplaySettings) -> Past:
@@ -179,7 +181,7 @@ def _winner_of(folder: Path, winner: str) -> Candidate | None:
     name, steps = one.get("name", one["family"]), one.get("steps", 0)
     return Candidate(name, (), None, 0.0, 0.0, family=one["family"], settings=one["settings"], steps=steps)
 
-# %% ../../notebooks/lib/stages/11_replay.ipynb #b94d7f8d
+# %% ../../notebooks/lib/stages/11_replay.ipynb #1aa78316
 ACCEPTED_FROM = 0.8  # share of the known rows after which they accept the model
 IMPORTANCE_ROWS = 2_000
 
@@ -206,9 +208,9 @@ class Trainer:
     label_delay: int
     seed: int = field(default=2013)
 
-    def fit(self, t: int) -> Dated:
-        "The model of window t."
-        began, n = time.process_time(), self.past.known_rows(t, self.label_delay)
+    def fit(self, window: int) -> Dated:
+        "The model of a window."
+        began, n = time.process_time(), self.past.known_rows(window, self.label_delay)
         train, y, at = self.past.frame.iloc[:n], self.past.y[:n], int(ACCEPTED_FROM * n)
         schema = self._schema(train)
         X, task = as_features(train, schema), self.past.outcome.task
@@ -289,7 +291,7 @@ def fit_past(trainer: Trainer, settings: ReplaySettings, progress: Callable[[str
     )  # fmt: skip
     return Fitted(models, history, scale, starts)
 
-# %% ../../notebooks/lib/stages/11_replay.ipynb #f9a2da0c
+# %% ../../notebooks/lib/stages/11_replay.ipynb #87932a73
 @dataclass(frozen=True, eq=False)
 class Watch:
     "The monitor of each model that served."
@@ -301,35 +303,35 @@ class Watch:
     sizes: set[str] = field(default_factory=set)  # of the windows that were judged; "": none could be
     cpu_seconds: list[float] = field(default_factory=list)
 
-    def alarm_at(self, t: int) -> int:
-        "The window at whose beginning the first alarm on model t is known; the number of windows where there is none."
+    def alarm_at(self, window: int) -> int:
+        "The window at whose beginning the first alarm on a model is known; the number of windows where there is none."
         began, history = time.process_time(), self.fitted.history
-        drifted, broken = self._drift_alarm(t)
-        found = [one for one in (drifted, self._loss_alarm(t)) if one is not None]
+        drifted, broken = self._drift_alarm(window)
+        found = [one for one in (drifted, self._loss_alarm(window)) if one is not None]
         first = min(found, key=lambda one: one[0], default=None)
         self.cpu_seconds.append(time.process_time() - began)
         at = history.n
         if first is not None:
             starts = self.trainer.past.starts
-            at = next((i for i in range(t + 1, history.n) if starts[i] >= first[0]), history.n)
+            at = next((i for i in range(window + 1, history.n) if starts[i] >= first[0]), history.n)
         if broken is not None:
-            self.alarms.append(Alarm(history.windows[t], f"{broken[0]:%Y-%m-%d}", *broken[1:], ""))
+            self.alarms.append(Alarm(history.windows[window], f"{broken[0]:%Y-%m-%d}", *broken[1:], ""))
         if first is not None:
             trained = history.windows[at] if at < history.n else ""
-            self.alarms.append(Alarm(history.windows[t], f"{first[0]:%Y-%m-%d}", *first[1:], trained))
+            self.alarms.append(Alarm(history.windows[window], f"{first[0]:%Y-%m-%d}", *first[1:], trained))
         return at
 
-    def _loss_alarm(self, t: int) -> "Cry | None":
+    def _loss_alarm(self, window: int) -> "Cry | None":
         "When the bet on the daily loss of a model is won."
-        model, history, past = self.fitted.models[t], self.fitted.history, self.trainer.past
+        model, history, past = self.fitted.models[window], self.fitted.history, self.trainer.past
         at = model.rows - len(model.accepted_on)
         losses = row_loss(past.outcome.task, past.y[at : model.rows], model.accepted_on, self.fitted.scale)
         accepted = unit_losses(losses, past.times.iloc[at : model.rows], "day")
         bound: LossBound = loss_bound(accepted, scale=self.fitted.scale, unit="day", random_state=self.trainer.seed)
         if bound["bound"] <= 0:
             return None
-        own = np.flatnonzero(history.window >= t)
-        days = pd.Series(history.sums[t, own] / history.rows[own], index=history.days[own])
+        own = np.flatnonzero(history.window >= window)
+        days = pd.Series(history.sums[window, own] / history.rows[own], index=history.days[own])
         bets = in_bets(days, bound["block"])
         won = np.flatnonzero(bet_wealth(bets.to_numpy(), bound["bound"]) >= ALARM)
         if not len(won):
@@ -338,9 +340,9 @@ class Watch:
         text = f"the bet on its daily loss was won on {format_date(last.isoformat(), time=False)}"
         return last + pd.Timedelta(days=1 + self.settings.label_delay), "performance", text
 
-    def _reference(self, t: int) -> Reference | None:
+    def _reference(self, window: int) -> Reference | None:
         "The reference from the rows of the fit, cut as finely as it takes; None where they give too few windows."
-        model, past = self.fitted.models[t], self.trainer.past
+        model, past = self.fitted.models[window], self.trainer.past
         train, times = past.frame.iloc[: model.rows], past.times.iloc[: model.rows]
         usable = [size for size in ("month", "week", "day") if size in reference_sizes(len(train), times)]
         order = list(PERIODS)
@@ -357,12 +359,12 @@ class Watch:
         )  # fmt: skip
         return open_reference(built.record, built.models, fitting[0])
 
-    def _drift_alarm(self, t: int) -> "tuple[Cry | None, Cry | None]":
+    def _drift_alarm(self, window: int) -> "tuple[Cry | None, Cry | None]":
         "The first lasting drift of a model, and the first broken column before it."
-        reference, model, past = self._reference(t), self.fitted.models[t], self.trainer.past
+        reference, model, past = self._reference(window), self.fitted.models[window], self.trainer.past
         if reference is None:
             return None, None
-        start = int(self.fitted.starts[t])
+        start = int(self.fitted.starts[window])
         rows = past.frame.iloc[start:].reset_index(drop=True)
         times = past.times.iloc[start:].reset_index(drop=True)
         names = prediction_columns(model.schema)
@@ -373,19 +375,19 @@ class Watch:
         faults: list[Fault | None] = []
         known: list[bool] = []
         broken: Cry | None = None
-        for window in cut_windows(len(rows), reference.size, times):
-            if len(window.rows) < MIN_ROWS:
+        for judged in cut_windows(len(rows), reference.size, times):
+            if len(judged.rows) < MIN_ROWS:
                 continue
-            part = rows.iloc[window.rows]
-            judgments.append(reference.judge(window, part))
-            faults.append(name_fault(reference, window, part, judgments[-1]) if judgments[-1].beyond else None)
-            known.append(_season_known(reference.record, times, window))
+            part = rows.iloc[judged.rows]
+            judgments.append(reference.judge(judged, part))
+            faults.append(name_fault(reference, judged, part, judgments[-1]) if judgments[-1].beyond else None)
+            known.append(_season_known(reference.record, times, judged))
             importance = reference.record["importance"]
             found = drift_findings(judgments, faults, rule, importance, known, reference.ignored)
             alarm = next((one for one in found if one.state == "alarm"), None)
             if alarm is None:
                 continue
-            period = pd.Timestamp(window.name).to_period(PERIODS[reference.size])
+            period = pd.Timestamp(judged.name).to_period(PERIODS[reference.size])
             cry = (period.end_time.normalize() + pd.Timedelta(days=1), str(alarm.code), alarm.text.rstrip("."))
             if alarm.code != "broken":
                 return cry, broken
@@ -397,7 +399,7 @@ Cry = tuple[pd.Timestamp, str, str]  # from when on it is known, code, text
 
 
 def monitor_sentence(watch: Watch) -> str:
-    "What the monitor of the replay could judge."
+    "The sentence on what the monitor of the replay could judge."
     sizes = sorted(size for size in watch.sizes if size)
     drift = (
         f"drift by the {' and the '.join(sizes)}" if sizes else "no drift: the rows of the fits give too few windows"
@@ -405,7 +407,7 @@ def monitor_sentence(watch: Watch) -> str:
     some = ", where the rows of the fit give enough windows" if sizes and "" in watch.sizes else ""
     return f"The monitor judged {drift}{some}, and accuracy by a bet on daily losses."
 
-# %% ../../notebooks/lib/stages/11_replay.ipynb #7b645eaa
+# %% ../../notebooks/lib/stages/11_replay.ipynb #321db42d
 def cost_of_training(values: Mapping[str, Any], stated: float | None, cpu_seconds: float) -> tuple[float, str]:
     "The cost of one training in wholly wrong predictions (rows of loss 1), and where it comes from."
     if stated is not None:
@@ -426,7 +428,7 @@ def replay_past(
     settings: ReplaySettings,
     progress: Callable[[str], object] = lambda line: None,
 ) -> ReplayResult:
-    "What each policy would have given on this history."
+    "The result of each policy on this history."
     seed = int(values["random_state"])
     trainer = Trainer(past, values, recipe[0], settings.label_delay, seed)
     fitted = fit_past(trainer, settings, progress)
@@ -440,7 +442,7 @@ def replay_past(
         model=project, made_at=utc_now(), size=settings.size, first=history.windows[0], rows=int(history.rows.sum()),
         train_rows=tuple(model.rows for model in fitted.models), task=past.outcome.task, recipe=recipe[1], every=every,
         label_delay=settings.label_delay, cost=cost, cost_origin=origin, history=history, outcomes=tuple(outcomes),
-        best=best, aged=tuple(staleness(history, seed)), answers=tuple(answers_by_cost(outcomes, history.rows.sum())),
+        best=best, aged=tuple(staleness(history, seed)), cheapest=tuple(cheapest_by_cost(outcomes, history.rows.sum())),
         alarms=tuple(watch.alarms), monitor_cpu_seconds=sum(watch.cpu_seconds), monitor=monitor_sentence(watch),
         recommendation=text, policy=chosen.policy,
     )  # fmt: skip
@@ -460,7 +462,7 @@ def result_record(result: ReplayResult) -> dict[str, Any]:
         }
         for one in (*result.outcomes, result.best)
     ]  # fmt: skip
-    flips = [{"from_cost": at, "policy": policy} for at, policy in result.answers]
+    flips = [{"from_cost": at, "policy": policy} for at, policy in result.cheapest]
     return {
         "replay_version": 1, "model": result.model, "made_at": result.made_at, "window": result.size,
         "first": result.first, "rows": result.rows, "task": result.task, "recipe": result.recipe,

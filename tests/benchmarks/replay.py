@@ -1,4 +1,4 @@
-"""What never, scheduled, on alarm, always and by cost would have given on real streams.
+"""Never, scheduled, on alarm, always and by cost: the policies of retraining, replayed on real streams.
 
 python -m tests.benchmarks.replay [flights|electricity|bike ...] [--replay month|week|day] [--cost ROWS]
 
@@ -40,7 +40,7 @@ def replay(stream: Stream, settings: ReplaySettings) -> None:
     write_atomic(path, canonical_json(result_record(result)))
     print(f"\n## {stream.name}, by the {settings.size}, from {result.first} on: {result.rows:,} rows")
     print(policies_table(result).to_string(index=False))
-    print(f"Cheapest from a cost on: {', '.join(f'{at:,.0f} {policy}' for at, policy in result.answers)}")
+    print(f"Cheapest from a cost on: {', '.join(f'{at:,.0f} {policy}' for at, policy in result.cheapest)}")
     for alarm in result.alarms:
         print(f"Alarm on the model of {alarm.model}, known {alarm.known}: {alarm.code}, {alarm.text}; "
               f"trained {alarm.trained or 'nothing'}")  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tdsp.monitoring.replay import (
     LossHistory,
-    answers_by_cost,
+    cheapest_by_cost,
     mean_by_days,
     policies_of,
     served_by_cost,
@@ -68,9 +68,9 @@ def test_the_cost_at_which_never_is_cheapest_is_its_gain_over_its_trainings():
     """One training saves 0.3 of 400 rows: from a cost of about 120 rows on, never is cheapest."""
     made = history(BROKEN)
     outcomes, best = policies_of(made, lambda t: 4 if t < 4 else 8, every=3, cost=1.0, random_state=1)
-    answers = answers_by_cost(outcomes, made.rows.sum())
-    assert answers[-1][1] == "never" and answers[-1][0] == pytest.approx(120, abs=3)
-    assert [at for at, _ in answers] == sorted(at for at, _ in answers)
+    cheapest = cheapest_by_cost(outcomes, made.rows.sum())
+    assert cheapest[-1][1] == "never" and cheapest[-1][0] == pytest.approx(120, abs=3)
+    assert [at for at, _ in cheapest] == sorted(at for at, _ in cheapest)
     assert best.trained == ("4",) and outcomes[2].worth == pytest.approx(120, abs=3)
 
 

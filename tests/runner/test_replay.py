@@ -66,11 +66,11 @@ def test_age_costs_more_the_longer_a_model_serves(turned: ReplayResult):
 
 def test_the_answer_turns_to_never_at_the_cost_that_is_reported(turned: ReplayResult):
     """Above the last cost of the list never is recommended, below it another policy costs least."""
-    flip, policy = turned.answers[-1]
+    flip, policy = turned.cheapest[-1]
     assert policy == "never" and flip > 0
-    for cost, answer in ((1.5 * flip, True), (0.1 * flip, False)):
+    for cost, is_never in ((1.5 * flip, True), (0.1 * flip, False)):
         found = recommended(turned.history, turned.outcomes, cost=cost, random_state=1)
-        assert (found.policy == "never") is answer
+        assert (found.policy == "never") is is_never
 
 
 def test_on_a_stable_stream_nothing_is_recommended():
@@ -163,7 +163,7 @@ def accepted_run(outputs: Path, started: str, winner: str) -> None:
     run.note(winner=winner)
 
 
-def test_the_recipe_is_that_of_an_accepted_run_and_its_look_ahead_is_said(tmp_path: Path):
+def test_the_recipe_is_that_of_an_accepted_run_and_its_look_ahead_is_named(tmp_path: Path):
     """The winner with its settings and steps; of an average the best single model; damaged runs are passed over."""
     assert recipe_of("made", tmp_path)[1].startswith("LightGBM with its usual settings")
     accepted_run(tmp_path, "20260101", "linear")
@@ -180,7 +180,7 @@ def test_the_recipe_is_that_of_an_accepted_run_and_its_look_ahead_is_said(tmp_pa
 
 
 def test_a_history_that_is_too_short_is_refused():
-    """Fewer than six windows are an anecdote; what to do is said."""
+    """Fewer than six windows are an anecdote; the message names a way out."""
     with pytest.raises(DataError, match=r"span 3 months; 6 are the least.*shorter window"):
         open_past(stream(turned=True, last="2025-03-20"), VALUES, CHEAP)
 
