@@ -10,7 +10,8 @@ from tdsp.core.files import canonical_json, write_atomic
 from tdsp.monitoring.replay import ReplayResult
 from tdsp.reporting.replay_page import render_replay
 from tdsp.runner.preflight import check_table, load_plan, plan_run, require_writable
-from tdsp.stages.replay import ReplaySettings, open_past, recipe_of, replay_past, result_record
+from tdsp.stages.replay import replay_past, result_record
+from tdsp.stages.replayed_models import ReplaySettings, open_past, recipe_of
 
 
 def run_replay(

@@ -15,7 +15,8 @@ import pandas as pd
 from tdsp.core.files import canonical_json, write_atomic
 from tdsp.modeling.fitting import default_candidate
 from tdsp.reporting.replay_page import policies_table
-from tdsp.stages.replay import ReplaySettings, open_past, replay_past, result_record
+from tdsp.stages.replay import replay_past, result_record
+from tdsp.stages.replayed_models import ReplaySettings, open_past
 from tests.support.streams import Stream, streams
 
 VALUES = {

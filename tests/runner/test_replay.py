@@ -15,7 +15,8 @@ from tdsp.modeling.fitting import default_candidate
 from tdsp.monitoring.replay import LossHistory, ReplayResult, recommended
 from tdsp.reporting.replay_page import replay_heading, replay_page
 from tdsp.runner.replay import run_replay
-from tdsp.stages.replay import ReplaySettings, Trainer, fit_past, open_past, recipe_of, replay_past
+from tdsp.stages.replay import replay_past
+from tdsp.stages.replayed_models import ReplaySettings, Trainer, fit_past, open_past, recipe_of
 
 TURN = pd.Timestamp("2025-05-20")
 VALUES = {
