@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tdsp.config.cycle import read_cycle
 from tdsp.core.errors import ParameterError
 from tdsp.core.files import canonical_json, write_atomic
 from tdsp.monitoring.replay import ReplayResult
@@ -20,18 +21,20 @@ def run_replay(
     outputs: Path,
     *,
     every: int = 0,
-    label_delay: int = 0,
+    label_delay: int | None = None,
     cost: float | None = None,
     progress: Callable[[str], object] = lambda line: None,
 ) -> tuple[Path, ReplayResult]:
     """Replay a history by the day, week or month; return the folder of the report and the result.
 
-    `every` is the number of windows between scheduled trainings (0: 7 days, 4 weeks, 3 months), `label_delay` the days
-    until the label of a row is known, `cost` that of a training in rows of loss 1. Raises TdspError for what cannot be
+    `every` is the number of windows between scheduled trainings, `label_delay` the days until the label of a row is
+    known, `cost` that of a training in wholly wrong predictions; what is not given is taken from NAME.cycle.yaml, else
+    every 7 days, 4 weeks or 3 months, at once, and as the parameters state it. Raises TdspError for what cannot be
     replayed, before anything is written beside the lake.
     """
-    settings = ReplaySettings(size, every, label_delay, cost)
+    ReplaySettings(size, every, label_delay or 0, cost)  # what is given is checked before anything is read
     plan = plan_run(file, out=outputs)
+    settings = _settings(plan.file, size, every, label_delay, cost)
     values = plan.resolved.values
     if not values.get("time_column"):
         raise ParameterError(f"{plan.file.name}: a replay needs the time of the rows. Name its column as time_column.")
@@ -43,6 +46,15 @@ def run_replay(
     past = open_past(table.frame, values, settings)
     result = replay_past(plan.project, past, values, recipe_of(plan.project, plan.outputs), settings, progress)
     return _write(plan.outputs / "monitoring" / plan.project, result), result
+
+
+def _settings(file: Path, size: str, every: int, label_delay: int | None, cost: float | None) -> ReplaySettings:
+    """Return what is given, completed by the settings of the loop."""
+    loop = read_cycle(file)
+    if cost is None and loop.cost:
+        cost = loop.cost / loop.value_of_loss
+    own = loop.retrain_every if loop.every == size else 0
+    return ReplaySettings(size, every or own, loop.labels_late if label_delay is None else label_delay, cost)
 
 
 def _write(place: Path, result: ReplayResult) -> Path:

@@ -14,7 +14,7 @@ from tdsp.core.record import create_run, new_record
 from tdsp.modeling.fitting import default_candidate
 from tdsp.monitoring.replay import LossHistory, ReplayResult, recommended
 from tdsp.reporting.replay_page import replay_heading, replay_page
-from tdsp.runner.replay import run_replay
+from tdsp.runner.replay import _settings, run_replay
 from tdsp.stages.replay import replay_past
 from tdsp.stages.replayed_models import ReplaySettings, Trainer, fit_past, open_past, recipe_of
 
@@ -139,7 +139,7 @@ def test_a_replay_has_a_table_a_page_and_a_file(
     assert [len(row) for row in record["losses"]] == list(range(len(record["windows"]), 0, -1))
 
 
-VERB = ["replay", "parameters/made.yaml", "--window", "month"]
+VERB = ["cycle", "parameters/made.yaml", "--replay", "month"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,21 @@ def test_the_recipe_is_that_of_an_accepted_run_and_its_look_ahead_is_named(tmp_p
     (newest / "artifacts" / "search.json").write_text("[]")
     assert recipe_of("made", tmp_path)[0].family == "linear"
     assert recipe_of("other", tmp_path)[1].startswith("LightGBM with its usual settings")
+
+
+def test_the_settings_of_the_loop_are_those_of_the_replay(project: Path):
+    """NAME.cycle.yaml says how late labels are, how often training is planned and what it costs; options go first."""
+    file = project / "parameters" / "loop.yaml"
+    own = {"every": "month", "retrain_every": 2, "labels_late": 30, "cost": 50, "value_of_loss": 10}
+    file.with_name("loop.cycle.yaml").write_text("".join(f"{name}: {value}\n" for name, value in own.items()))
+    assert _settings(file, "month", 0, None, None) == ReplaySettings("month", 2, 30, 5.0)
+    assert _settings(file, "week", 0, 0, 7.0) == ReplaySettings("week", 0, 0, 7.0)
+
+
+def test_options_of_a_replay_without_one_are_refused(project: Path, capsys: pytest.CaptureFixture[str]):
+    """A cost without a replay would do nothing; exit code 2."""
+    assert call(["cycle", str(project / "parameters" / "made.yaml"), "--cost", "5"]) == 2
+    assert "belong to --replay" in capsys.readouterr().err
 
 
 def test_a_history_that_is_too_short_is_refused():
