@@ -36,7 +36,7 @@ from ..packaging.loader import prediction_columns
 from .monitoring import _season_known
 from .replayed_models import EVERY, Fitted, Past, ReplaySettings, Trainer, fit_past, open_past
 
-# %% ../../notebooks/lib/stages/13_replay.ipynb #7fc3651f
+# %% ../../notebooks/lib/stages/13_replay.ipynb #e0392ddb
 @dataclass(frozen=True, eq=False)
 class Watch:
     "The monitor of each model that served."
@@ -59,7 +59,7 @@ class Watch:
         if first is not None:
             starts = self.trainer.past.starts
             at = next((i for i in range(window + 1, history.n) if starts[i] >= first[0]), history.n)
-        if broken is not None:
+        if broken is not None and (at == history.n or broken[0] < self.trainer.past.starts[at]):  # while it served
             self.alarms.append(Alarm(history.windows[window], f"{broken[0]:%Y-%m-%d}", *broken[1:], ""))
         if first is not None:
             trained = history.windows[at] if at < history.n else ""
