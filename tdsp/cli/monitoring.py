@@ -8,7 +8,7 @@ import typer
 
 from tdsp.cli.console import echo, echo_json, warn
 from tdsp.cli.options import Json, Out, outputs_folder, shown_path
-from tdsp.core.errors import ExitCode
+from tdsp.core.errors import ExitCode, ParameterError
 
 if TYPE_CHECKING:
     from tdsp.runner.cycle import CycleOutcome
@@ -81,6 +81,16 @@ def cycle(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="decide, and write nothing")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="print what would happen now and why; a dry run")] = False,
     schedule: Annotated[bool, typer.Option("--schedule", help="print lines for cron, systemd and CI services")] = False,
+    replay: Annotated[
+        str, typer.Option(metavar="month|week|day", help="what each way to retrain would have given in the past")
+    ] = "",
+    scheduled: Annotated[int, typer.Option(metavar="N", help="of a replay: windows between trainings [3, 4, 7]")] = 0,
+    label_delay: Annotated[
+        int | None, typer.Option(metavar="DAYS", help="of a replay: until a label is known [labels_late]")
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option(metavar="N", help="of a replay: wholly wrong predictions that a training costs")
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -90,6 +100,12 @@ def cycle(
     """
     from tdsp.runner.cycle import run_cycle
 
+    if replay:
+        return print_replay(
+            file, replay, scheduled=scheduled, label_delay=label_delay, cost=cost, out=out, as_json=as_json
+        )
+    if (scheduled, label_delay, cost) != (0, None, None):
+        raise ParameterError("--scheduled, --label-delay and --cost belong to --replay month, week or day.")
     if schedule:
         from tdsp.config.cycle import read_cycle
         from tdsp.runner.preflight import plan_run
@@ -137,3 +153,26 @@ def print_decision(found: "CycleOutcome", outputs: Path, *, dry: bool) -> None:
         echo(f"Next: open {shown_path(outputs.absolute() / made.monitor / 'index.html')}")
     else:
         echo(f"Next: tdsp models {made.model}")
+
+
+def print_replay(
+    file: Path, size: str, *, scheduled: int, label_delay: int | None, cost: float | None, out: Path | None,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Replay the history of a table, print its policies and the recommendation; return 0."""
+    from tdsp.reporting.replay_page import policies_table
+    from tdsp.runner.preflight import plan_run
+    from tdsp.runner.replay import run_replay
+    from tdsp.stages.replay import result_record
+
+    folder, result = run_replay(
+        file, size, plan_run(file, out=out).outputs, every=scheduled, label_delay=label_delay, cost=cost,
+        progress=lambda line: warn(f"  {line}"),
+    )  # fmt: skip
+    if as_json:
+        echo_json(result_record(result))
+        return 0
+    echo(policies_table(result).to_string(index=False))
+    echo(result.recommendation)
+    echo(f"Next: open {shown_path(folder / 'index.html')}")
+    return 0
