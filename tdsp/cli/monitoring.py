@@ -1,5 +1,7 @@
 """The verbs that look after a model: `monitor` and `cycle`."""
 
+import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,7 +100,9 @@ def cycle(
 
     A window is decided once; a turn that was cut off goes on with the next call. Exit code 0 decided, 4 alarm.
     """
+    from tdsp.runner.alerts import VARIABLE, deliver_state, require_webhook
     from tdsp.runner.cycle import run_cycle
+    from tdsp.runner.monitoring import render_dashboard
 
     if replay:
         return print_replay(
@@ -114,13 +118,20 @@ def cycle(
         plan = plan_run(file, out=out)
         echo(schedule_lines(plan.file, plan.root, read_cycle(plan.file).every))
         return 0
-    dry = dry_run or explain
+    dry, webhook = dry_run or explain, require_webhook(os.environ.get(VARIABLE, ""))
     say = echo if explain and not as_json else warn
     try:
         found = run_cycle(file, until=until, dry=dry, out=out, say=say, watch=_show_stage)
     except KeyboardInterrupt:
         warn("Interrupted. The champion is as it was; the next call goes on with this turn.")
         return ExitCode.INTERRUPTED
+    if found.decision is not None and not dry:
+        render_dashboard(outputs_folder(out))
+        if found.decision.monitor:
+            report = outputs_folder(out) / found.decision.monitor
+            alert = deliver_state(report, json.loads((report / "monitor.json").read_bytes()), webhook)
+            if alert.text:
+                warn(alert.text)
     if as_json:
         echo_json({"busy": found.busy, "known": found.known, "dry_run": dry, "decision": found.decision})
     elif found.decision is not None:
