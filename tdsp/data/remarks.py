@@ -121,12 +121,14 @@ _NO_LINE = frozenset({  # on columns: SQL or the file itself has to change
 })  # fmt: skip
 
 
-_MANY = re.compile(r"^1 ((?:empty |damaged |merged )?)(row|column|word|cell|comment|range)s( count| reach| repeat)?\b")
+_PLURALS = re.compile(
+    r"^1 ((?:empty |damaged |merged )?)(row|column|word|cell|comment|range)s( count| reach| repeat)?\b"
+)
 
 
 def _one_of(sentence: str) -> str:
     "The sentence with its noun and verb in the singular where it counts one."
-    return _MANY.sub(lambda m: f"1 {m[1]}{m[2]}{m[3] + 's' if m[3] else ''}", sentence)
+    return _PLURALS.sub(lambda m: f"1 {m[1]}{m[2]}{m[3] + 's' if m[3] else ''}", sentence)
 
 
 @dataclass(frozen=True, slots=True)

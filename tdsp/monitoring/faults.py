@@ -119,7 +119,9 @@ def _candidates() -> Iterator[tuple[str, str, Undo]]:
 def name_fault(reference: Reference, window: Window, frame: pd.DataFrame, judgment: WindowJudgment) -> Fault | None:
     "The likely fault of the window, None where no relation broke and no unit is seen to have changed."
     for column, size in largest_effects(judgment).items():
-        if size >= CLEAR and (stuck := _stuck(reference, column, frame[column])) is not None:
+        if size < CLEAR or column not in reference.record["columns"]:  # a prediction follows from the columns
+            continue
+        if (stuck := _stuck(reference, column, frame[column])) is not None:
             return stuck
     broken = broken_columns(judgment)
     impossible = [name for name in impossible_columns(judgment) if name in reference.record["columns"]]

@@ -140,7 +140,7 @@ def not_learned(values: Mapping[str, Any]) -> set[str]:
     "Columns that are no features by the parameters."
     given = values["split_column"] or (GIVEN if values["split"] == "given" else "")
     stated = (values["time_column"], values["group_column"], given)
-    origin = origin_columns(values["sources"])
+    origin = origin_columns(values.get("sources", {}))
     return {ROW, CASE, values["target"], *values["drop"], *values["forbidden"], *origin, *filter(None, stated)}
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #031e2567
@@ -493,8 +493,8 @@ def findings_gate(findings: Iterable[Finding], accepted: Sequence[str]) -> Gate:
     found = [f for f in findings if f.severity == SEVERE and not {f.code, f.key} & set(accepted)]
     severe = [f for f in found if f.code not in LEAK_CODES]
     notes = [f"{f.key}: {f.title}" for f in severe]
-    if asked := len(found) - len(severe):
-        notes.append(f"{count_of(asked, 'severe finding')} not counted here but asked about as leaks")
+    if leaks := len(found) - len(severe):
+        notes.append(f"{count_of(leaks, 'severe finding')} not counted here but asked about as leaks")
     note = "; ".join(notes)
     return exact_gate("Severe findings in the data", len(severe), 0, note=note)
 

@@ -60,7 +60,7 @@ def run(project: Path) -> tuple[int, str, str]:
     return done.returncode, record.verdict, questions[0]["yaml"] if questions else ""
 
 
-def test_a_leak_is_a_question_with_two_answers(project):
+def test_a_leak_is_a_question_with_two_ways_out(project):
     """Open: exit 3; forbidden by the copied line, or accepted with a reason: exit 0; on other evidence: exit 3."""
     parameters, charter = (project / "parameters" / f"tickets{end}.yaml" for end in ("", ".charter"))
     customers(0.02).to_csv(project / "tickets.csv", index=False)

@@ -95,7 +95,7 @@ def test_a_changed_hand_over_file_stops_the_next_stage(sample_run, tmp_path):
         ),
     ],
 )
-def test_the_cell_in_memory_counts_and_an_ignored_edit_is_said(short_project, edits, shown):
+def test_the_cell_in_memory_counts_and_an_ignored_edit_is_named(short_project, edits, shown):
     """In a real kernel with an edit that is not on disk: it holds, or the output says which file holds instead."""
     path = short_project / "notebooks" / f"{STAGES[0]}.ipynb"
     (short_project / "parameters" / "breast_cancer.yaml").open("a").write("holdout_share: 0.25\n")

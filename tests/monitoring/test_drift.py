@@ -1,5 +1,7 @@
 """Profiles, effects and calibration: a window is judged by the reference's own windows."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +17,9 @@ from tdsp.monitoring.drift import (
     reference_effects,
     window_effects,
 )
-from tdsp.monitoring.reference import reference_profiles
+from tdsp.monitoring.reference import build_reference, open_reference, reference_profiles
 from tdsp.monitoring.windows import Window, cut_windows, reference_sizes, require_window
+from tests.support.stations import SCHEMA, hours
 
 
 def test_the_distance_of_numbers_is_that_of_scipy():
@@ -144,3 +147,22 @@ def test_the_order_of_values_does_not_depend_on_their_scale():
         for one in (values, 40 * values, values.sample(frac=1, random_state=1))
     )
     assert smooth == pytest.approx(scaled) and smooth < 0.2 and shuffled == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_reference_judges_the_same_after_it_was_written() -> None:
+    """JSON sorts the names of columns; the effects of the own windows stay with their columns."""
+    train = hours(200).rename(columns={"temp": "z_temp"})  # not in the order of the alphabet
+    schema = SCHEMA | {
+        "columns": [spec | {"name": spec["name"].replace("temp", "z_temp")} for spec in SCHEMA["columns"]]
+    }
+    predicted = pd.DataFrame({"probability": np.random.default_rng(1).random(len(train))})
+    built = build_reference(
+        train, schema, predicted, times=train["time"], time_column="time", ordered=True, random_state=1
+    )
+    whole = pd.concat([train, predicted], axis=1)
+    stored = json.loads(canonical_json(built.record))
+    fresh, read = (open_reference(record, built.models, "week") for record in (built.record, stored))
+    assert fresh is not None and read is not None
+    for window in cut_windows(len(train), "week", train["time"])[:10]:
+        rows = whole.iloc[window.rows]
+        assert fresh.judge(window, rows).drift == pytest.approx(read.judge(window, rows).drift)
