@@ -482,7 +482,7 @@ def _pairs(search: _Search) -> list[Leak]:
     levels = {name: pd.factorize(sample[name], use_na_sentinel=False)[0] for name in few}
     order = _by_importance(search, left)
     pairs = compare_pairs(numbers, levels, search.y[rows], numeric=search.numeric, order=order)
-    best = sorted(pairs, key=lambda pair: -pair.likeness.forward)[:3]
+    best = sorted(pairs, key=lambda pair: -pair.likeness.forward)[:6]
     return next(([_pair_leak(pair, numeric=search.numeric)] for pair in best if _is_pair(pair, search)), [])
 
 

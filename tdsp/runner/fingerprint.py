@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,9 +68,10 @@ class FileMemory:
         return list(found)
 
     def save(self) -> None:
-        """Keep what was learned."""
+        """Keep what was learned, where the folder can be written: it saves time and nothing else."""
         if self._changed:
-            write_atomic(self.path, canonical_json(self._known))
+            with suppress(OSError):
+                write_atomic(self.path, canonical_json(self._known))
 
 
 # code ---------------------------------------------------------------------------------------------------------------

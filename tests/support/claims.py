@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from tests.support.page_numbers import blocks_of, estimates_of, results_of, unfounded_in
 
 STAGES = ("1_business_understanding", "2_data_acquisition", "3_modeling", "4_deployment", "5_customer_acceptance")
@@ -173,6 +175,16 @@ def _outcomes(checker: Checker) -> list[str]:
     return [answer_of(gate) for gate in checker.gates]
 
 
+def _reach(checker: Checker, rows: str, width: str, wanted: str, end: str) -> bool:
+    """Whether the first stage has computed this half width for these rows, and the rows that are needed."""
+    table = pd.read_csv(checker.folder / "artifacts" / "reach.csv", dtype=str)
+    found = dict(zip(table["what"], table["value"], strict=True))
+    needed = f"for which {int(number(found['rows_needed'])):,} are needed"
+    numbers = ((rows, "test_rows"), (width, "half_width"), (wanted, "wanted"))
+    fits = all(shows(text, number(found[name])) for text, name in numbers)
+    return fits and end == ("so they are enough" if found["reachable"] == "yes" else needed)
+
+
 NAMES = r"(.+)"
 PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (r"(\d+) of (\d+) gates? passed\.", Checker.counted),
@@ -221,6 +233,7 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)\.", Checker.score),
     (rf".+ is {N} on the test set\.",
      lambda c, value: shows(value, c.metrics["test_score"]["value"]) and c.metrics["test_score"]["low"] is None),
+    (rf"{N} independent test rows give .+ within ±{N}; wanted is ±{N}, (.+)\.", _reach),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
     (rf"{N} columns? can be learned from; left out: {N}\.",
