@@ -74,7 +74,8 @@ def _examine_logs(folder: Path) -> Examined:
 
     sizes = [part.stat().st_size for part in folder.rglob("part-*.parquet")]
     limits = LogLimits()
-    kept = f"`tdsp serve` keeps {limits.days:g} days and {format_bytes(limits.bytes)} of each model (--log-days, --log-gb)"
+    size = format_bytes(limits.bytes)
+    kept = f"`tdsp serve` keeps {limits.days:g} days and {size} of each model (--log-days, --log-gb)"
     found = f"{count_of(len(sizes), 'part')}, {format_bytes(sum(sizes))}" if sizes else "none yet"
     return Examined("prediction logs", True, f"{found}; {kept}")
 

@@ -23,7 +23,7 @@ def run_replay(
     every: int = 0,
     label_delay: int | None = None,
     cost: float | None = None,
-    progress: Callable[[str], object] = lambda line: None,
+    progress: Callable[[str], object] = lambda _: None,
 ) -> tuple[Path, ReplayResult]:
     """Replay a history by the day, week or month; return the folder of the report and the result.
 
