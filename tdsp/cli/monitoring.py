@@ -105,6 +105,8 @@ def cycle(
     from tdsp.runner.monitoring import render_dashboard
 
     if replay:
+        if until or dry_run or explain or schedule:
+            raise ParameterError("--replay goes with --scheduled, --label-delay, --cost, --out and --json only.")
         return print_replay(
             file, replay, scheduled=scheduled, label_delay=label_delay, cost=cost, out=out, as_json=as_json
         )
@@ -127,8 +129,8 @@ def cycle(
         return ExitCode.INTERRUPTED
     if found.decision is not None and not dry:
         render_dashboard(outputs_folder(out))
-        if found.decision.monitor:
-            report = outputs_folder(out) / found.decision.monitor
+        report = outputs_folder(out) / found.decision.monitor
+        if found.decision.monitor and (report / "monitor.json").is_file():  # an old report may be gone
             alert = deliver_state(report, json.loads((report / "monitor.json").read_bytes()), webhook)
             if alert.text:
                 warn(alert.text)

@@ -26,7 +26,7 @@ from tdsp.runner.preflight import Plan
 Parts = dict[str, str]  # what a stage depends on -> its hash; "search.py" or "parameter threshold"
 SIGNING_KEY = "TDSP_SIGNING_KEY"
 JUST_NOW = 2.0  # seconds: a file this young may change again within the same tick of its clock
-TEXTS = (".yaml", ".html", ".css", ".svg", ".md")  # that modules read beside them
+TEXTS = (".yaml", ".j2", ".css", ".svg", ".md", ".json")  # that modules read beside them
 MAX_NAMED_CHANGES = 5  # changes that a sentence names
 
 
@@ -204,9 +204,7 @@ class Fingerprints:
         """Return the hashes of all modules behind a notebook, and of the templates and texts beside them."""
         found = self._modules.closure(names)
         rooms = {path.parent for path in found if path.is_relative_to(PACKAGE) and path.parent != PACKAGE}
-        texts = [
-            file for room in rooms for file in room.rglob("*") if file.suffix in (".yaml", ".html", ".css", ".svg")
-        ]
+        texts = [file for room in rooms for file in room.rglob("*") if file.suffix in TEXTS]
         parts = {_shown(path): digest for path, digest in found.items()}
         return parts | {_shown(path): self.memory.bytes_of(path) for path in texts}
 
@@ -214,7 +212,8 @@ class Fingerprints:
         """Return the hashes of the files beside the parameters: charter, contract, SQL."""
         folder, stem = self.plan.file.parent, self.plan.file.stem
         sql = str(self.plan.resolved.values.get("sql") or "")
-        names = {path.name for path in folder.glob(f"{stem}.*") if path.name != self.plan.file.name} | {sql} - {""}
+        names = {path.name for path in folder.glob(f"{stem}.*")} | {sql}
+        names -= {"", self.plan.file.name, f"{stem}.cycle.yaml"}  # the loop changes nothing that a run computes
         return {name: self.memory.bytes_of(folder / name) for name in sorted(names) if (folder / name).is_file()}
 
     @cached_property

@@ -38,7 +38,8 @@ def run_monitor(settings: MonitorSettings, outputs: Path) -> tuple[Path, dict[st
     Raises TdspError for what cannot be monitored, and leaves no folder of it.
     """
     root = find_root()
-    name = str(check(find_model(settings.model or "latest", outputs))["name"])
+    known = Path(settings.out) if settings.out else outputs  # a report may go elsewhere
+    name = str(check(find_model(settings.model or "latest", known))["name"])
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
     folder = outputs.resolve() / "monitoring" / name / stamp
     folder.mkdir(parents=True)

@@ -161,7 +161,7 @@ def prune_parts(folder: Path, limits: LogLimits) -> int:
 
 
 def require_logged(folder: Path, names: Sequence[str]) -> None:
-    """Raise DataError where the newest part of a log leaves out one of these columns: nothing can be predicted again."""
+    """Raise DataError where the newest part of a log leaves out one of these columns: it cannot be predicted again."""
     import pyarrow.parquet as pq
 
     parts = sorted(folder.rglob("part-*.parquet"), key=lambda path: path.name) if folder.is_dir() else []
