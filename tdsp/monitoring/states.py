@@ -91,11 +91,11 @@ def drift_findings(
         gaps = last.missing[name] >= max(1.0, last.drift[name])
         share = importance.get(name)
         weight = "" if share is None else f" It carries {share:.0%} of the model's importance."
-        what = "has more or fewer gaps than ever" if gaps else "has moved further than ever"
+        what = "has an unusual share of gaps" if gaps else "has moved unusually far"
         found.append(
             Finding(
                 "gaps" if gaps else "moved", "alarm" if lasting else "watch", name, judgments[start].name,
-                f"{name} {what} in the reference: {size:.1f} times the level that 5 % of its windows pass.{weight}",
+                f"{name} {what} for the reference: {size:.1f} times the level that 5 % of its windows pass.{weight}",
                 f"Find out why {name} {'is missing' if gaps else 'moved'}; if it is to stay, train with recent rows.",
             )
         )  # fmt: skip

@@ -17,6 +17,7 @@ from tdsp.config.cycle import CycleSettings
 from tdsp.core.errors import DataError, ParameterError, RunError
 from tdsp.core.files import canonical_json, from_json, write_atomic
 from tdsp.data.ingest import load_table, without_end
+from tdsp.data.served_log import SCHEME, log_folder, log_parts
 from tdsp.data.sql import sql_name
 from tdsp.monitoring.decisions import Action, Comparison, Decision, read_decisions
 from tdsp.monitoring.reference import ReferenceRecord
@@ -26,7 +27,7 @@ from tdsp.registry import registry
 from tdsp.runner.challenger import LabeledRows
 from tdsp.runner.pipeline import PipelineEvent
 from tdsp.runner.preflight import Plan
-from tdsp.serving.monitored_rows import is_log
+from tdsp.serving.monitored_rows import KEY, is_log
 from tdsp.stages.context import modeling_table
 
 CANARY_ROWS = 20_000
@@ -121,7 +122,8 @@ class Loop:
     @property
     def has_log(self) -> bool:
         """Whether the new rows come from the log of a service."""
-        return bool(self.settings.data) and is_log(str(self.plan.root / self.settings.data))
+        data = self.settings.data
+        return data.startswith(SCHEME) or (bool(data) and is_log(str(self.plan.root / data)))
 
     def period(self, moment: pd.Timestamp | str) -> int:
         """The number of the window that a moment or a window's name is in."""
@@ -268,17 +270,18 @@ def write_new_rows(loop: Loop, seen: pd.Timestamp) -> tuple[Path, str, int] | No
 def _read_new(loop: Loop, data: str) -> pd.DataFrame:
     """Read new rows from any source, or from the log of a service under the names that were sent to it."""
     if loop.has_log:
-        place = loop.plan.root / data
-        parts = sorted(place.rglob("part-*.parquet"), key=lambda path: path.name)
-        frames = [pd.read_parquet(part) for part in parts]
-        if not frames:
-            raise DataError(f"{data} is a folder without a log of predictions.")
-        return pd.concat(frames, ignore_index=True).rename(columns=lambda name: str(name).removeprefix("sent."))
+        root = loop.plan.root
+        folder = log_folder(data, root) if data.startswith(SCHEME) else root / data
+        frame = pd.concat([pd.read_parquet(part) for part in log_parts(folder)], ignore_index=True)
+        frame = frame[frame[KEY].isna() | ~frame[KEY].duplicated(keep="last")]  # the last prediction of a key counts
+        sent = {str(name).removeprefix("sent.") for name in frame if str(name).startswith("sent.")}
+        return frame.drop(columns=[*(sent & set(frame))]).rename(columns=lambda name: str(name).removeprefix("sent."))
     with TemporaryDirectory() as lake:
         return load_table({"rows": data}, None, root=loop.plan.root, lake=Path(lake)).frame
 
 
 def write_labeled_rows(loop: Loop, frame: pd.DataFrame, name: str) -> LabeledRows:
+    """Write labeled rows as a file that any model can predict; return it with their times and truth."""
     frame = frame.reset_index(drop=True)
     path = loop.folder / f"{name}.parquet"
     frame.to_parquet(path, index=False)

@@ -21,7 +21,7 @@ def schedule_lines(file: Path, root: Path, every: str) -> str:
     line = f"cd {shlex.quote(str(root))} && {shlex.join(absolute)}"
     step = json.dumps(here)  # a text of JSON is one of YAML
     return f"""\
-# {every}ly, {MARGIN}, in UTC. Exit code 4 is an alarm: let it reach a person.
+# {"daily" if every == "day" else f"{every}ly"}, {MARGIN}, in UTC. Exit code 4 is an alarm: let it reach a person.
 
 # cron (crontab -e); the machine's clock in UTC
 {cron} {_for_cron(line)}

@@ -66,7 +66,7 @@ def rules(served: ServedModel) -> list[Rule]:
                  "{{ $labels.column }} lies further out than 95 % of the windows of the training rows; "
                  "`tdsp monitor` says whether it moved or broke"),
             Rule("TdspDriftFar", "tdsp_drift_level > 3", "15m", "critical",
-                 "{{ $labels.column }} lies three times as far out as the training rows ever did; it may be broken"),
+                 "{{ $labels.column }} lies beyond three times the level that 5 % of training windows pass"),
         ]  # fmt: skip
     return [replace(rule, expr=of_model(served, rule.expr)) for rule in found]
 

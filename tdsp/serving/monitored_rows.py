@@ -45,7 +45,7 @@ class MonitoredRows:
     times: pd.Series | None
     labels: np.ndarray | None  # codes of classes or numbers, NaN where there is none yet
     read: int
-    rejected: dict[str, int]  # what was expected -> rows
+    rejected: dict[str, int]  # column -> rows
     remarks: tuple[str, ...]
     arrivals: Arrivals  # of all rows that were read
     columns: tuple[str, ...]  # of the data
@@ -82,7 +82,7 @@ def _logged(table: pa.Table, names: list[str]) -> pd.DataFrame:
 
 def _pieces(data: str, model: LoadedModel, scratch: Path) -> Iterator[Piece]:
     names = [spec["name"] for spec in input_columns(model.schema)]
-    require_logged(Path(data), names)
+    require_logged(log_folder(data, Path.cwd()) if data.startswith(SCHEME) else Path(data), names)
     if is_log(data):
         yield from _log_pieces(data, names)
         return

@@ -216,7 +216,7 @@ def _performance_findings(
         last = table[-1]
         text = (
             f"{label} is {estimate_text(last['value'], last['low'], last['high'])} in the last window, and "
-            f" two of the last three lie out of {limits}. This may be chance."
+            f"two of the last three lie out of {limits}. This may be chance."
         )
         found.append(
             Finding("performance", "watch", "", last["window"], text, "Look again when the next labels are in.")

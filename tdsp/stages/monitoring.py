@@ -28,7 +28,7 @@ from ..monitoring.estimates import EstimatedWindow
 from ..monitoring.faults import Fault, largest_effects, name_fault, suspect
 from ..monitoring.ingestion import IngestionWindow, ingestion_findings, ingestion_windows, making_notes
 from ..monitoring.reference import Reference, ReferenceRecord, WindowJudgment, open_reference
-from ..monitoring.states import Finding, State, alarm_rule, drift_findings, state_of
+from ..monitoring.states import ORDER, Finding, State, alarm_rule, drift_findings, state_of
 from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, require_window
 from ..packaging.bundle import LoadedModel, load_model
 from ..registry.registry import find_model
@@ -55,8 +55,8 @@ class MonitorSettings:
     labels: str = ""  # column of the truth in the data
     labels_from: str = ""  # table of its own that holds the truth
     key: str = ""  # column that joins the two
-    window: str = ""  # day, week, month or a number of rows; empty: what the reference has most of
-    time: str = ""  # column; empty: that of the training, where the data have it
+    window: str = ""  # day, week, month or a number of rows; empty: a period of the reference, else its largest number of rows
+    time: str = ""  # column; empty: that of the training, of a log the time of prediction
     out: str = ""  # folder of all runs
     ask: int = 0  # rows to choose for labeling
 
@@ -279,9 +279,7 @@ def conclude(
     if any(one.code == "broken" for one in findings):  # a model that is fed wrong values is not the one to train again
         first = "Mend the broken column first; it may be all that is wrong."
         findings = [replace(one, todo=first) if one.code == "performance" else one for one in findings]
-    findings.sort(
-        key=lambda one: -["ok", "insufficient data", "insufficient reference", "watch", "alarm"].index(one.state)
-    )
+    findings.sort(key=lambda one: -ORDER.index(one.state))
     state = state_of(findings)
     grave = [one for one in findings if one.state == state and one.code != "note"] if state != "ok" else []
     since = f" Since {grave[0].since}." if grave and grave[0].since else ""
