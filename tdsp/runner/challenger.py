@@ -22,7 +22,7 @@ METRICS = {"binary": "the Brier score", "multiclass": "the Brier score", "regres
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabeledRows:
+class LabeledFile:
     """Rows in order of their time, as a file that any model can predict."""
 
     path: Path  # Parquet
@@ -57,7 +57,7 @@ def encode_target(model: LoadedModel, target: pd.Series) -> np.ndarray:
 
 
 def compare_models(
-    champion: LoadedModel, challenger: LoadedModel, rows: LabeledRows, reference: ReferenceRecord
+    champion: LoadedModel, challenger: LoadedModel, rows: LabeledFile, reference: ReferenceRecord
 ) -> Comparison:
     """Compare on the rows that both predict and whose truth both know, by day. Raises BundleError for unlike tasks."""
     task = champion.schema["task"]

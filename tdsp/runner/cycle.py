@@ -244,7 +244,7 @@ def _target_note(loop: Loop, seen: pd.Timestamp) -> str:
 
 
 # what is done -------------------------------------------------------------------------------------------------------
-Judged = tuple[str, Comparison | None, Action]  # challenger, comparison, outcome
+Compared = tuple[str, Comparison | None, Action]  # challenger, comparison, outcome
 
 
 def _act(loop: Loop) -> None:
@@ -266,7 +266,7 @@ def open_challenger(loop: Loop) -> Version | None:
     return registry.find_version(last.challenger, loop.plan.outputs)
 
 
-def _challenge(loop: Loop, action: Action) -> Judged:
+def _challenge(loop: Loop, action: Action) -> Compared:
     """Train a model and compare it with the champion, where there is one."""
     folder, record = train(loop)
     loop.advance(run=record.run_id)
@@ -304,7 +304,7 @@ def _has_ended(record: RunRecord) -> bool:
     return record.current_status in ("succeeded", "failed") and record.finished_at is not None
 
 
-def compare(loop: Loop, version: Version, action: Action) -> Judged:
+def compare(loop: Loop, version: Version, action: Action) -> Compared:
     """Compare a challenger with the champion on the newest rows that neither learned from; then replay the canary."""
     spec, champion = f"{version.name}@{version.version}", loop.turn.champion
     since = max(loop.learned(spec)[0], loop.learned(champion)[0])

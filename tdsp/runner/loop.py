@@ -24,7 +24,7 @@ from tdsp.monitoring.reference import ReferenceRecord
 from tdsp.monitoring.windows import PERIODS
 from tdsp.packaging.bundle import LoadedModel, load_model
 from tdsp.registry import registry
-from tdsp.runner.challenger import LabeledRows
+from tdsp.runner.challenger import LabeledFile
 from tdsp.runner.pipeline import PipelineEvent
 from tdsp.runner.preflight import Plan
 from tdsp.serving.monitored_rows import KEY, is_log
@@ -280,12 +280,12 @@ def _read_new(loop: Loop, data: str) -> pd.DataFrame:
         return load_table({"rows": data}, None, root=loop.plan.root, lake=Path(lake)).frame
 
 
-def write_labeled_rows(loop: Loop, frame: pd.DataFrame, name: str) -> LabeledRows:
+def write_labeled_rows(loop: Loop, frame: pd.DataFrame, name: str) -> LabeledFile:
     """Write labeled rows as a file that any model can predict; return it with their times and truth."""
     frame = frame.reset_index(drop=True)
     path = loop.folder / f"{name}.parquet"
     frame.to_parquet(path, index=False)
-    return LabeledRows(path, frame[loop.time], frame[loop.target])
+    return LabeledFile(path, frame[loop.time], frame[loop.target])
 
 
 def write_canary_rows(loop: Loop) -> Path:

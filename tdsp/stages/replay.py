@@ -33,7 +33,7 @@ from tdsp.monitoring.replay import (
 from ..monitoring.states import alarm_rule, drift_findings
 from ..monitoring.windows import MIN_ROWS, PERIODS, cut_windows, reference_sizes
 from ..packaging.loader import prediction_columns
-from .monitoring import _season_known
+from .monitoring import season_known
 from .replayed_models import EVERY, Fitted, Past, ReplaySettings, Trainer, fit_past, open_past
 
 # %% ../../notebooks/lib/stages/13_replay.ipynb #e0392ddb
@@ -126,7 +126,7 @@ class Watch:
             part = rows.iloc[judged.rows]
             judgments.append(reference.judge(judged, part))
             faults.append(name_fault(reference, judged, part, judgments[-1]) if judgments[-1].beyond else None)
-            known.append(_season_known(reference.record, times, judged))
+            known.append(season_known(reference.record, times, judged))
             importance = reference.record["importance"]
             found = drift_findings(judgments, faults, rule, importance, known, reference.ignored)
             alarm = next((one for one in found if one.state == "alarm"), None)
