@@ -76,7 +76,7 @@ def test_a_leak_is_a_question_with_two_ways_out(project):
     charter.write_text(lines[lines.index("findings:") :].replace("TODO", "Set each noon, before the call.") + "\n")
     assert run(project) == (0, "accepted", "")
 
-    customers(0.08).to_csv(project / "tickets.csv", index=False)
+    customers(0.0).to_csv(project / "tickets.csv", index=False)
     code, verdict, again = run(project)
     assert (code, verdict) == (3, "insufficient evidence") and "evidence" in again
 
