@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Undo', 'UNITS', 'FACTORS', 'CLEAR', 'BACK', 'MAX_CULPRITS', 'Fault', 'broken_columns', 'suspect',
-           'impossible_columns', 'largest_effects', 'name_fault']
+           'impossible_columns', 'largest_effects', 'name_fault', 'judge_windows']
 
 # %% ../../notebooks/lib/monitoring/04_faults.ipynb #083c351d
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -132,6 +132,16 @@ def name_fault(reference: Reference, window: Window, frame: pd.DataFrame, judgme
     if not others or fault is None:
         return fault
     return replace(fault, text=f"{fault.text} (or {join_names(others)}, which would explain it as well)")
+
+
+def judge_windows(
+    reference: Reference, frame: pd.DataFrame, windows: Iterable[Window]
+) -> Iterator[tuple[WindowJudgment, Fault | None]]:
+    "The judgment of each window of a table, and the likely fault where it is beyond."
+    for window in windows:
+        part = frame.iloc[window.rows]
+        judgment = reference.judge(window, part)
+        yield judgment, name_fault(reference, window, part, judgment) if judgment.beyond else None
 
 
 def _fault_of(

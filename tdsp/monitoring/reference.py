@@ -344,6 +344,11 @@ class Reference:
         "The rank of each own window among them all, (n_windows,)."
         return np.array([np.mean(self._own_scores >= one) for one in self._own_scores])
 
+    @property
+    def own_beyond(self) -> list[bool]:
+        "Whether each own window would have been beyond."
+        return [bool(p <= LEVEL) for p in self.own_p]
+
     @cached_property
     def _grids(self) -> dict[str, Grid]:
         return {name: grid_of(profile) for name, profile in self.profiles.items()}

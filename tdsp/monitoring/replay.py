@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from ..core.errors import ParameterError
 from ..core.formatting import count_of, estimate_text, format_number

@@ -20,8 +20,7 @@ from urllib.parse import quote
 
 from ..core.errors import DataError
 from ..core.formatting import count_of, estimate_text, format_date, format_int, format_percent, shorten
-from ..monitoring.states import ORDER, State
-from .monitor_page import STATES
+from ..monitoring.states import EDGES, ORDER, State
 from .page_html import PageView, TopLine
 from .run_summary import StatusLabel, status_label
 
@@ -271,7 +270,7 @@ def _view(model: ModelReports, anchor: str, windows: int, listed: int) -> ModelV
 
 def state_label(state: str) -> StatusLabel:
     "Word, color and shape of a state of a model."
-    return status_label(state, STATES.get(state, "unsure"))
+    return status_label(state, EDGES.get(state, "unsure"))
 
 
 def _facts(model: ModelReports, drift: Sequence[WindowPoint], scores: Sequence[WindowPoint]) -> list[tuple[str, str]]:

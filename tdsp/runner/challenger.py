@@ -8,13 +8,13 @@ import pandas as pd
 
 from tdsp.core.errors import BundleError
 from tdsp.core.formatting import count_of
-from tdsp.data.splits import as_labels
 from tdsp.monitoring.decisions import Comparison, compare_losses, largest_difference
 from tdsp.monitoring.performance import loss_scale, row_loss, unit_losses
 from tdsp.monitoring.reference import ReferenceRecord
 from tdsp.packaging.bundle import LoadedModel
 from tdsp.packaging.loader import prediction_columns
 from tdsp.serving.batch import read_pieces
+from tdsp.serving.monitored_rows import scored_truth, truth_codes
 from tdsp.serving.row_validation import validate_rows
 
 MORE_REFUSED = 0.01  # share of rows that a new model may refuse beyond what the champion refuses
@@ -45,15 +45,7 @@ def predict_rows(model: LoadedModel, path: Path) -> np.ndarray:
 
 def encode_target(model: LoadedModel, target: pd.Series) -> np.ndarray:
     """Return the truth as the model's numbers, (n_rows,); NaN for a class that it does not know."""
-    if model.schema["task"] == "regression":
-        return pd.to_numeric(target, errors="coerce").to_numpy(dtype=float)
-    labels = pd.Index(as_labels(target.astype(object)))
-    codes = pd.Index(model.schema["classes"]).get_indexer(labels)
-    known = np.where(codes < 0, np.nan, codes)
-    if model.schema["task"] == "binary":
-        positive = model.schema["classes"].index(str(model.schema["positive_class"]))
-        return np.where(np.isnan(known), np.nan, known == positive)
-    return known
+    return scored_truth(model.schema, truth_codes(model.schema, target))
 
 
 def compare_models(

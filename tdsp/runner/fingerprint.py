@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,7 +36,7 @@ class FileMemory:
 
     path: Path
     trusting: bool = True
-    _known: dict[str, list[object]] = field(default_factory=dict)
+    _known: dict[str, tuple[list[int], list[str]]] = field(default_factory=dict)  # file -> its marks, what was found
     _changed: bool = False
 
     def __post_init__(self) -> None:
@@ -48,24 +48,24 @@ class FileMemory:
 
     def bytes_of(self, path: Path) -> str:
         """Return the SHA-256 of a file."""
-        return str(self._remembered(path, "bytes", lambda: [sha256_file(path)])[0])
+        return self._remembered(path, "bytes", lambda: [sha256_file(path)])[0]
 
     def code_of(self, path: Path) -> tuple[str, list[str]]:
         """Return the hash of a module's syntax, and the names that it imports."""
         digest, *names = self._remembered(path, "code", lambda: read_code(path.read_text(encoding="utf-8")))
-        return str(digest), [str(name) for name in names]
+        return digest, names
 
-    def _remembered(self, path: Path, what: str, read) -> list[object]:  # type: ignore[no-untyped-def]
+    def _remembered(self, path: Path, what: str, read: Callable[[], list[str]]) -> list[str]:
         status = path.stat()
         mark = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         key = f"{what} {path}"
         known = self._known.get(key)
         if known and known[0] == mark and (self.trusting or what == "code"):
-            return list(known[1])  # type: ignore[call-overload]
+            return known[1]
         found = read()
         if time.time() - max(status.st_mtime, status.st_ctime) > JUST_NOW:
-            self._known[key], self._changed = [mark, found], True
-        return list(found)
+            self._known[key], self._changed = (mark, found), True
+        return found
 
     def save(self) -> None:
         """Keep what was learned, where the folder can be written: it saves time and nothing else."""
@@ -75,7 +75,7 @@ class FileMemory:
 
 
 # code ---------------------------------------------------------------------------------------------------------------
-def read_code(source: str) -> list[object]:
+def read_code(source: str) -> list[str]:
     """Return the hash of the syntax without docstrings, then the modules that are imported anywhere in it."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -191,7 +191,8 @@ class Fingerprints:
         if number < 2:
             parts |= {f"source {name}": digest for name, digest in self.inputs.items()}
         if stage == STAGES[2] and (labeled := values.get("labelled_test")):
-            parts["labelled_test"] = "|".join(self._content(str(labeled)) or [str(time.time_ns())])
+            content = content_of(str(labeled), self.plan.root, self.memory)
+            parts["labelled_test"] = "|".join(content or [str(time.time_ns())])
         if stage == STAGES[2] and values.get("warm_start"):
             parts["earlier runs, by warm_start"] = str(time.time_ns())  # never twice the same
         if stage == STAGES[3] and os.environ.get(SIGNING_KEY):
@@ -221,9 +222,6 @@ class Fingerprints:
         found = describe_environment(self.plan.root)
         return sha256_bytes(canonical_json([found.python, found.lock_sha256, found.packages]))
 
-    def _content(self, uri: str) -> list[str] | None:
-        return content_of(uri, self.plan.root, self.memory)
-
 
 def _shown(path: Path) -> str:
     """Return how a file of code is called in a sentence."""
@@ -233,7 +231,7 @@ def _shown(path: Path) -> str:
 def notebook_code(path: Path) -> tuple[str, list[str]]:
     """Return the hash of a notebook, its text and the syntax of its code, and the modules that it imports."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    kept, names = [], []
+    kept, names = list[str](), list[str]()
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and "parameters" not in cell.get("metadata", {}).get("tags", []):
@@ -241,8 +239,8 @@ def notebook_code(path: Path) -> tuple[str, list[str]]:
                 digest, *found = read_code(source)
             except SyntaxError:  # a magic; the text as it is
                 digest, found = source, []
-            kept.append(str(digest))
-            names += [str(name) for name in found]
+            kept.append(digest)
+            names += found
         elif cell["cell_type"] == "markdown":
             kept.append(source)
     return sha256_bytes(canonical_json(kept)), names

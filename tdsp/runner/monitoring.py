@@ -32,6 +32,11 @@ def exit_code(state: str) -> int:
     return ALARM_CODE if state == "alarm" else ExitCode.DONE
 
 
+def report_stamp() -> str:
+    """Return the time as the name of a report's folder, to the millisecond: names sort as reports were made."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
+
+
 def run_monitor(settings: MonitorSettings, outputs: Path) -> tuple[Path, dict[str, Any]]:
     """Judge a table; return the folder of the report and the content of monitor.json.
 
@@ -40,8 +45,7 @@ def run_monitor(settings: MonitorSettings, outputs: Path) -> tuple[Path, dict[st
     root = find_root()
     known = Path(settings.out) if settings.out else outputs  # a report may go elsewhere
     name = str(check(find_model(settings.model or "latest", known))["name"])
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
-    folder = outputs.resolve() / "monitoring" / name / stamp
+    folder = outputs.resolve() / "monitoring" / name / report_stamp()
     folder.mkdir(parents=True)
     try:
         _execute(settings, root, folder)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from tdsp.config.parameters import EVERYWHERE, describe_run
 from tdsp.core.environment import write_code
@@ -33,6 +33,7 @@ from tdsp.core.record import (
     create_run,
     new_record,
     new_run_id,
+    read_record,
     utc_now,
 )
 from tdsp.registry import tracking
@@ -40,6 +41,9 @@ from tdsp.runner.fingerprint import FileMemory, Fingerprints, Parts, local_input
 from tdsp.runner.kernels import Kernel, modules_of, start_kernel
 from tdsp.runner.preflight import Plan, check_plan, plan_run
 from tdsp.runner.resume import PARTS, Reuse, find_reusable, find_unchanged, take_over
+
+if TYPE_CHECKING:
+    from tdsp.data.ingest import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,12 @@ def start_run(plan: Plan) -> Run:
     return run
 
 
+def pin_sources(run: Run, table: "Table") -> None:
+    """Enter the hash of each source: the stages read these bytes and no others."""
+    seen = {entry["name"]: entry["sha256"] for entry in table.inputs}
+    run.update(lambda record: replace(record, pinned=seen))
+
+
 class RunOptions(TypedDict, total=False):
     """Options of a run that do not change its result."""
 
@@ -154,36 +164,35 @@ def run_file(
     with interruptible():
         plan = plan_run(file, settings=settings, out=out)
         watch(PipelineEvent(plan.project, "", "preparing"))
-        prints, reuse = read_prints(plan, paranoid=paranoid), NO_REUSE
-        may_reuse = not fresh and start == STAGES[0]
-        if may_reuse and prints:
+        may_reuse, reuse = not fresh and start == STAGES[0], Reuse(None, start, {})
+        prints = read_prints(plan, paranoid=paranoid) if may_reuse else {}
+        if prints:
             reuse = find_unchanged(plan.outputs, plan.project, prints)
-            if reuse.folder and not reuse.start:
-                return same_again(reuse.folder)
+        if reuse.folder and reuse.start is None:
+            return same_again(reuse.folder)
         with KernelPrefetch(plan) as kernels:
             kernels.start(reuse.start or start)
             table = check_plan(plan)
             digest = table.sha256 if table else ""
-            source = None
+            prints = prints or read_prints(plan, table_sha256=digest, paranoid=paranoid)
             if may_reuse and digest:
-                prints = prints or read_prints(plan, table_sha256=digest)
-                reuse = find_unchanged(plan.outputs, plan.project, prints, digest)
-                if reuse.folder and not reuse.start:
-                    return same_again(reuse.folder)
-                source, start = reuse.folder, reuse.start or start
+                reuse = confirm_reuse(plan, reuse, prints, digest)
             elif start != STAGES[0]:
-                source = find_reusable(plan.outputs, plan.project, start, plan.resolved, digest or None)
+                found = find_reusable(plan.outputs, plan.project, start, plan.resolved, digest or None)
+                reuse = Reuse(found, start, {})
+            if reuse.folder and reuse.start is None:
+                return same_again(reuse.folder)
+            first = reuse.start or start
             run = start_run(plan)
             if table:  # a server or a growing table is not asked again: all stages see these rows
-                seen = {entry["name"]: entry["sha256"] for entry in table.inputs}
-                run.update(lambda record: replace(record, pinned=seen))
-            if source is not None:
-                take_over(run, source, start)
-            keep_prints(run, prints or read_prints(plan, table_sha256=digest), start)
+                pin_sources(run, table)
+            if reuse.folder:
+                take_over(run, reuse.folder, first)
+            keep_prints(run, prints, first)
             try:
                 if track:
                     tracking.enqueue(run.folder)
-                outcome = run_stages(Job(plan, run, kernels, watch, cell_timeout, start))
+                outcome = run_stages(Job(plan, run, kernels, watch, cell_timeout, first))
             except OSError as error:  # what a stage runs into is in the record; here the record cannot be written
                 raise StageError(
                     f"{run.folder} can no longer be written: {error.strerror}. The run has ended."
@@ -194,18 +203,27 @@ def run_file(
 
 
 # what has changed ---------------------------------------------------------------------------------------------------
-NO_REUSE = Reuse(None, STAGES[0], {})
-
-
 def read_prints(plan: Plan, *, table_sha256: str = "", paranoid: bool = False) -> dict[str, Parts]:
-    """Return what each stage would depend on; nothing where only the table itself can say whether the data changed."""
+    """Return what each stage would depend on; nothing where only the table itself can say whether the data changed.
+
+    `table_sha256` is that of the table where it was made, for sources that have to be fetched.
+    """
     memory = FileMemory(plan.outputs / ".fingerprints.json", trusting=not paranoid)
-    inputs = {"the table": table_sha256} if table_sha256 else local_inputs(plan, memory)
+    inputs = local_inputs(plan, memory)
+    if inputs is None and table_sha256:
+        inputs = {"the table": table_sha256}
     if inputs is None:
         return {}
     found = Fingerprints(plan, memory, inputs).all_stages()
     memory.save()
     return found
+
+
+def confirm_reuse(plan: Plan, reuse: Reuse, prints: Mapping[str, Parts], table_sha256: str) -> Reuse:
+    """Return the reuse by the table as it was made now: a run with another one, under the same files, is passed by."""
+    if reuse.folder and read_record(reuse.folder).fact("table_sha256", table_sha256) == table_sha256:
+        return reuse
+    return find_unchanged(plan.outputs, plan.project, prints, table_sha256)
 
 
 def explain_run(

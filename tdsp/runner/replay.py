@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tdsp.config.cycle import read_cycle
@@ -10,6 +9,7 @@ from tdsp.core.errors import ParameterError
 from tdsp.core.files import canonical_json, write_atomic
 from tdsp.monitoring.replay import ReplayResult
 from tdsp.reporting.replay_page import render_replay
+from tdsp.runner.monitoring import report_stamp
 from tdsp.runner.preflight import check_table, load_plan, plan_run, require_writable
 from tdsp.stages.replay import replay_past, result_record
 from tdsp.stages.replayed_models import ReplaySettings, open_past, recipe_of
@@ -59,7 +59,7 @@ def _settings(file: Path, size: str, every: int, label_delay: int | None, cost: 
 
 def _write(place: Path, result: ReplayResult) -> Path:
     """Write page and replay.json into a folder of their own; return it."""
-    folder = place / f"replay-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')[:-3]}"
+    folder = place / f"replay-{report_stamp()}"
     folder.mkdir(parents=True)
     try:
         render_replay(folder, result)

@@ -150,9 +150,11 @@ def prune_parts(folder: Path, limits: LogLimits) -> int:
 
     The age is that in a part's name, which a copy keeps; a file of another name is not touched.
     """
+    from tdsp.data.served_log import part_files
+
     oldest = (datetime.now(UTC) - timedelta(days=limits.days)).strftime("part-%Y%m%dT%H%M%S")
     total, removed = 0, 0
-    for i, part in enumerate(sorted(folder.rglob("part-*.parquet"), key=lambda path: path.name, reverse=True)):
+    for i, part in enumerate(reversed(part_files(folder))):
         total += part.stat().st_size
         if i and (part.name < oldest or total > limits.bytes):
             part.unlink(missing_ok=True)
@@ -164,7 +166,9 @@ def require_logged(folder: Path, names: Sequence[str]) -> None:
     """Raise DataError where the newest part of a log leaves out one of these columns: it cannot be predicted again."""
     import pyarrow.parquet as pq
 
-    parts = sorted(folder.rglob("part-*.parquet"), key=lambda path: path.name) if folder.is_dir() else []
+    from tdsp.data.served_log import part_files
+
+    parts = part_files(folder) if folder.is_dir() else []
     try:
         found = json.loads((pq.read_schema(parts[-1]).metadata or {}).get(LEFT_OUT, b"[]")) if parts else []
     except (OSError, ValueError):  # a damaged part is named where it is read

@@ -17,10 +17,10 @@ import pandas as pd
 from tdsp.core.cells import CellReading, known_text, parse_date
 from tdsp.core.errors import DataError
 from tdsp.core.schema import ColumnSpec, Schema
+from tdsp.data.schema import TIME_PARTS
 from tdsp.packaging.loader import (
     MAX_NAMES_COMPARED,
     MISSING,
-    TIME_PARTS,
     Problem,
     SchemaError,
     as_features,

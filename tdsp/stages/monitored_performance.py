@@ -32,7 +32,7 @@ from ..monitoring.states import Finding
 from ..monitoring.windows import MIN_ROWS, Window
 from ..packaging.bundle import LoadedModel
 from ..packaging.loader import prediction_columns
-from ..serving.monitored_rows import PROBABILITY, MonitoredRows
+from ..serving.monitored_rows import PROBABILITY, MonitoredRows, scored_truth
 from ..serving.output_parts import table_bytes
 from ..stats.metrics import METRICS
 from ..stats.plotting import BAND, BLUE, ORANGE, report_axes, with_alt_text
@@ -105,7 +105,7 @@ def judge_performance(monitored: Judged) -> Performance:
     earlier = _earlier_losses(monitored, stated["loss"])
     wealth = _bet({**earlier, **losses}, stated["loss"])
     estimates = _estimates(monitored, [row["window"] for row in table])
-    findings = _performance_findings(monitored, table, wealth, stated)
+    findings = _performance_findings(table, wealth, stated)
     findings += _life_findings(earlier, losses) + _estimate_findings(monitored, estimates)
     return Performance(table, wealth, findings, losses, estimates)
 
@@ -115,11 +115,8 @@ def scores_of(monitored: Judged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
     assert monitored.rows.labels is not None
     known = rows[~np.isnan(monitored.rows.labels[rows])]
     schema = monitored.model.schema
-    y_true = monitored.rows.labels[known]
-    if schema["task"] == "binary":
-        y_true = (y_true == schema["classes"].index(str(schema["positive_class"]))).astype(int)
-    elif schema["task"] == "multiclass":
-        y_true = y_true.astype(int)
+    y_true = scored_truth(schema, monitored.rows.labels[known])
+    y_true = y_true if schema["task"] == "regression" else y_true.astype(int)
     return y_true, _predicted(monitored, monitored.rows.frame.iloc[known])
 
 
@@ -199,7 +196,7 @@ def _life_findings(earlier: dict[str, float], losses: dict[str, float]) -> list[
 
 # %% ../../notebooks/lib/stages/11_monitored_performance.ipynb #b5472dd4
 def _performance_findings(
-    monitored: Judged, table: Sequence[PerformanceWindow], wealth: pd.Series, stated: PerformanceReference
+    table: Sequence[PerformanceWindow], wealth: pd.Series, stated: PerformanceReference
 ) -> list[Finding]:
     label, bound = METRICS[stated["metric"]].label, stated["loss"]
     limits = f"{format_number(stated['low'])} to {format_number(stated['high'])}"

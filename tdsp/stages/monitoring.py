@@ -25,18 +25,16 @@ from ..core.project import find_root
 from ..core.record import utc_now
 from ..monitoring.decomposition import Part
 from ..monitoring.estimates import EstimatedWindow
-from ..monitoring.faults import Fault, largest_effects, name_fault, suspect
+from ..monitoring.faults import Fault, judge_windows, largest_effects, suspect
 from ..monitoring.ingestion import IngestionWindow, ingestion_findings, ingestion_windows, making_notes
 from ..monitoring.reference import Reference, ReferenceRecord, WindowJudgment, open_reference
 from ..monitoring.states import ORDER, Finding, State, alarm_rule, drift_findings, state_of
-from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, require_window
+from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, fitting_size, require_window
 from ..packaging.bundle import LoadedModel, load_model
 from ..registry.registry import find_model
 from ..serving.monitored_rows import KEY, MonitoredRows, is_log, read_monitored
 from .context import parameters_folder
 from .monitored_performance import Performance, PerformanceWindow, require_askable
-from .monitored_performance import judge_performance as judge_performance  # callers know both by this module
-from .monitored_performance import plot_performance as plot_performance
 from ..stats.plotting import BLUE, LIMIT_LINE, ORANGE, report_axes, with_alt_text
 
 if TYPE_CHECKING:
@@ -86,6 +84,11 @@ class Monitored:
         )
 
     @cached_property
+    def ingestion(self) -> list[IngestionWindow]:
+        "The arrival of the rows, by window; none of rows that were chosen: they came as nobody sends them."
+        return ingestion_windows(self.rows.arrivals, self.size) if self.rows.chances is None else []
+
+    @cached_property
     def reference(self) -> Reference | None:
         "The judge of windows of this size; None where the reference has too few of its own."
         return open_reference(self.record, self.models, self.size)
@@ -110,7 +113,11 @@ def open_monitor(settings: MonitorSettings, root: Path) -> Monitored:
                           happened=record.get("time_column", ""))  # fmt: skip
     if settings.ask:
         require_askable(model, rows)
-    size = require_window(settings.window) if settings.window else _size_for(record, rows)
+    size = (
+        require_window(settings.window)
+        if settings.window
+        else fitting_size(record.get("windows", {}), len(rows.frame), rows.times)
+    )
     windows = [one for one in cut_windows(len(rows.frame), size, rows.times) if len(one.rows) >= MIN_ROWS]
     models = place.read_bytes() if place.exists() else b""
     name = str(model.manifest["name"])
@@ -123,16 +130,6 @@ def _on_test_set(settings: MonitorSettings, folder: Path, model: LoadedModel) ->
     if not table.exists():
         raise ParameterError("data: nothing is named, and this model has no test set beside it. Name a file or a log.")
     return replace(settings, data=str(table), labels=str(model.schema["target"]))
-
-
-def _size_for(record: ReferenceRecord, rows: MonitoredRows) -> str:
-    "The first size that the reference has and the rows can be cut into; else rows by the hundred."
-    known = record.get("windows", {})
-    chunks = sorted((size for size in known if size.isdigit()), key=int, reverse=True)
-    for size in [*(size for size in ("week", "day", "month") if size in known), *chunks]:
-        if (rows.times is not None or size.isdigit()) and cut_windows(len(rows.frame), size, rows.times):
-            return size
-    return str(max(MIN_ROWS, min(len(rows.frame), 100)))
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #26d3ed1c
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,13 +150,9 @@ def judge_drift(monitored: Monitored) -> Drift:
         return Drift([], [], [Finding("note", "ok", "", "", text)], (0, 0))
     if reference is None or not monitored.windows:
         return Drift([], [], _unjudged(monitored), (0, 0))
-    judgments, faults = [], []
-    for window in monitored.windows:
-        part = rows.frame.iloc[window.rows]
-        judgment = reference.judge(window, part)
-        judgments.append(judgment)
-        faults.append(name_fault(reference, window, part, judgment) if judgment.beyond else None)
-    own = [bool(p <= 0.05) for p in reference.own_p]
+    judged = list(judge_windows(reference, rows.frame, monitored.windows))
+    judgments, faults = [one for one, _ in judged], [fault for _, fault in judged]
+    own = reference.own_beyond
     known = [season_known(monitored.record, rows.times, window) for window in monitored.windows]
     rule = alarm_rule(own, random_state=2013)
     findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known, reference.ignored)
@@ -222,16 +215,10 @@ def judge_contract(monitored: Monitored) -> list[Finding]:
         for column, count in counts.items():
             text = f"{column}: {count_of(int(count), 'row')} with {what} that the model has never seen."
             found.append(Finding("note", "ok", str(column), "", text))
+    own = monitored.record.get("windows", {}).get(monitored.size)
+    arrived = ingestion_findings(monitored.ingestion, monitored.size, own)
     remarks = [*rows.remarks, *_making_notes(monitored)]
-    return [*found, *_ingestion(monitored)[1], *(Finding("note", "ok", "", "", remark) for remark in remarks)]
-
-
-def _ingestion(monitored: Monitored) -> tuple[list[IngestionWindow], list[Finding]]:
-    "The arrival of the rows, by window, and findings on it."
-    if monitored.rows.chances is not None:  # rows that were chosen came as nobody sends them
-        return [], []
-    found = ingestion_windows(monitored.rows.arrivals, monitored.size)
-    return found, ingestion_findings(found, monitored.size, monitored.record.get("windows", {}).get(monitored.size))
+    return [*found, *arrived, *(Finding("note", "ok", "", "", remark) for remark in remarks)]
 
 
 def _making_notes(monitored: Monitored) -> list[str]:
@@ -244,7 +231,7 @@ def _making_notes(monitored: Monitored) -> list[str]:
 
 def ingestion_table(monitored: Monitored) -> pd.DataFrame:
     "One row a window: rows that were read, refused, doubled and late, and the hours from happening to prediction."
-    return pd.DataFrame(_ingestion(monitored)[0]).dropna(axis="columns", how="all")
+    return pd.DataFrame(monitored.ingestion).dropna(axis="columns", how="all")
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #f3ff2d7c
 @dataclass(frozen=True, slots=True)
@@ -302,7 +289,7 @@ def conclude(
         performance.estimates, performance.parts, performance.losses,
         monitored.record["performance"]["loss"]["unit"] if "performance" in monitored.record else "",
         monitored.model.schema["target"],
-        _ingestion(monitored)[0],
+        monitored.ingestion,
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def _estimate(
 def _making(study: ModelingContext) -> Making:
     "Columns and SQL of the modeling table."
     sql = parameters_folder(find_root()) / study.p.sql if study.p.sql else None
-    columns = [str(name) for name in study.run.read_table("train") if name not in (ROW, CASE)]
+    columns = [str(name) for name in study.train if name not in (ROW, CASE)]
     return {"columns": columns, "sql": study.p.sql, "sql_sha256": sha256_file(sql) if sql is not None else ""}
 
 

@@ -16,8 +16,8 @@ import pandas as pd
 
 from ..core.formatting import format_date
 from ..core.record import utc_now
-from ..modeling.fitting import Candidate, default_candidate
-from ..monitoring.faults import Fault, name_fault
+from ..modeling.fitting import Candidate
+from ..monitoring.faults import Fault, judge_windows
 from ..monitoring.performance import ALARM, bet_wealth, in_bets, loss_bound, row_loss, unit_losses
 from ..monitoring.reference import Reference, WindowJudgment, build_reference, open_reference
 from tdsp.monitoring.replay import (
@@ -34,7 +34,7 @@ from ..monitoring.states import alarm_rule, drift_findings
 from ..monitoring.windows import MIN_ROWS, PERIODS, cut_windows, reference_sizes
 from ..packaging.loader import prediction_columns
 from .monitoring import season_known
-from .replayed_models import EVERY, Fitted, Past, ReplaySettings, Trainer, fit_past, open_past
+from .replayed_models import EVERY, Fitted, Past, ReplaySettings, Trainer, fit_past
 
 # %% ../../notebooks/lib/stages/13_replay.ipynb #e0392ddb
 @dataclass(frozen=True, eq=False)
@@ -115,17 +115,15 @@ class Watch:
         names = prediction_columns(model.schema)
         predicted = self.trainer.predict(model, slice(start, None)).reshape(-1, len(names))
         rows = rows.assign(**dict(zip(names, predicted.T, strict=True)))
-        rule = alarm_rule([bool(p <= 0.05) for p in reference.own_p], random_state=self.trainer.seed)
+        rule = alarm_rule(reference.own_beyond, random_state=self.trainer.seed)
         judgments: list[WindowJudgment] = []
         faults: list[Fault | None] = []
         known: list[bool] = []
         broken: Cry | None = None
-        for judged in cut_windows(len(rows), reference.size, times):
-            if len(judged.rows) < MIN_ROWS:
-                continue
-            part = rows.iloc[judged.rows]
-            judgments.append(reference.judge(judged, part))
-            faults.append(name_fault(reference, judged, part, judgments[-1]) if judgments[-1].beyond else None)
+        windows = [one for one in cut_windows(len(rows), reference.size, times) if len(one.rows) >= MIN_ROWS]
+        for judged, (judgment, fault) in zip(windows, judge_windows(reference, rows, windows), strict=True):
+            judgments.append(judgment)
+            faults.append(fault)
             known.append(season_known(reference.record, times, judged))
             importance = reference.record["importance"]
             found = drift_findings(judgments, faults, rule, importance, known, reference.ignored)

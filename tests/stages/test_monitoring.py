@@ -39,7 +39,7 @@ def judged(root: Path, frame: pd.DataFrame, **settings: str) -> MonitorResult:
     """The result for a table, as the notebook makes it."""
     monitored = opened(root, frame, **{"labels": "", **settings})
     drift = monitoring.judge_drift(monitored)
-    performance = monitoring.judge_performance(monitored)
+    performance = monitored_performance.judge_performance(monitored)
     performance = monitored_performance.explain_drop(monitored, performance, drift.faults)
     return monitoring.conclude(monitored, drift, performance, monitoring.judge_contract(monitored))
 
@@ -229,19 +229,19 @@ def test_texts_that_a_spreadsheet_would_run_come_back_as_they_were(root: Path):
 def test_a_bet_goes_on_from_day_to_day_and_counts_a_day_once(root: Path):
     """Each day monitored alone ends with the wealth of all days at once; the same day again changes nothing."""
     later = hours(8, **LATER, flip=0.3)  # two bets of four days
-    at_once = monitoring.judge_performance(opened(root, later)).wealth.iloc[-1]
+    at_once = monitored_performance.judge_performance(opened(root, later)).wealth.iloc[-1]
     reports = root / "outputs" / "monitoring" / "stations"
     for i, day in enumerate([*range(8), 2, 5]):
         rows = later[later["time"].dt.day_of_year == later["time"].dt.day_of_year.iloc[0] + day]
         monitored = opened(root, rows)
-        performance = monitoring.judge_performance(monitored)
+        performance = monitored_performance.judge_performance(monitored)
         result = monitoring.conclude(monitored, monitoring.Drift([], [], [], (0, 0)), performance, [])
         (reports / f"{i:03}").mkdir(parents=True)
         monitoring.write_result(result, str(reports / f"{i:03}"))
     assert performance.wealth.iloc[-1] == pytest.approx(at_once) and len(performance.losses) == 1
     assert any("goes on from earlier reports: 7" in one.text for one in performance.findings)
     (reports / "001" / "monitor.json").write_text("{")  # a report that was cut
-    assert len(monitoring.judge_performance(opened(root, rows)).wealth) == len(performance.wealth) - 1
+    assert len(monitored_performance.judge_performance(opened(root, rows)).wealth) == len(performance.wealth) - 1
     shutil.rmtree(reports)
 
 
