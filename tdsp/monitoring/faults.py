@@ -121,6 +121,8 @@ def name_fault(reference: Reference, window: Window, frame: pd.DataFrame, judgme
     for column, size in largest_effects(judgment).items():
         if size < CLEAR or column not in reference.record["columns"]:  # a prediction follows from the columns
             continue
+        if column in reference.own.get("constant", []):  # one value is what it has: the month of a week
+            continue
         if (stuck := _stuck(reference, column, frame[column])) is not None:
             return stuck
     broken = broken_columns(judgment)

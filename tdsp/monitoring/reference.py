@@ -11,7 +11,7 @@ __all__ = ['MAX_BYTES', 'VERSION', 'MAX_MODEL_BYTES', 'LEVEL', 'MAX_IGNORED', 'O
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,7 @@ class OwnWindows(TypedDict):
     rows: list[int]
     drift: list[list[float]]  # (n_windows, 5 * n_columns): by EFFECTS
     relations: list[list[float]]  # (n_windows, 3 * n_checked); NaN is written as -1
+    constant: NotRequired[list[str]]  # columns with one value in more of them than chance: a month, a holiday
 
 
 class RelationEntry(TypedDict):
@@ -181,6 +182,7 @@ def build_reference(
             "rows": [len(window.rows) for window in windows],
             "drift": [_rounded(row) for row in drift],
             "relations": [_rounded(np.where(np.isnan(row), -1, row)) for row in own],
+            "constant": [name for name in columns if _constant_share(frame[name], windows) > LEVEL],
         }
     return Built(_within_limit(record), models)
 
@@ -189,6 +191,11 @@ def usable_windows(windows: Sequence[Window]) -> list[Window]:
     "Windows with rows enough; the first and the last week of a table are often half a week."
     typical = np.median([len(window.rows) for window in windows]) if windows else 0
     return [window for window in windows if len(window.rows) >= max(MIN_ROWS, typical / 2)]
+
+
+def _constant_share(values: pd.Series, windows: Sequence[Window]) -> float:
+    "Share of the windows in which a column has one value; a missing one is a value of its own."
+    return float(np.mean([values.iloc[window.rows].nunique(dropna=False) == 1 for window in windows]))
 
 
 def _rounded(values: np.ndarray) -> list[float]:

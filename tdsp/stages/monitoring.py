@@ -151,9 +151,12 @@ def judge_drift(monitored: Monitored) -> Drift:
     if reference is None or not monitored.windows:
         return Drift([], [], _unjudged(monitored), (0, 0))
     judged = list(judge_windows(reference, rows.frame, monitored.windows))
-    judgments, faults = [one for one, _ in judged], [fault for _, fault in judged]
-    own = reference.own_beyond
+    judgments = [one for one, _ in judged]
     known = [season_known(monitored.record, rows.times, window) for window in monitored.windows]
+    dated = reference.own.get("constant", [])  # such as the month: in a new season it cannot have a value that is known
+    faults = [fault if season or fault is None or fault.column not in dated else None
+              for (_, fault), season in zip(judged, known, strict=True)]  # fmt: skip
+    own = reference.own_beyond
     rule = alarm_rule(own, random_state=2013)
     findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known, reference.ignored)
     moved = {name: size for name, size in largest_effects(judgments[-1]).items() if size >= 1}

@@ -11,7 +11,7 @@ from tdsp.monitoring.faults import name_fault
 from tdsp.monitoring.reference import Reference, build_reference, open_reference
 from tdsp.monitoring.states import alarm_rule, drift_findings, since, state_of
 from tdsp.monitoring.windows import Window
-from tests.support.stations import SCHEMA, hours
+from tests.support.stations import MONTH, SCHEMA, hours
 
 WEEK = slice(24 * 140, 24 * 147)
 
@@ -63,6 +63,20 @@ def test_a_fault_is_named_with_its_column(
     assert judgment.beyond and found is not None
     assert found.kind == kind and pd.Series([found.text]).str.contains(text).item()
     assert found.column == column or kind == "swapped"
+
+
+def test_one_value_is_no_fault_where_own_windows_have_one():
+    """A month has one value in each week: the next one moved, and is not called stuck."""
+    rows = hours(150).assign(month=lambda f: f["time"].dt.month)
+    schema: Schema = {**SCHEMA, "columns": [*SCHEMA["columns"], MONTH]}
+    built = build_reference(rows, schema, rows[[]], times=rows["time"], time_column="time", sizes=["week"],
+                            random_state=1)  # fmt: skip
+    opened = open_reference(built.record, built.models, "week")
+    assert opened is not None and opened.own["constant"] == ["month"]
+    later = rows.iloc[WEEK.start - 24 * 14 : WEEK.start - 24 * 7].reset_index(drop=True).assign(month=9)
+    judgment = opened.judge(WINDOW, later)
+    fault = name_fault(opened, WINDOW, later, judgment)
+    assert judgment.drift["month"] > 1 and (fault is None or fault.kind != "stuck")
 
 
 def test_gaps_are_found_where_there_were_none(reference: Reference):

@@ -157,6 +157,15 @@ def test_a_season_that_was_never_seen_is_not_judged(tmp_path: Path):
     assert all(one.code != "moved" for one in result.findings)
 
 
+def test_the_month_of_a_new_season_is_no_fault(tmp_path: Path):
+    """August after a reference that ends in May: the month is new, which breaks nothing; a unit is still found."""
+    write_model(tmp_path, days=150, performance=False, month=True)
+    later = hours(28, first="2025-08-04", seed=5).assign(month=lambda f: f["time"].dt.month)
+    assert all(one.code not in ("broken", "moved") for one in judged(tmp_path, later).findings)
+    broken = judged(tmp_path, later.assign(temp=1.8 * later["temp"] + 32))
+    assert [one.column for one in broken.findings if one.code == "broken"] == ["temp"]
+
+
 def test_without_labels_accuracy_is_estimated_and_called_an_estimate(root: Path):
     """A value with its band and what it missed before, or a refusal; and that it cannot see the relation change."""
     result = judged(root, hours(28, **LATER, flip=0.5))

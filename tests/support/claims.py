@@ -119,7 +119,8 @@ class Checker:
         signs = {"≥": ">=", "≤": "<=", ">": ">"}
         for gate in self.gates:
             same = gate["name"] == name and (gate["rule"] == signs[rule] or gate["limit"] < 1e-300)
-            bounds = low is None or (shows(low, gate["low"]) and shows(high or "", gate["high"]))
+            ends = [(low, gate["low"]), (high, gate["high"])]
+            bounds = low is None or all(end is not None and shows(shown or "", end) for shown, end in ends)
             if (
                 same
                 and bounds

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tdsp.core.record import Run, create_run, new_record
-from tdsp.core.schema import Schema
+from tdsp.core.schema import ColumnSpec, Schema
 from tdsp.modeling.fitting import fit_final
 from tdsp.monitoring.estimates import EstimateReference, build_estimate
 from tdsp.monitoring.performance import loss_bound, loss_scale, row_loss, unit_losses
@@ -24,6 +24,7 @@ SCHEMA: Schema = {
         {"name": "sky", "type": "string", "nullable": True, "levels": ["blue", "gray"]},
     ],
 }  # fmt: skip
+MONTH: ColumnSpec = {"name": "month", "type": "float", "nullable": False}
 
 
 def hours(days: int, *, first: str = "2025-01-01", seed: int = 1, flip: float = 0.0) -> pd.DataFrame:
@@ -58,17 +59,19 @@ def _estimate(train: pd.DataFrame, test: pd.DataFrame, pipeline: Pipeline, sizes
     )  # fmt: skip
 
 
-def pack_model(run: Run, train: pd.DataFrame, test: pd.DataFrame, *, performance: bool = True) -> None:
+def pack_model(
+    run: Run, train: pd.DataFrame, test: pd.DataFrame, *, performance: bool = True, schema: Schema = SCHEMA
+) -> None:
     """Fit a model of `hours` and write its bundle, with its reference, and its test set into the run's folder."""
     y = (train["rain"] == "yes").to_numpy().astype(int)
-    pipeline = fit_final("linear", as_features(train, SCHEMA), y, task="binary", random_state=0)
+    pipeline = fit_final("linear", as_features(train, schema), y, task="binary", random_state=0)
     built = build_reference(
-        train, SCHEMA, predict_frame(pipeline, train, SCHEMA), times=train["time"], time_column="time", ordered=True,
+        train, schema, predict_frame(pipeline, train, schema), times=train["time"], time_column="time", ordered=True,
         importance={"temp": 0.1, "dewpoint": 0.6, "pressure": 0.3, "sky": 0.0}, random_state=1,
     )  # fmt: skip
     if performance:
         y_true = (test["rain"] == "yes").to_numpy().astype(int)
-        y_prob = predict_frame(pipeline, test, SCHEMA)["probability"].to_numpy()
+        y_prob = predict_frame(pipeline, test, schema)["probability"].to_numpy()
         daily = unit_losses(row_loss("binary", y_true, y_prob), test["time"])
         scale = loss_scale("binary", y_true, y_prob)
         bound = loss_bound(daily, scale=scale, unit="day", random_state=1)
@@ -78,16 +81,20 @@ def pack_model(run: Run, train: pd.DataFrame, test: pd.DataFrame, *, performance
         }  # fmt: skip
         built.record["estimate"] = _estimate(train, test, pipeline, list(built.record["windows"]))
     bundle = write_bundle(
-        run.folder / "model", name=run.record.project, pipeline=pipeline, schema=SCHEMA,
-        golden_frame=choose_golden(test, SCHEMA, 50), reference=built.record, reference_models=built.models,
+        run.folder / "model", name=run.record.project, pipeline=pipeline, schema=schema,
+        golden_frame=choose_golden(test, schema, 50), reference=built.record, reference_models=built.models,
     )  # fmt: skip
     run.add_artifact(bundle.folder, kind="bundle", title="The packaged model")
     run.write_table("test", test)
 
 
-def write_model(root: Path, *, days: int = 400, performance: bool = True) -> Path:
+def write_model(root: Path, *, days: int = 400, performance: bool = True, month: bool = False) -> Path:
     """outputs/runs/stations-…: a run folder with the bundle of a model of `hours` and its reference; return it."""
     run = create_run(root / "outputs" / "runs" / "stations-20260601T000000Z-aaaa",
                      new_record("stations-20260601T000000Z-aaaa", "stations", fixed=True))  # fmt: skip
-    pack_model(run, hours(days), hours(60, first="2026-02-05", seed=2), performance=performance)
+    train, test = hours(days), hours(60, first="2026-02-05", seed=2)
+    if month:
+        train, test = (rows.assign(month=rows["time"].dt.month) for rows in (train, test))
+    schema: Schema = {**SCHEMA, "columns": [*SCHEMA["columns"], *([MONTH] if month else [])]}
+    pack_model(run, train, test, performance=performance, schema=schema)
     return run.folder
