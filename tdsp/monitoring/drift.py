@@ -31,6 +31,7 @@ class ColumnProfile(TypedDict, total=False):
     quantiles: list[float]
     values: list[float]  # all of them, where there are few; else a value is known within min and max
     places: int  # decimal places that all values have at most; absent where they have more than MAX_PLACES
+    predicted: bool  # a prediction: that of a row used to learn is none, so that its gaps say nothing
     step: float  # mean |difference| of neighbors in order, where the rows have one
     levels: dict[str, int]
     pooled_levels: int  # rare ones, counted together
@@ -229,7 +230,7 @@ def window_effects(
         part = _part(frame[name], grid)
         effects[:, i] = (
             _distance(part.shares, grid.shares) if part.n else 0.0,
-            abs(part.missing - profile["missing"]),
+            0.0 if profile.get("predicted") else abs(part.missing - profile["missing"]),
             _new_values(part, profile),
             _step(part, profile),
             _order(part, profile),

@@ -7,7 +7,7 @@ __all__ = ['Undo', 'UNITS', 'FACTORS', 'CLEAR', 'BACK', 'MAX_CULPRITS', 'Fault',
            'impossible_columns', 'largest_effects', 'name_fault', 'judge_windows']
 
 # %% ../../notebooks/lib/monitoring/04_faults.ipynb #083c351d
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -137,13 +137,18 @@ def name_fault(reference: Reference, window: Window, frame: pd.DataFrame, judgme
 
 
 def judge_windows(
-    reference: Reference, frame: pd.DataFrame, windows: Iterable[Window]
+    reference: Reference,
+    frame: pd.DataFrame,
+    windows: Sequence[Window],
+    seasons: Sequence[bool] = (),  # by window: whether the reference has seen its season; none: all
 ) -> Iterator[tuple[WindowJudgment, Fault | None]]:
     "The judgment of each window of a table, and the likely fault where it is beyond."
-    for window in windows:
+    dated = reference.own.get("constant", [])  # such as the month: a new season cannot have a value that is known
+    for window, known in zip(windows, seasons or [True] * len(windows), strict=True):
         part = frame.iloc[window.rows]
         judgment = reference.judge(window, part)
-        yield judgment, name_fault(reference, window, part, judgment) if judgment.beyond else None
+        fault = name_fault(reference, window, part, judgment) if judgment.beyond else None
+        yield judgment, fault if known or fault is None or fault.column not in dated else None
 
 
 def _fault_of(

@@ -230,7 +230,10 @@ def judged_profiles(record: ReferenceRecord) -> dict[str, ColumnProfile]:
     "The profiles whose drift is judged: all columns but the time, then the predictions, each by name as in JSON."
     time = record.get("time_column", "")
     columns = {name: one for name, one in sorted(record["columns"].items()) if name != time}
-    return columns | dict(sorted(record["predictions"].items()))
+    predictions: dict[str, ColumnProfile] = {
+        name: {**one, "predicted": True} for name, one in sorted(record["predictions"].items())
+    }
+    return columns | predictions
 
 # %% ../../notebooks/lib/monitoring/03_reference.ipynb #72990acd
 @dataclass(frozen=True, slots=True, eq=False)

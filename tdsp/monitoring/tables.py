@@ -23,7 +23,15 @@ from .faults import judge_windows, largest_effects
 from .performance import ALARM, bet_wealth, in_bets, loss_bound, loss_scale, row_loss, unit_losses
 from .reference import Reference, build_reference, open_reference, usable_windows
 from .states import EDGES, Finding, State, alarm_rule, drift_findings, state_of
-from .windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, fitting_size, require_window
+from tdsp.monitoring.windows import (
+    MIN_ROWS,
+    MIN_WINDOWS,
+    Window,
+    complete_windows,
+    cut_windows,
+    fitting_size,
+    require_window,
+)
 from ..stats.inputs import Labeled, read_labels
 
 # %% ../../notebooks/lib/monitoring/15_tables.ipynb #876bcb8a
@@ -145,7 +153,7 @@ def monitor(
                             sizes=[require_window(window)] if window else (),
                             random_state=random_state)  # fmt: skip
     size = require_window(window) if window else fitting_size(built.record["windows"], len(current), now)
-    windows = [one for one in cut_windows(len(current), size, now) if len(one.rows) >= MIN_ROWS]
+    windows = complete_windows(cut_windows(len(current), size, now), size, now)
     opened = open_reference(built.record, built.models, size) if size in built.record["windows"] else None
     found = _drift_of(opened, current, windows, size, random_state)
     if predicted is not None:
@@ -162,7 +170,7 @@ def _drift_of(
         text = (
             f"The reference has fewer than {MIN_WINDOWS} windows of this size."
             if windows
-            else f"No window of {size} has {MIN_ROWS} rows."
+            else f"No window of {size} is complete and has {MIN_ROWS} rows."
         )
         return Monitoring(state, (Finding("unjudged", state, "", "", text, "Give more rows, or another window."),),
                           pd.DataFrame({"column": []}), table, size, (0, 0))  # fmt: skip

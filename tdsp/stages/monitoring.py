@@ -20,7 +20,7 @@ import pandas as pd
 
 from ..core.errors import ParameterError
 from ..core.files import canonical_json, sha256_file, write_atomic
-from ..core.formatting import count_of, format_date
+from ..core.formatting import count_of, format_date, join_names
 from ..core.project import find_root
 from ..core.record import utc_now
 from ..monitoring.decomposition import Part
@@ -29,7 +29,15 @@ from ..monitoring.faults import Fault, judge_windows, largest_effects, suspect
 from ..monitoring.ingestion import IngestionWindow, ingestion_findings, ingestion_windows, making_notes
 from ..monitoring.reference import Reference, ReferenceRecord, WindowJudgment, open_reference
 from ..monitoring.states import ORDER, Finding, State, alarm_rule, drift_findings, state_of
-from ..monitoring.windows import MIN_ROWS, MIN_WINDOWS, Window, cut_windows, fitting_size, require_window
+from tdsp.monitoring.windows import (
+    MIN_ROWS,
+    MIN_WINDOWS,
+    Window,
+    complete_windows,
+    cut_windows,
+    fitting_size,
+    require_window,
+)
 from ..packaging.bundle import LoadedModel, load_model
 from ..registry.registry import find_model
 from ..serving.monitored_rows import KEY, MonitoredRows, is_log, read_monitored
@@ -72,7 +80,8 @@ class Monitored:
     models: bytes
     rows: MonitoredRows
     size: str  # of the windows
-    windows: list[Window]  # with rows enough to be judged
+    windows: list[Window]  # complete, with rows enough to be judged
+    left_out: list[str]  # names of the others
     history: Path  # folder of the reports on this model
 
     def __repr__(self) -> str:
@@ -118,10 +127,14 @@ def open_monitor(settings: MonitorSettings, root: Path) -> Monitored:
         if settings.window
         else fitting_size(record.get("windows", {}), len(rows.frame), rows.times)
     )
-    windows = [one for one in cut_windows(len(rows.frame), size, rows.times) if len(one.rows) >= MIN_ROWS]
+    cut = cut_windows(len(rows.frame), size, rows.times)
+    windows = complete_windows(cut, size, rows.times)
     models = place.read_bytes() if place.exists() else b""
     name = str(model.manifest["name"])
-    return Monitored(settings, model, name, record, models, rows, size, windows, outputs / "monitoring" / name)
+    names = {one.name for one in windows}
+    left_out = [one.name for one in cut if one.name not in names]
+    history = outputs / "monitoring" / name
+    return Monitored(settings, model, name, record, models, rows, size, windows, left_out, history)
 
 
 def _on_test_set(settings: MonitorSettings, folder: Path, model: LoadedModel) -> MonitorSettings:
@@ -150,12 +163,9 @@ def judge_drift(monitored: Monitored) -> Drift:
         return Drift([], [], [Finding("note", "ok", "", "", text)], (0, 0))
     if reference is None or not monitored.windows:
         return Drift([], [], _unjudged(monitored), (0, 0))
-    judged = list(judge_windows(reference, rows.frame, monitored.windows))
-    judgments = [one for one, _ in judged]
     known = [season_known(monitored.record, rows.times, window) for window in monitored.windows]
-    dated = reference.own.get("constant", [])  # such as the month: in a new season it cannot have a value that is known
-    faults = [fault if season or fault is None or fault.column not in dated else None
-              for (_, fault), season in zip(judged, known, strict=True)]  # fmt: skip
+    judged = list(judge_windows(reference, rows.frame, monitored.windows, known))
+    judgments, faults = [one for one, _ in judged], [fault for _, fault in judged]
     own = reference.own_beyond
     rule = alarm_rule(own, random_state=2013)
     findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known, reference.ignored)
@@ -163,6 +173,9 @@ def judge_drift(monitored: Monitored) -> Drift:
     for name in moved.keys() & reference.ignored:
         text = f"{name} moved ({moved[name]:.1f} times the level); the model does not rely on it."
         findings.append(Finding("note", "ok", name, judgments[-1].name, text))
+    if monitored.left_out:
+        text = f"Not judged, because incomplete or with fewer than {MIN_ROWS} rows: {join_names(monitored.left_out)}."
+        findings.append(Finding("note", "ok", "", monitored.left_out[0], text))
     if not known[-1]:
         first = monitored.windows[known.index(False)].name
         findings.append(
@@ -179,7 +192,7 @@ def judge_drift(monitored: Monitored) -> Drift:
 
 def _unjudged(monitored: Monitored) -> list[Finding]:
     if not monitored.windows:
-        text = f"No window of {monitored.size} has {MIN_ROWS} rows or more."
+        text = f"No window of {monitored.size} is complete and has {MIN_ROWS} rows or more."
         return [Finding("unjudged", "insufficient data", "", "", text, "Wait for more rows, or use a larger window.")]
     has = len(monitored.record.get("windows", {}).get(monitored.size, {"rows": []})["rows"])
     sizes = ", ".join(monitored.record.get("windows", {})) or "none"

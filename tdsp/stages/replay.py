@@ -31,7 +31,7 @@ from tdsp.monitoring.replay import (
     trained_in,
 )
 from ..monitoring.states import alarm_rule, drift_findings
-from ..monitoring.windows import MIN_ROWS, PERIODS, cut_windows, reference_sizes
+from ..monitoring.windows import PERIODS, complete_windows, cut_windows, reference_sizes
 from ..packaging.loader import prediction_columns
 from .monitoring import season_known
 from .replayed_models import EVERY, Fitted, Past, ReplaySettings, Trainer, fit_past
@@ -120,17 +120,18 @@ class Watch:
         faults: list[Fault | None] = []
         known: list[bool] = []
         broken: Cry | None = None
-        windows = [one for one in cut_windows(len(rows), reference.size, times) if len(one.rows) >= MIN_ROWS]
-        for judged, (judgment, fault) in zip(windows, judge_windows(reference, rows, windows), strict=True):
+        windows = complete_windows(cut_windows(len(rows), reference.size, times), reference.size, times)
+        seasons = [season_known(reference.record, times, one) for one in windows]
+        for i, (judgment, fault) in enumerate(judge_windows(reference, rows, windows, seasons)):
             judgments.append(judgment)
             faults.append(fault)
-            known.append(season_known(reference.record, times, judged))
+            known.append(seasons[i])
             importance = reference.record["importance"]
             found = drift_findings(judgments, faults, rule, importance, known, reference.ignored)
             alarm = next((one for one in found if one.state == "alarm"), None)
             if alarm is None:
                 continue
-            period = pd.Timestamp(judged.name).to_period(PERIODS[reference.size])
+            period = pd.Timestamp(windows[i].name).to_period(PERIODS[reference.size])
             cry = (period.end_time.normalize() + pd.Timedelta(days=1), str(alarm.code), alarm.text.rstrip("."))
             if alarm.code != "broken":
                 return cry, broken

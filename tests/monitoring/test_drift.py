@@ -18,7 +18,7 @@ from tdsp.monitoring.drift import (
     window_effects,
 )
 from tdsp.monitoring.reference import build_reference, open_reference, reference_profiles
-from tdsp.monitoring.windows import Window, cut_windows, reference_sizes, require_window
+from tdsp.monitoring.windows import Window, complete_windows, cut_windows, fitting_size, reference_sizes, require_window
 from tests.support.stations import SCHEMA, hours
 
 
@@ -114,6 +114,34 @@ def test_windows_are_periods_or_rows_in_order():
         require_window("fortnight")
     with pytest.raises(ParameterError, match="needs a time column"):
         cut_windows(100, "day")
+
+
+def test_a_period_that_the_rows_cover_in_part_is_not_complete():
+    """The first and the last week of a table begin on Wednesday and end on Monday; a shop is closed on Sunday."""
+    times = pd.Series(pd.date_range("2025-01-01", "2025-02-10 23:00", freq="h"))
+    open_days = times[times.dt.day_of_week < 6].reset_index(drop=True)
+    for rows in (times, open_days):
+        names = [one.name for one in complete_windows(cut_windows(len(rows), "week", rows), "week", rows)]
+        assert names == ["2025-01-06", "2025-01-13", "2025-01-20", "2025-01-27", "2025-02-03"]
+    week = times[(times >= "2025-01-06") & (times < "2025-01-13")].reset_index(drop=True)
+    for days, complete in ((7, True), (6, True), (2, False)):
+        rows = week.head(24 * days)
+        assert bool(complete_windows(cut_windows(len(rows), "week", rows), "week", rows)) == complete
+    assert len(complete_windows(cut_windows(100, "30"), "30")) == 3
+    assert fitting_size(["week", "day"], 48, week.head(48)) == "day"
+
+
+def test_predictions_of_few_training_rows_leave_no_gaps_to_judge():
+    """Rows that were learned from have no prediction of their own; all later rows have one."""
+    train, later = hours(400), hours(7, first="2026-02-09", seed=3)
+    y_prob = np.random.default_rng(1).random(len(train) + len(later))
+    predicted = pd.DataFrame({"probability": np.where(np.arange(len(train)) % 7 > 0, np.nan, y_prob[: len(train)])})
+    built = build_reference(train, SCHEMA, predicted, times=train["time"], time_column="time", sizes=["week"],
+                            random_state=1)  # fmt: skip
+    opened = open_reference(built.record, built.models, "week")
+    assert opened is not None
+    judgment = opened.judge(Window("later", np.arange(168)), later.assign(probability=y_prob[len(train) :]))
+    assert judgment.missing["probability"] < 1 and judgment.drift["probability"] < 1
 
 
 def test_a_window_without_any_value_of_a_column_is_judged():

@@ -157,6 +157,17 @@ def test_a_season_that_was_never_seen_is_not_judged(tmp_path: Path):
     assert all(one.code != "moved" for one in result.findings)
 
 
+def test_a_week_that_has_just_begun_is_not_judged(root: Path):
+    """Half a Monday with one value of each column: the weeks before it count, and the page names what is left out."""
+    later = hours(29, **LATER)
+    later.loc[672:, ["temp", "dewpoint", "pressure", "sky"]] = later.loc[
+        672, ["temp", "dewpoint", "pressure", "sky"]
+    ].to_numpy()
+    result = judged(root, later, labels="rain")
+    assert result.state == "ok" and result.windows == 4
+    assert "Not judged, because incomplete or with fewer than 20 rows: 2026-06-01." in texts(result)
+
+
 def test_the_month_of_a_new_season_is_no_fault(tmp_path: Path):
     """August after a reference that ends in May: the month is new, which breaks nothing; a unit is still found."""
     write_model(tmp_path, days=150, performance=False, month=True)
