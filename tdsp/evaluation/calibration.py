@@ -56,7 +56,11 @@ class TemperatureScaling:
     @property
     def sentence(self) -> str:
         "The decision in words."
-        gained = f"log loss {self.gain.value:+.4f} ({self.gain.low:+.4f} to {self.gain.high:+.4f}) on rows out of fold"
+        gain = self.gain
+        known = f"{gain.low:+.4f} to {gain.high:+.4f}"
+        if not gain.low < gain.high:
+            known = f"no interval: {gain.n} {gain.resampled} are too few, or none differs"
+        gained = f"log loss {gain.value:+.4f} ({known}) on rows out of fold"
         if self.inverse_temperature == 1.0:
             return f"Probabilities stay as they are: raising them to {self.best:.2f} would gain {gained}."
         fault = "too bold" if self.inverse_temperature < 1 else "too timid"

@@ -117,34 +117,52 @@ class _Fit:
 
 
 def _fit_of(column: pd.Series) -> _Fit:
-    cells = column.dropna()
-    numbers = (
-        pd.to_numeric(cells, errors="coerce").dropna() if not dtypes.is_datetime64_any_dtype(column) else cells[:0]
-    )
-    if len(cells) and len(numbers) >= 0.9 * len(cells) and numbers.nunique() > 2:
+    numbers = column.dropna() if _is_number(column) else _texts(column).dropna()
+    if not dtypes.is_datetime64_any_dtype(column):
+        numbers = pd.to_numeric(numbers, errors="coerce").dropna()
+    else:
+        numbers = numbers[:0]
+    if numbers.nunique() > 2 and len(numbers) >= 0.9 * column.notna().sum():
         first, low, high, last = numbers.quantile([0.005, 0.05, 0.95, 0.995])
         return _Fit("number", first - (high - low), last + (high - low))
-    counts = cells.astype("str").value_counts()
+    cells = _texts(column).dropna()
+    counts = cells.value_counts()
     common = counts[counts >= max(3, 0.002 * len(cells))]
     if len(cells) and len(common) <= MAX_LEVELS and common.sum() >= 0.95 * len(cells):
         return _Fit("levels", levels=frozenset(common.index))
     return _Fit("")
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    "The cells as text, whole numbers without decimals."
-    if dtypes.is_float_dtype(column) and (column.dropna() == column.dropna().round()).all():
-        column = column.astype("Int64")
-    return column.astype("str").where(column.notna())
+def _is_number(column: pd.Series) -> bool:
+    return dtypes.is_numeric_dtype(column) and not dtypes.is_bool_dtype(column)
+
+
+def _texts(column: pd.Series, rows: np.ndarray | None = None) -> pd.Series:
+    "The cells of these rows, or of all, as text; without decimals where all cells of the column are whole numbers."
+    whole = dtypes.is_float_dtype(column) and (column.dropna() == column.dropna().round()).all()
+    chosen = column if rows is None else column.iloc[rows]
+    return (chosen.astype("Int64") if whole else chosen).astype("str").where(chosen.notna())
+
+
+def _fits(fit: _Fit, column: pd.Series) -> np.ndarray:
+    "Whether each cell could be one of this column, (n_rows,); each distinct text is looked at once."
+    if fit.kind == "number" and _is_number(column):
+        numbers = column.to_numpy(dtype=float, na_value=np.nan)
+        return ~((numbers < fit.low) | (numbers > fit.high))
+    codes, found = pd.factorize(_texts(column))
+    return np.append(fit.of(pd.Series(found, dtype="str")), True)[codes] if fit.kind else np.full(len(column), True)
 
 
 def _shifted(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRows]:
     "Rows in which several cells fit the column beside theirs and not their own."
     if len(train) < MIN_VALUES:
         return
-    fits = [_fit_of(_texts(train[name])) for name in whole.columns]
-    cells = [_texts(whole[name]) for name in whole.columns]
-    own = [fit.of(column) for fit, column in zip(fits, cells, strict=True)]
+    fits = [_fit_of(train[name]) for name in whole.columns]
+    own = [_fits(fit, whole[name]) for fit, name in zip(fits, whole.columns, strict=True)]
+    suspects = np.flatnonzero(np.sum([~fine for fine in own], axis=0) >= MIN_MISFITS)
+    if not suspects.size:
+        return
+    cells, own = [_texts(whole[name], suspects) for name in whole.columns], [fine[suspects] for fine in own]
     wrong = np.sum([~fine for fine in own], axis=0)
     for step, side in ((1, "right"), (-1, "left")):
         inside = [j for j in range(len(fits)) if 0 <= j - step < len(fits) and fits[j].differs(fits[j - step])]
@@ -156,22 +174,23 @@ def _shifted(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRow
             & cells[j].notna().to_numpy()
             for j in inside
         ]
-        count = np.sum(moved, axis=0) if moved else np.zeros(len(whole))
-        rows = np.flatnonzero((count >= MIN_MISFITS) & (count >= 0.7 * wrong))
-        if rows.size and rows.size <= max(MIN_MISFITS, MAX_SHARE * len(whole)):
-            names = [str(whole.columns[j]) for j, at in zip(inside, moved, strict=True) if at[rows[0]]]
+        count = np.sum(moved, axis=0) if moved else np.zeros(len(suspects))
+        among = np.flatnonzero((count >= MIN_MISFITS) & (count >= 0.7 * wrong))
+        if among.size and among.size <= max(MIN_MISFITS, MAX_SHARE * len(whole)):
+            names = [str(whole.columns[j]) for j, at in zip(inside, moved, strict=True) if at[among[0]]]
             first = names[0]
-            value = cells[list(whole.columns).index(first)].iloc[rows[0]]
+            value = cells[list(whole.columns).index(first)].iloc[among[0]]
             words = f"cells stand one column to the {side}, such as {value!r} in {first}"
             why = f"{words} ({count_of(len(names), 'cell')} in the first of these rows)"
-            yield ImpossibleRows("", why, _ints(rows), _sql_keeping(whole, rows, inside, moved))
+            columns = [[whole.columns[j] for j, at in zip(inside, moved, strict=True) if at[one]] for one in among]
+            yield ImpossibleRows("", why, _ints(suspects[among]), _sql_keeping(whole, suspects[among], columns))
 
 
-def _sql_keeping(whole: pd.DataFrame, rows: np.ndarray, inside: Sequence[int], moved: Sequence[np.ndarray]) -> str:
+def _sql_keeping(whole: pd.DataFrame, rows: np.ndarray, columns: Sequence[Sequence[str]]) -> str:
     "The condition of all rows but these, each known by its misfitting cells; empty where these do not single it out."
     found = []
-    for row in rows[:MAX_ROWS_IN_SQL]:
-        cells = {str(whole.columns[j]): whole.iloc[row, j] for j, at in zip(inside, moved, strict=True) if at[row]}
+    for row, names in zip(rows[:MAX_ROWS_IN_SQL], columns, strict=False):
+        cells = {str(name): whole[name].iloc[row] for name in names}
         same = np.logical_and.reduce([(whole[name] == value).to_numpy(dtype=bool) for name, value in cells.items()])
         if not set(np.flatnonzero(same)) <= set(rows):
             return ""

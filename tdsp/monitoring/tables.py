@@ -177,7 +177,7 @@ def _drift_of(
     judged = list(judge_windows(opened, current, windows))
     judgments, faults = [one for one, _ in judged], [fault for _, fault in judged]
     own = opened.own_beyond
-    rule = alarm_rule(own, random_state=random_state)
+    rule = alarm_rule(own, random_state, size)
     known = [True] * len(windows)  # whether their season is known: all were asked for
     findings = drift_findings(judgments, faults, rule, opened.record["importance"], known, opened.ignored)
     effects = pd.Series(largest_effects(judgments[-1]), name="moved").rename_axis("column").reset_index()

@@ -338,8 +338,11 @@ def score_without_impossible_rows(
     if tested.all() and trained.all():
         return pd.DataFrame(columns=names)
     predictions = {"all, the score that counts": (tested | True, scores.predictions["winner"])}
-    predictions["without them in the test set"] = (tested, scores.predictions["winner"])
-    if not trained.all():
+    if not tested.all():
+        predictions["without them in the test set"] = (tested, scores.predictions["winner"])
+    # a few odd features among thousands of rows move no classifier by more than noise; an odd target moves a mean
+    refitted = not trained.all() and (study.outcome.task == "regression" or (~trained).mean() >= 0.001)
+    if refitted:
         model = study.fit(choice.winner, study.X[trained], study.y[trained])
         y_pred = study.predict(model, as_features(test, study.schema))
         predictions["without them in training either"] = (tested, y_pred)
@@ -352,6 +355,10 @@ def score_without_impossible_rows(
         rows.append((name, int(kept.sum()), *format_estimate(found.value, found.low, found.high)))
     counted = f"{(~tested).sum():,} test rows and {(~trained).sum():,} training rows cannot be"
     sentence = f"{counted}: {label} is {rows[0][2]} with them, {rows[-1][2]} without."
+    if not refitted and tested.all():
+        sentence = f"{counted}: fewer than one in a thousand, so that what they do to {label} was not measured."
+    elif not refitted and not trained.all():
+        sentence += " Those of training, fewer than one in a thousand, were learned from."
     study.run.note(effect_cautions=[sentence])
     return pd.DataFrame(rows, columns=names)
 

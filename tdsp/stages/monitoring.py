@@ -167,7 +167,7 @@ def judge_drift(monitored: Monitored) -> Drift:
     judged = list(judge_windows(reference, rows.frame, monitored.windows, known))
     judgments, faults = [one for one, _ in judged], [fault for _, fault in judged]
     own = reference.own_beyond
-    rule = alarm_rule(own, random_state=2013)
+    rule = alarm_rule(own, 2013, monitored.size)
     findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known, reference.ignored)
     moved = {name: size for name, size in largest_effects(judgments[-1]).items() if size >= 1}
     for name in moved.keys() & reference.ignored:

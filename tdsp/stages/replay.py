@@ -115,7 +115,7 @@ class Watch:
         names = prediction_columns(model.schema)
         predicted = self.trainer.predict(model, slice(start, None)).reshape(-1, len(names))
         rows = rows.assign(**dict(zip(names, predicted.T, strict=True)))
-        rule = alarm_rule(reference.own_beyond, random_state=self.trainer.seed)
+        rule = alarm_rule(reference.own_beyond, self.trainer.seed, reference.size)
         judgments: list[WindowJudgment] = []
         faults: list[Fault | None] = []
         known: list[bool] = []

@@ -145,7 +145,7 @@ def alarms(*names: str) -> None:
                 flush=True,
             )
             beyond, grave = (list(one) for one in zip(*(judged[first] for first in sorted(judged)), strict=True))
-            print(f"{'':18} {alarm_years(beyond, grave, own, 365 if size == 'day' else 52)}", flush=True)
+            print(f"{'':18} {alarm_years(beyond, grave, own, size)}", flush=True)
     low, high = share_interval(int(pooled[1]), int(pooled[0]))
     print(f"pooled {pooled[1]} of {pooled[0]} = {pooled[1] / pooled[0]:.1%} ({low:.1%}-{high:.1%})")
 

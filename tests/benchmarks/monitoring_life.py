@@ -83,9 +83,10 @@ def accuracy(name: str, rows: np.ndarray, days: np.ndarray) -> None:
             print(f"{'':13}+{drop} points: {_text(bets[drop])} days; two weeks of three {_text(weeks[drop])} days")
 
 
-def alarm_years(beyond: list[bool], grave: list[bool], own: list[list[bool]], windows: int) -> str:
+def alarm_years(beyond: list[bool], grave: list[bool], own: list[list[bool]], size: str) -> str:
     """The share of years, in blocks of four held-out windows, in which the rule for drift gives an alarm."""
-    rules = [alarm_rule(one, SEED, windows) for one in own]
+    windows = 365 if size == "day" else 52
+    rules = [alarm_rule(one, SEED, size) for one in own]
     rng, years, crying = np.random.default_rng(SEED), 1000, 0
     if len(beyond) < 8:
         return "too few windows for years"

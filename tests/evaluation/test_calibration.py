@@ -69,6 +69,14 @@ def test_the_packaged_model_has_the_scaled_probabilities(model, n_classes):
     assert describe_pipeline(scaled)["algorithm"] == f"StandardScaler → {type(model).__name__}, probabilities scaled"
 
 
+def test_a_gain_without_an_interval_says_so():
+    """Five days are too few for an interval; the sentence names them, and no number that is none."""
+    chance, late = flights(500)
+    days = make_units(500, kind="time", by=pd.Series(np.arange(500) // 100))
+    found = calibrate(late, chance, days, random_state=1)
+    assert "no interval: 5" in found.sentence and "nan" not in found.sentence
+
+
 def test_the_threshold_follows_the_costs():
     """A missed late flight at five times a false alarm puts the threshold near a sixth; without costs it is a half."""
     chance, late = flights(20_000)
