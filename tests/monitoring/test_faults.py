@@ -79,6 +79,22 @@ def test_one_value_is_no_fault_where_own_windows_have_one():
     assert judgment.drift["month"] > 1 and (fault is None or fault.kind != "stuck")
 
 
+def test_a_window_of_the_usual_value_is_not_stuck(reference: Reference):
+    """Ten miles of sight in most hours, and in every hour of a clear week: no fault, where seven would be one."""
+    rows = hours(400).assign(sight=lambda f: np.where(f["time"].dt.hour < 20, 10.0, f["time"].dt.hour - 14.0))
+    schema: Schema = {**SCHEMA, "columns": [*SCHEMA["columns"], {**MONTH, "name": "sight"}]}
+    built = build_reference(rows, schema, rows[[]], times=rows["time"], time_column="time", sizes=["week"],
+                            random_state=1)  # fmt: skip
+    opened = open_reference(built.record, built.models, "week")
+    assert opened is not None
+    kinds = []
+    for value in (10.0, 7.0):
+        frame = rows.iloc[WEEK].reset_index(drop=True).assign(sight=value)
+        fault = name_fault(opened, WINDOW, frame, opened.judge(WINDOW, frame))
+        kinds.append(fault.kind if fault else "none")
+    assert kinds[0] != "stuck" and kinds[1] == "stuck"
+
+
 def test_gaps_are_found_where_there_were_none(reference: Reference):
     """Eight per cent of the values missing is beyond, and the share of gaps is what is named."""
     judgment = reference.judge(WINDOW, week().assign(dewpoint=lambda f: f["dewpoint"].mask(f.index % 12 == 0)))
