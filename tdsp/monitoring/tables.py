@@ -179,7 +179,7 @@ def _drift_of(
     own = opened.own_beyond
     rule = alarm_rule(own, random_state, size)
     known = [True] * len(windows)  # whether their season is known: all were asked for
-    findings = drift_findings(judgments, faults, rule, opened.record["importance"], known, opened.ignored)
+    findings = drift_findings(judgments, faults, rule, size, opened.record["importance"], known, opened.ignored)
     effects = pd.Series(largest_effects(judgments[-1]), name="moved").rename_axis("column").reset_index()
     effects["broken"] = effects["column"].map(judgments[-1].broken)
     effects = effects.sort_values("moved", ascending=False, ignore_index=True)

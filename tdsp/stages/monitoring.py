@@ -168,7 +168,8 @@ def judge_drift(monitored: Monitored) -> Drift:
     judgments, faults = [one for one, _ in judged], [fault for _, fault in judged]
     own = reference.own_beyond
     rule = alarm_rule(own, 2013, monitored.size)
-    findings = drift_findings(judgments, faults, rule, monitored.record["importance"], known, reference.ignored)
+    importance = monitored.record["importance"]
+    findings = drift_findings(judgments, faults, rule, monitored.size, importance, known, reference.ignored)
     moved = {name: size for name, size in largest_effects(judgments[-1]).items() if size >= 1}
     for name in moved.keys() & reference.ignored:
         text = f"{name} moved ({moved[name]:.1f} times the level); the model does not rely on it."

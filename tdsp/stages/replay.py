@@ -127,7 +127,7 @@ class Watch:
             faults.append(fault)
             known.append(seasons[i])
             importance = reference.record["importance"]
-            found = drift_findings(judgments, faults, rule, importance, known, reference.ignored)
+            found = drift_findings(judgments, faults, rule, reference.size, importance, known, reference.ignored)
             alarm = next((one for one in found if one.state == "alarm"), None)
             if alarm is None:
                 continue

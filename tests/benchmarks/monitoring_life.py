@@ -95,5 +95,6 @@ def alarm_years(beyond: list[bool], grave: list[bool], own: list[list[bool]], si
         at = (starts[:, None] + np.arange(4)).ravel()[:windows]
         out, rule = np.array(beyond)[at], rules[i % len(rules)]
         lasting = rule is not None and (np.convolve(out, np.ones(rule[1]))[: len(out)] >= rule[0]).any()
-        crying += bool(lasting or np.array(grave)[at].any())
+        alone = np.array(grave)[at]
+        crying += bool(lasting or (alone[1:] & alone[:-1] if size == "day" else alone).any())
     return f"{crying / years:.1%} of years of {windows} windows have an alarm (rules {sorted(set(rules), key=str)})"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tdsp.core.schema import Schema
-from tdsp.monitoring.faults import name_fault
+from tdsp.monitoring.faults import Fault, name_fault
 from tdsp.monitoring.reference import Reference, build_reference, open_reference
 from tdsp.monitoring.states import alarm_rule, drift_findings, since, state_of
 from tdsp.monitoring.windows import Window
@@ -98,7 +98,7 @@ def test_a_window_of_the_usual_value_is_not_stuck(reference: Reference):
 def test_gaps_are_found_where_there_were_none(reference: Reference):
     """Eight per cent of the values missing is beyond, and the share of gaps is what is named."""
     judgment = reference.judge(WINDOW, week().assign(dewpoint=lambda f: f["dewpoint"].mask(f.index % 12 == 0)))
-    findings = drift_findings([judgment], [None], None, {"dewpoint": 0.6}, [True])
+    findings = drift_findings([judgment], [None], None, "week", {"dewpoint": 0.6}, [True])
     assert judgment.beyond and findings[0].code == "gaps" and findings[0].column == "dewpoint"
     assert findings[0].state == "watch" and "60% of the model's importance" in findings[0].text
 
@@ -107,9 +107,23 @@ def test_a_broken_column_is_mended_not_learned(reference: Reference):
     """A column that lies far out alarms at once and says that retraining cannot help."""
     frame = week().assign(temp=lambda f: 1.8 * f["temp"] + 32)
     judgment = reference.judge(WINDOW, frame)
-    found = drift_findings([judgment], [name_fault(reference, WINDOW, frame, judgment)], (2, 2), {}, [True])
+    found = drift_findings([judgment], [name_fault(reference, WINDOW, frame, judgment)], (2, 2), "week", {}, [True])
     assert [one.code for one in found] == ["broken"] and "Retraining cannot help" in found[0].todo
     assert state_of(found) == "alarm"
+
+
+def test_a_broken_day_is_an_alarm_when_it_comes_again(reference: Reference):
+    """One of 365 days a year is watched; the second in a row, or the only one there is, is an alarm."""
+    frame = week().assign(temp=lambda f: 1.8 * f["temp"] + 32)
+    judgment = reference.judge(WINDOW, frame)
+    fault = name_fault(reference, WINDOW, frame, judgment)
+    assert judgment.broken["temp"] >= 2
+
+    def state(*faults: Fault | None) -> str:
+        n = len(faults)
+        return state_of(drift_findings([judgment] * n, faults, None, "day", {}, [True] * n))
+
+    assert [state(None, fault), state(fault, fault), state(fault)] == ["watch", "alarm", "alarm"]
 
 
 def test_the_rule_of_an_alarm_follows_from_the_reference():
