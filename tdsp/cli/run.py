@@ -24,6 +24,9 @@ def run(
     grid: Annotated[
         list[str] | None, typer.Option(metavar="NAME=A,B", help="run once with each of these values; repeatable")
     ] = None,
+    effort: Annotated[
+        str, typer.Option(metavar="HOW", help="quick, normal or thorough: what is tried where nothing else is stated")
+    ] = "",
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="runs at the same time")] = 1,
     start: Annotated[
         str, typer.Option("--from", metavar="STAGE", help="take the stages before it from the latest equal run")
@@ -50,7 +53,8 @@ def run(
     Exit code 0: accepted; 3: rejected or insufficient evidence; 1: failed; 2: bad input; 130: interrupted. Of several
     runs the worst counts: 130, 1, 2, 3, 0.
     """
-    batch = batch_runs.make_batch(files, parse_settings(settings), batch_runs.parse_grid(grid or []))
+    given = parse_settings(settings) | ({"effort": effort} if effort else {})
+    batch = batch_runs.make_batch(files, given, batch_runs.parse_grid(grid or []))
     if explain:
         return explain_all(batch, out, paranoid)
     options = RunOptions(
