@@ -157,6 +157,15 @@ def test_a_season_that_was_never_seen_is_not_judged(tmp_path: Path):
     assert all(one.code != "moved" for one in result.findings)
 
 
+def test_thousands_of_windows_make_no_heavy_page(root: Path):
+    """The plot shows the last 200 windows and counts all."""
+    monitored = opened(root, hours(250, **LATER), labels="rain", window="day")
+    performance = monitored_performance.judge_performance(monitored)
+    axes = monitored_performance.plot_performance(monitored, performance)
+    assert "of 209 windows out of bounds" in axes.get_title() and "the last 200 of 250" in axes.get_xlabel()
+    assert all(len(line.get_xdata()) <= 200 for line in axes.lines)
+
+
 def test_a_week_that_has_just_begun_is_not_judged(root: Path):
     """Half a Monday with one value of each column: the weeks before it count, and the page names what is left out."""
     later = hours(29, **LATER)
