@@ -135,7 +135,7 @@ class Checker:
         """Whether an undecided gate becomes clear with so many units more, its value kept."""
         for gate in self.gates:
             for metric in self.metrics.values():
-                same = all(metric[k] == gate[k] for k in ("value", "low", "high"))
+                same = gate["low"] is not None and all(metric[k] == gate[k] for k in ("value", "low", "high"))
                 if same and answer_of(gate) == "insufficient evidence" and metric["resampled"] == unit:
                     upper = gate["value"] > gate["limit"]
                     half = gate["value"] - gate["low"] if upper else gate["high"] - gate["value"]
