@@ -92,10 +92,20 @@ def origin(record: RunRecord) -> list[tuple[str, str]]:
     if uses := record.fact("test_looks"):
         reads = [entry.stage for entry in record.reads].count(STAGES[2])
         times = "once" if reads == 1 else f"{reads} times"
-        others = "no other run has" if uses == 1 else f"{format_int(uses)} runs have"
-        lines.append(("Test set", f"read {times} for the score; {others} scored these rows"))
+        lines.append(("Test set", f"read {times} for the score; {_earlier_uses(record, uses)}"))
     seeds = ", ".join(str(seed) for seed in record.seeds.values())
     return [*lines, ("Seed", seeds)] if seeds else lines
+
+
+def _earlier_uses(record: RunRecord, uses: int) -> str:
+    "What other runs have scored of these test rows; records of before the rows were counted know the runs alone."
+    tested, seen = record.fact("test_rows"), record.fact("test_rows_scored_before")
+    if uses == 1:
+        return "no other run of this project has scored any of these rows"
+    if tested is None or seen is None:
+        return f"{format_int(uses)} runs have scored these rows"
+    runs = f"{count_of(uses - 1, 'other run')} of this project {'has' if uses == 2 else 'have'}"
+    return f"{runs} scored {format_int(seen)} of these {format_int(tested)} rows"
 
 
 def _source_text(source: InputEntry) -> str:

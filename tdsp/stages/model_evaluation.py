@@ -25,7 +25,7 @@ from ..core.record import Run, read_record
 from ..core.results import Estimate
 from ..data.cell_types import AUTO, CELLS, ReadOptions
 from ..data.ingest import Loading, load_table
-from ..data.splits import units_of
+from ..data.splits import TEST_ROWS, row_hashes, units_of
 from ..evaluation.calibration import TemperatureScaling, calibrate, scale_temperature, with_temperature_scaling
 from ..evaluation.decisions import DecisionRule, choose_decision, cost_table
 from tdsp.evaluation.importance import (
@@ -110,22 +110,40 @@ def fit_chosen(study: ModelingContext, choice: Choice, fold_calibration: FoldCal
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #da125735
 def read_test_set(study: ModelingContext) -> pd.DataFrame:
-    "The test set; the reading, and the number of runs that have scored these rows, are entered in the record."
+    "The test set; the reading, its rows by hash, and how many of them other runs have scored, are in the record."
     test = study.test
     reads = [entry.stage for entry in study.run.record.reads]
-    uses = count_test_set_uses(study.run.folder.parent, study.run.folder, study.split.test_sha256)
-    study.run.note(test_reads=reads.count(study.run.stage), test_looks=uses + 1)
+    hashes = row_hashes(test)
+    study.run.write_table(TEST_ROWS, pd.DataFrame({"hash": hashes}))
+    runs, rows = count_test_set_uses(study.run.folder.parent, study.run.folder, study.split.test_sha256, hashes)
+    study.run.note(test_reads=reads.count(study.run.stage), test_looks=runs + 1, test_rows_scored_before=rows)
     return test
 
 
-def count_test_set_uses(runs: Path, own: Path, test_sha256: str) -> int:
-    "The number of other runs in a folder that have scored the test set with this hash."
-    found = 0
+def count_test_set_uses(
+    runs: Path,
+    own: Path,
+    test_sha256: str,
+    hashes: np.ndarray,  # of the test rows
+) -> tuple[int, int]:
+    "The number of other runs in a folder that have scored rows of this test set, and the number of these rows."
+    found, seen = 0, np.zeros(len(hashes), dtype=bool)
     for folder in [path.parent for path in sorted(runs.glob("*/run.json")) if path.parent != own]:
-        split = folder / "artifacts" / "split.json"
-        if split.is_file() and test_sha256 in split.read_text(encoding="utf-8"):
-            found += "test_score" in read_record(folder).metrics
-    return found
+        tested = _rows_tested(folder, test_sha256, hashes)
+        if tested.any() and "test_score" in read_record(folder).metrics:
+            found, seen = found + 1, seen | tested
+    return found, int(seen.sum())
+
+
+def _rows_tested(folder: Path, test_sha256: str, hashes: np.ndarray) -> np.ndarray:
+    "Which rows a run has in its test set: by content, or all of them by the hash of the whole."
+    split, kept = folder / "artifacts" / "split.json", folder / "data" / f"{TEST_ROWS}.parquet"
+    if split.is_file() and test_sha256 in split.read_text(encoding="utf-8"):
+        return np.ones(len(hashes), dtype=bool)
+    try:
+        return np.isin(hashes, pd.read_parquet(kept)["hash"])
+    except (OSError, ValueError, KeyError):  # a run of before, or a damaged one
+        return np.zeros(len(hashes), dtype=bool)
 
 
 def accuracy_bounds(study: ModelingContext, scores: Scores) -> tuple[float, float]:
