@@ -148,7 +148,7 @@ def _rule_of(names: list[str], kind: str, time: str, group: str, other: str) -> 
 def row_hashes(
     rows: pd.DataFrame,  # of the table, as a part keeps them
 ) -> np.ndarray:
-    "A hash of the cells of each row, wherever the row is in the table, (n_rows,); equal rows are told apart by count."
+    "A hash of the cells of each row, wherever the row is in the table, (n_rows,); equal rows are numbered."
     cells = {name: _cells_to_hash(rows[name]) for name in sorted({*map(str, rows)} - {ROW, CASE})}
     codes = pd.util.hash_pandas_object(pd.DataFrame(cells), index=False)
     counted = pd.DataFrame({"code": codes, "nth": codes.groupby(codes).cumcount()})

@@ -163,7 +163,7 @@ def _shifted(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRow
             first = names[0]
             value = cells[list(whole.columns).index(first)].iloc[rows[0]]
             words = f"cells stand one column to the {side}, such as {value!r} in {first}"
-            why = f"{words} ({count_of(len(names), 'cell')} in the first of these rows)"
+            why = f"{words} ({count_of(len(names), 'cell')} of row {rows[0] + 1:,})"
             yield ImpossibleRows("", why, _ints(rows), _sql_keeping(whole, rows, inside, moved))
 
 
