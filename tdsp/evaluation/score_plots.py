@@ -24,8 +24,8 @@ from tdsp.evaluation.scores import (
     residual_table,
 )
 from ..stats.metrics import Metric
-from ..stats.resampling import MIN_UNITS
 from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, report_axes, with_alt_text
+from ..stats.resampling import MIN_UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -160,3 +160,12 @@ def test_the_cover_says_how_many_of_the_test_rows_other_runs_have_scored():
     assert counted == "read once for the score; 2 other runs of this project have scored 648 of these 650 rows"
     assert line(test_looks=2, test_rows=650).endswith("2 runs have scored these rows")
     assert line(test_looks=1, test_rows=650).endswith("no other run of this project has scored any of these rows")
+
+
+def test_a_gain_that_is_larger_than_the_score_names_the_score_of_the_baseline():
+    """R² of 0.88 with a gain of 1.5: the baseline is below zero, and the figure says where."""
+    metrics = {"test_score": {"value": 0.88, "label": "R²"}, "gain_over_baseline": {"value": 1.5, "label": "R² gained"}}
+    (figure,) = key_figures(made_record("a", "wine", metrics=metrics))
+    assert "the baseline itself reaches −0.62 here" in figure.note
+    metrics["gain_over_baseline"]["value"] = 0.5
+    assert "baseline itself" not in key_figures(made_record("a", "wine", metrics=metrics))[0].note
