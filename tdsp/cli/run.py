@@ -133,13 +133,17 @@ def print_outcome(outcome: RunOutcome) -> None:
 
 
 def next_step_text(folder: Path, record: RunRecord) -> str:
-    """Return what a person does after a run."""
+    """Return what a person does after a run, with the names of what is not stated."""
+    summary = summarize(record)
+    names = " and ".join(code.removeprefix("no_") for code in summary.unstated)
+    state = f"state {names or 'what is missing'} in parameters/{record.project}.yaml, then run again"
+    also = f"; also {state}" if names else ""
     texts = {
         NextStep.USE_MODEL: f"tdsp predict {shlex.quote(shown_path(folder / 'model'))} DATA -o OUT",
-        NextStep.STATE_GOAL: f"state what is missing in parameters/{record.project}.yaml, then run again",
-        NextStep.MEET_GATES: f"open the page: it names what was not met; tdsp show {folder.name} lists the gates",
+        NextStep.STATE_GOAL: state,
+        NextStep.MEET_GATES: f"open the page: it names what was not met; tdsp show {folder.name} lists the gates{also}",
     }
-    return texts.get(summarize(record).next_step, f"tdsp show {folder.name}; correct the cause, then run again")
+    return texts.get(summary.next_step, f"tdsp show {folder.name}; correct the cause, then run again")
 
 
 def print_batch(statuses: list[BatchRunStatus]) -> None:

@@ -126,12 +126,16 @@ def gate_row(gate: Gate) -> tuple[str, ...]:
 
 def print_comparison(found: "Comparison", written: list[Path]) -> None:
     """Print each run's verdict against the reference, what differs, and the page."""
+    from tdsp.reporting.comparison.page import rows_text
     from tdsp.reporting.comparison.statistics import gain_text
 
     echo(f"Compared with {found.reference}, on the same test rows; a positive gain is better")
     gains = [(pair.main.label, gain_text(pair.main)) if pair.main else ("", "") for pair in found.pairs]
     rows = [(pair.run, pair.verdict, *gain) for pair, gain in zip(found.pairs, gains, strict=True)]
     echo_table(("run", "verdict", "measure", "gain, 95 % interval"), rows)
+    for pair in found.pairs:
+        if pair.main and pair.tested != (pair.rows, pair.rows):
+            echo(f"{pair.run} is compared on {rows_text(pair)}")
     for gain in [pair.main for pair in found.pairs if pair.main and not pair.identical][:1]:
         echo(f"a difference below {gain.margin:.3g} of {gain.label} counts as none")
     for pair in found.pairs:

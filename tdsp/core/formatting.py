@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NARROW', 'MINUS', 'UNKNOWN', 'Measured', 'decimals_of', 'limit_decimals', 'format_number', 'format_estimate',
-           'estimate_text', 'format_int', 'format_percent', 'format_p', 'format_seconds', 'format_bytes', 'format_date',
-           'shorten', 'join_names', 'count_of', 'cell_text', 'Shown']
+           'estimate_text', 'format_int', 'are_years', 'number_texts', 'format_percent', 'format_p', 'format_seconds',
+           'format_bytes', 'format_date', 'shorten', 'join_names', 'count_of', 'cell_text', 'Shown']
 
 # %% ../../notebooks/lib/core/02_formatting.ipynb #6bc86312
 import dataclasses
@@ -88,6 +88,17 @@ def _finite(value: Measured) -> TypeGuard[SupportsFloat]:
 def format_int(value: Measured) -> str:
     "Return a count with thousands separated."
     return format_number(value, 0)
+
+
+def are_years(values: Iterable[float]) -> bool:
+    "Whether numbers are whole and all could be years: these are written without a thousands separator."
+    return all(1800 <= value <= 2200 and value == round(value) for value in map(float, values))
+
+
+def number_texts(values: Iterable[float]) -> list[str]:
+    "Return numbers of one column as texts, years as years."
+    values = [float(value) for value in values]
+    return [f"{value:.0f}" for value in values] if are_years(values) else [format_number(value) for value in values]
 
 
 def format_percent(

@@ -10,7 +10,7 @@ __all__ = ['Predict', 'UNSEEN', 'MAX_SEED_SHARE', 'broken_invariances', 'invaria
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -61,9 +61,8 @@ def stability_gate(scores: Sequence[float], half_width: float, gain: float, metr
         if len(scores)
         else "No seed could be tried."
     )
-    return exact_gate(
-        f"{metric.label}, standard deviation over seeds", spread, max(half_width, MAX_SEED_SHARE * gain), note=note
-    )
+    name, limit = f"{metric.label}, standard deviation over seeds", max(half_width, MAX_SEED_SHARE * gain)
+    return replace(exact_gate(name, spread, limit, note=note), measured=f"the spread of {len(scores)} seeds")
 
 # %% ../../notebooks/lib/evaluation/08_behavioral_tests.ipynb #da8ddc3d
 def _direction(y_pred: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from tdsp.evaluation.scores import (
 )
 from ..stats.metrics import Metric
 from ..stats.plotting import BAND, BLUE, GREY, INK, LIMIT_LINE, MUTED, report_axes, with_alt_text
+from ..stats.resampling import MIN_UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,7 +196,7 @@ def plot_metric_over_time(
     ends = [format_number(end, decimals_of(half)) for end in (seen["value"].min(), seen["value"].max())]
     spread = " to ".join(ends)
     with report_axes(ax) as ax:
-        ax.fill_between(seen["period"], seen["low"], seen["high"], color=BAND, linewidth=0)
+        ax.vlines(seen["period"], seen["low"], seen["high"], color=BAND, linewidth=5)  # one period has one interval
         ax.plot(seen["period"], seen["value"], color=BLUE, marker="o")
         ax.axhline(scores.estimate.value, color=GREY, linestyle=":", linewidth=1.5)
         _mark_limit(ax, limit, vertical=False)
@@ -204,8 +205,16 @@ def plot_metric_over_time(
         ax.set_ylabel(f"{m.label} by {length}")
         ax.set_title(f"{shorten(m.label, 16)} by {length}: {spread}")
         alt = f"{m.label} by {length} on the test set runs from {spread}; over the whole set it is"
-        how = f"Each point scores the rows of one {length}, the band is its interval; the dotted line is all of them."
+        how = f"Each point scores the rows of one {length}{_about_intervals(seen, scores)}; the dotted line is all."
         return with_alt_text(ax, alt=f"{alt} {scores.estimate.value:.3g}.", data=table, caption=how)
+
+
+def _about_intervals(seen: pd.DataFrame, scores: Scores) -> str:
+    "The words on the intervals of periods."
+    has, units = seen["low"].notna(), scores.units.name
+    if not has.any():
+        return f", without an interval: none has {MIN_UNITS} {units}"
+    return ", the bar behind it is its interval" + ("" if has.all() else f", where it has {MIN_UNITS} {units}")
 
 
 def _few_dates(ax: "Axes", periods: pd.Series) -> None:

@@ -248,7 +248,7 @@ QUESTIONS = {
     r"^(lat|lon|lng|latitude|longitude)|_(lat|lon|lng|latitude|longitude)$":
         "{}: rows near one another are alike; should whole places be held out?",
 }  # fmt: skip
-CODES = "{} columns hold few whole numbers. Are they amounts, or codes of categories? Cast codes to text in the SQL."
+CODES = "Few whole numbers: amounts, or codes of categories? Codes are cast to text in the SQL."
 LABELS = "What do the codes of {} mean, which of them is the event, and what does either error cost?"
 
 
@@ -259,7 +259,7 @@ def ask_people(case: CheckInput, *, answered: Iterable[str] = ()) -> list[tuple[
              if re.search(pattern, column.name, re.IGNORECASE)]  # fmt: skip
     codes = [column.name for column in columns if column.kind == ColumnKind.INTEGER and 3 <= column.distinct <= 16]
     if codes:
-        questions.append((", ".join(codes[:8]) + (", …" if len(codes) > 8 else ""), CODES.format(len(codes))))
+        questions.append((", ".join(codes[:8]) + (", …" if len(codes) > 8 else ""), CODES))
     labels = {str(label) for label in case.frame[case.target].dropna().unique()} if case.task != "regression" else set()
     if labels and all(re.fullmatch(r"\d+(\.0)?", label) for label in labels) and {float(x) for x in labels} - {0, 1}:
         questions.append((case.target, LABELS.format(case.target)))

@@ -343,9 +343,7 @@ def _as_leak(name: str, form: Likeness, code: str, search: _Search) -> Leak:
     elif form.form == "levels" and form.backward >= SAYS and not search.numeric:
         what = f"{name} equals the target" if form.forward >= SAYS else f"{name} follows from the target"
     if search.numeric and code == "target-copy":
-        return Leak(
-            name, form.forward, 0.0, f"{what} in half of the rows to {_ranks_off(form)}", code, "", form.forward
-        )
+        return Leak(name, form.forward, 0.0, f"{what.rstrip(',')}: {_ranks_off(form)}", code, "", form.forward)
     why = f"{what} in {format_percent(form.agreement)} of the rows"
     if code in ("filled-after", "target-in-text") and form.purity >= PURITY and form.forward < COPY:
         has = what.removeprefix("whether ").partition(" gives ")[0]
@@ -356,7 +354,8 @@ def _as_leak(name: str, form: Likeness, code: str, search: _Search) -> Leak:
 
 
 def _ranks_off(form: Likeness) -> str:
-    return f"{format_percent((1 - form.forward) / 4, 1)} of all ranks"
+    off = format_percent((1 - form.forward) / 4, 1)
+    return f"ranked by either, the places of half of the rows differ by at most {off} of the number of rows"
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #leakcopy2
 SAYS = 0.8  # kappa from which a sentence says that one equals the other
@@ -500,9 +499,9 @@ def _is_pair(pair: PairLikeness, search: _Search) -> bool:
 def _pair_leak(pair: PairLikeness, *, numeric: bool) -> Leak:
     what, form = f"{pair.one} {pair.operation} {pair.other} gives the target", pair.likeness
     by_rank = numeric
-    how = f"half of the rows to {_ranks_off(form)}" if by_rank else f"{format_percent(form.agreement)} of the rows"
+    how = f": {_ranks_off(form)}" if by_rank else f" in {format_percent(form.agreement)} of the rows"
     share = form.forward if by_rank else form.agreement
-    return Leak(pair.one, form.forward, 0.0, f"{what} in {how}", "target-pair", pair.other, share)
+    return Leak(pair.one, form.forward, 0.0, f"{what}{how}", "target-pair", pair.other, share)
 
 
 def _by_importance(search: _Search, names: list[str]) -> list[str]:

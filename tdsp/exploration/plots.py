@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
-from ..core.formatting import Shown, count_of, format_int, format_number, format_percent, shorten
+from tdsp.core.formatting import (
+    Shown,
+    count_of,
+    format_int,
+    format_number,
+    format_p,
+    format_percent,
+    number_texts,
+    shorten,
+)
 from ..data.splits import as_labels
+from .association import beyond_chance
 from .leakage import Leak
 from .profile import Profile, day_of
 from ..stats.plotting import BLUE, INK, ORANGE, PALETTE, report_axes, with_alt_text
@@ -115,8 +125,8 @@ def plot_association(
     "Association of the columns with the target, best first, and the line that chance reaches. Returns Axes."
     values, chance = scores.set_index("column")["association"], float(scores["chance"].iloc[0])
     suspects = [leak.column for leak in leaks]
-    above = int((values > chance).sum())
-    title = f"{above} of {len(values)} columns beat chance"
+    above = int(beyond_chance(scores).sum())
+    title = f"{above} of {count_of(len(values), 'column')} beyond chance"
     if suspects:
         title = f"{shorten(suspects[0]) if len(suspects) == 1 else f'{len(suspects)} columns'} may give the target away"
     ax = _plot_rows(100 * values, title, "Explained alone (%)", ax, suspects)
@@ -127,7 +137,7 @@ def plot_association(
     ax.set_xlim(0, max(100 * float(scores["high"].max()) * 1.05, 300 * chance, 1))
     best = ", ".join(f"{shorten(n)} {format_percent(v)}" for n, v in values[:3].items())
     alt = f"Each column alone against the target: {title}. Most explain {best}."
-    how = "The line through a bar is its 95 % interval; the dashed line is what chance reaches."
+    how = "The line through a bar is its 95 % interval; the dashed line is what the best of all reaches by chance."
     return with_alt_text(ax, alt=alt, data=scores, caption=how)
 
 # %% ../../notebooks/lib/exploration/07_plots.ipynb #c9db0b16
@@ -176,6 +186,8 @@ def trend_table(moments: pd.Series, columns: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in columns:
         values, measure = columns[name][known], "mean"
+        if is_datetime64_any_dtype(values):
+            continue  # a moment has no share, and that it moves with time is known
         if not is_numeric_dtype(values):
             level = values.value_counts().index[0] if values.notna().any() else ""
             values, measure = values == level, f"share of {shorten(level)}"
@@ -218,7 +230,8 @@ def what_it_holds(column: Profile) -> str:
         return f"From {day_of(column.low)} to {day_of(column.high)}.{gaps}"
     if column.quantiles and column.distinct > 2:
         far = f" {count_of(column.outside, 'row lies far outside', 'rows lie far outside')}." if column.outside else ""
-        low, q1, q3, high = map(format_number, (column.low, column.quantiles[1], column.quantiles[3], column.high))
+        middle = (column.quarters[0], column.quarters[2]) if column.quarters else column.quantiles[1:4:2]
+        low, q1, q3, high = number_texts((column.low, *middle, column.high))
         return f"Half of the rows lie between {q1} and {q3}; all between {low} and {high}.{far}{gaps}"
     levels = ", ".join(f"{shorten(level)} {format_percent(n / column.present)}" for level, n in column.top[:3])
     return (
@@ -234,18 +247,24 @@ class AssociationRow(TypedDict):
     association: float  # 0 to 1
     low: float
     high: float
-    chance: float  # what chance reaches
+    chance: float  # what the best column reaches by chance
     measure: str
+    p_measure: float  # of the measure's own test, corrected for all columns
 
 
 def what_it_tells(score: AssociationRow | None, along: pd.DataFrame | None, event: str) -> str:
     "The sentence on a column and the target."
     if score is None:
         return "Not used by the models."
-    if score["association"] <= score["chance"] or along is None:
-        return f"Moves with the target no more than chance does ({score['measure']})."
+    is_clear, by = score["association"] > score["chance"], f"{score['measure']}, p {format_p(score['p_measure'])}"
+    if not is_clear and score["p_measure"] > 0.05:
+        return f"Not shown beyond chance ({by} corrected for all columns)."
     value, low, high = (format_percent(score[key], 1) for key in ("association", "low", "high"))
     share = f"In at most 10 bins it explains {value} of {shorten(event)} ({low} to {high}); {score['measure']}"
+    if not is_clear:
+        share = f"Weak, but beyond chance ({by} corrected for all columns)"
+    if along is None:
+        return f"{share}."
     real = along[along["rows"] >= 0.01 * along["rows"].sum()]
     least, most = (real.iloc[at(real["mean"])] for at in (np.argmin, np.argmax))
     ends = [f"{format_number(float(end['mean']))} at {shorten(end['where'])}" for end in (least, most)]
@@ -260,6 +279,7 @@ def variable_table(
     event: str,  # what the target's mean is the share or the mean of
     average: float,  # of the target over all rows
     hidden: Iterable[str] = (),  # columns whose levels are not shown
+    aside: int = 0,  # rows that cannot be, on which the sentences on the target do not rest
 ) -> Shown:
     "A row for each variable, most telling first: distribution, target along it, two sentences; the tail is folded."
     by_name = {
@@ -269,6 +289,7 @@ def variable_table(
             high=row["high"],
             chance=row["chance"],
             measure=row["measure"],
+            p_measure=row["p_measure"],
         )
         for row in scores.to_dict("records")
     }
@@ -280,7 +301,9 @@ def variable_table(
         f'<th scope="col">{name}</th>' for name in ("variable", "its values", "target along it", "it shows")
     )
     head = f"<thead><tr>{names}</tr></thead>"
-    parts = [(rows[:FIRST], "Bars: rows by value, target's mean along the value; dashed: its mean over all rows.")]
+    left = f" Target: without {count_of(aside, 'row')} that cannot be." if aside else ""
+    how = f"Bars: rows by value, target's mean along the value; dashed: its mean over all rows.{left}"
+    parts = [(rows[:FIRST], how)]
     if len(rows) > FIRST:
         more = f"; {len(columns) - LAST} more are in columns.csv" if len(columns) > LAST else ""
         parts.append((rows[FIRST:], f"The other {count_of(len(rows) - FIRST, 'variable')}{more}."))

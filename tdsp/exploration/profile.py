@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..config.charter import Column
-from ..core.formatting import count_of, format_number, format_percent, shorten
+from ..core.formatting import are_years, count_of, format_number, format_percent, number_texts, shorten
 from ..core.kinds import ColumnKind
 from ..data.sql import Scan, open_scan
 
@@ -44,6 +44,7 @@ class Profile:
     missing: int
     distinct: int
     quantiles: tuple[float, ...] = ()  # 1, 25, 50, 75, 99 %
+    quarters: tuple[float, ...] = ()  # values that occur, at 25, 50, 75 %
     low: float = math.nan
     high: float = math.nan
     mean: float = math.nan
@@ -100,12 +101,18 @@ def _shapes(scan: Scan, cell: str) -> dict[str, int]:
     return dict(zip((*patterns, "padded"), found))
 
 
+def _quarters_sql(scan: Scan) -> str:
+    "The quarters as values that occur; of a very long table near them."
+    quantile = "quantile_disc" if scan.rows <= MAX_EXACT_ROWS else "approx_quantile"
+    return f"{quantile}(v, [0.25, 0.5, 0.75])"
+
+
 def _with_numbers(facts: Profile, scan: Scan, cell: str) -> Profile:
     quantile = "quantile_cont" if scan.rows <= MAX_EXACT_ROWS else "approx_quantile"
     cells = f"FROM (SELECT {cell} AS v FROM t)"
-    low, high, mean, spread, zeros, quantiles = scan.ask(
+    low, high, mean, spread, zeros, quantiles, quarters = scan.ask(
         "SELECT min(v), max(v), avg(v), stddev_samp(v), count(*) FILTER (WHERE v = 0), "
-        f"{quantile}(v, [0.01, 0.25, 0.5, 0.75, 0.99]) {cells}"
+        f"{quantile}(v, [0.01, 0.25, 0.5, 0.75, 0.99]), {_quarters_sql(scan)} {cells}"
     )[0]
     mean, spread = (value if value and math.isfinite(value) else 0.0 for value in (mean, spread))
     q = [float(value) for value in quantiles]
@@ -122,7 +129,7 @@ def _with_numbers(facts: Profile, scan: Scan, cell: str) -> Profile:
     below = scan.ask(f"SELECT count(*) FROM t WHERE {cell} = {next_high!r}")[0][0] if next_high is not None else 0
     return replace(
         facts, low=low, high=high, mean=mean, spread=spread or 0.0, skew=skew, zeros=zeros,
-        quantiles=tuple(q), bins=tuple(bins), outside=outside if wide else 0,
+        quantiles=tuple(q), quarters=tuple(map(float, quarters)), bins=tuple(bins), outside=outside if wide else 0,
         at_low=at_low, at_high=at_high, at_next_high=below,
         next_low=math.nan if next_low is None else next_low,
         next_high=math.nan if next_high is None else next_high,
@@ -202,17 +209,18 @@ def value_range(column: Profile) -> str:
     if column.quantiles and column.kind == ColumnKind.DATE:
         return f"{day_of(column.low)} to {day_of(column.high)}"
     if column.quantiles:
-        limits = f"{format_number(column.low)} to {format_number(column.high)}"
-        return f"{limits}, mean {format_number(column.mean)}, {column.distinct:,} different"
+        low, high = number_texts((column.low, column.high))
+        mean = format_number(column.mean) if not are_years((column.low, column.high)) else f"{column.mean:.0f}"
+        return f"{low} to {high}, mean {mean}, {column.distinct:,} different"
     return f"{count_of(column.distinct, 'level')}" if column.present else "none"
 
 
 def examples_of(column: Profile, n: int = 3) -> str:
-    "Some values: the most frequent of a text, quantiles of a number."
+    "Some values that occur: the most frequent of a text, those at the quarters of a number."
     if column.kind == ColumnKind.DATE and column.quantiles:
-        return ", ".join(map(day_of, column.quantiles[1:4]))
+        return ", ".join(map(day_of, column.quarters or column.quantiles[1:4]))
     if column.quantiles and column.kind != ColumnKind.TEXT:
-        return ", ".join(format_number(q) for q in column.quantiles[1:4])
+        return ", ".join(number_texts(column.quarters or column.quantiles[1:4]))
     return ", ".join(shorten(value) for value, _ in column.top[:n])
 
 

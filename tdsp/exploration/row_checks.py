@@ -181,7 +181,7 @@ def _shifted(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRow
             first = names[0]
             value = cells[list(whole.columns).index(first)].iloc[among[0]]
             words = f"cells stand one column to the {side}, such as {value!r} in {first}"
-            why = f"{words} ({count_of(len(names), 'cell')} in the first of these rows)"
+            why = f"{words} ({count_of(len(names), 'cell')} of row {suspects[among[0]] + 1:,})"
             columns = [[whole.columns[j] for j, at in zip(inside, moved, strict=True) if at[one]] for one in among]
             yield ImpossibleRows("", why, _ints(suspects[among]), _sql_keeping(whole, suspects[among], columns))
 

@@ -43,9 +43,7 @@ class FinalCandidate:
     fit: Fit
     score: Estimate  # on rows out of fold
     whole: Callable[[], "BaseEstimator"] | None = None  # what would be packaged, where that is more than one fit
-    selection_optimism: float = (
-        0.0  # added to the average's score: the optimism of the best alone, chosen by the folds that score it
-    )
+    allowance: float = 0.0  # of an average: the selection optimism of the best alone, which it does not have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,7 +270,7 @@ def measure(
             "score": c.score.value,
             "low": c.score.low,
             "high": c.score.high,
-            "selection_optimism": c.selection_optimism,
+            "allowance": c.allowance,
         }
         packaged = c.whole() if c.whole else model
         about |= {**explainability(data, packaged), **bill, **inference(packaged, data)}
@@ -280,7 +278,15 @@ def measure(
         needed, few_columns = _attempt("columns", partial(columns_needed, c, data))
         blank = dict.fromkeys(("last_doubling", "next_doubling", "columns_needed"), np.nan)
         rows.append({**about, **blank, **curve, **needed, "note": f"{few_rows} {few_columns}".strip()})
-    return pd.DataFrame(rows)
+    return _with_optimism(pd.DataFrame(rows), data.metric)
+
+
+def _with_optimism(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    "The table with the selection optimism of the candidate that has it: the best one that is no average."
+    allowance = float(table["allowance"].sum())
+    alone = table["allowance"] == 0
+    best = (metric.sign * table["score"]).where(alone).idxmax() if allowance and alone.any() else None
+    return table.assign(selection_optimism=np.where(table.index == best, allowance, 0.0))
 
 
 def _attempt(what: str, part: Callable[[], Mapping[str, float]]) -> tuple[Mapping[str, float], str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..core.formatting import decimals_of, format_number, limit_decimals
 from ..core.record import MetricEntry
-from ..core.results import Estimate, Headline, IntervalRow
+from ..core.results import GUESS, Estimate, Headline, IntervalRow
 
 # %% ../../notebooks/lib/reporting/01_interval_chart.ipynb #a57ab88d
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,9 @@ def _chart_row(row: IntervalRow, scale: Scale, decimals: int | None) -> ChartRow
 
 
 def _caption(label: str, upward: bool, rows: Sequence[IntervalRow], scale: Scale) -> str:
-    hints = [f"{'past' if upward else 'left of'} the dashed line is enough"] * any(row.kind == "limit" for row in rows)
+    side = "past" if upward else "left of"
+    limits = ["better than guessing" if row.label == GUESS else "enough" for row in rows if row.kind == "limit"]
+    hints = [f"{side} the dashed line is {meaning}" for meaning in limits[:1]]
     if any(math.isfinite(row.low) for row in rows):
         hints.append("the pale tip is the interval" if scale.bars else "the block is the interval, the tick the value")
     hint = "; ".join(hints)

@@ -92,10 +92,20 @@ def origin(record: RunRecord) -> list[tuple[str, str]]:
     if uses := record.fact("test_looks"):
         reads = [entry.stage for entry in record.reads].count(STAGES[2])
         times = "once" if reads == 1 else f"{reads} times"
-        others = "no other run has" if uses == 1 else f"{format_int(uses)} runs have"
-        lines.append(("Test set", f"read {times} for the score; {others} scored these rows"))
+        lines.append(("Test set", f"read {times} for the score; {_earlier_uses(record, uses)}"))
     seeds = ", ".join(str(seed) for seed in record.seeds.values())
     return [*lines, ("Seed", seeds)] if seeds else lines
+
+
+def _earlier_uses(record: RunRecord, uses: int) -> str:
+    "The use of these test rows by other runs; records of before the rows were counted know the runs alone."
+    tested, seen = record.fact("test_rows"), record.fact("test_rows_scored_before")
+    if uses == 1:
+        return "no other run of this project has scored any of these rows"
+    if tested is None or seen is None:
+        return f"{format_int(uses)} runs have scored these rows"
+    runs = f"{count_of(uses - 1, 'other run')} of this project {'has' if uses == 2 else 'have'}"
+    return f"{runs} scored {format_int(seen)} of these {format_int(tested)} rows"
 
 
 def _source_text(source: InputEntry) -> str:
@@ -189,6 +199,7 @@ class CoverPage(RunPage):
 
     TEMPLATE: ClassVar[str] = "cover"
 
+    about: str  # what the heading is
     question: str
     panel: VerdictPanel
     steps: list[Step]
@@ -223,7 +234,8 @@ def cover_page(record: RunRecord, folder: Path, changed: ChangedView | None = No
     label, question = run_label(record), record.question or project_title(record)
     return CoverPage(
         page_title=f"{label.heading}: {question}", top=top_line(record, folder), run_id=record.run_id,
-        stages=stage_line(record), question=question, steps=next_steps(record), keys=key_figures(record),
+        stages=stage_line(record), question=question, steps=next_steps(record),
+        about="The question" if record.question else "No question is stated", keys=key_figures(record),
         panel=_with_cautions(verdict_panel(label, summarize(record).headline, record, in_words=True), record),
         gates=gate_rows(record.gates), gate_rule=GATE_RULE, figures=cover_figures(record, folder),
         documents=documents_of(record), changed=changed, origin=origin(record), hashes=fingerprints(record),
@@ -233,7 +245,7 @@ def cover_page(record: RunRecord, folder: Path, changed: ChangedView | None = No
 
 def _with_cautions(panel: VerdictPanel, record: RunRecord) -> VerdictPanel:
     "The panel with what the stages have to say about the number."
-    stages = ("data", "row", "effect", "model", "score")
+    stages = ("data", "row", "effect", "model", "decision", "range", "score")
     cautions = [str(text) for name in stages for text in record.fact(f"{name}_cautions") or ()]
     return replace(panel, notes=(*panel.notes, *cautions))
 

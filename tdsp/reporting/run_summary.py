@@ -278,8 +278,17 @@ def _metric_figures(record: RunRecord) -> list[KeyFigure]:
             sign = "+" if key.startswith("gain") and metric.value > 0 else ""
             limit = f"limit {limits[metric.label]}" if metric.label in limits else ""
             note = f"95\u202f% interval {interval}" if interval else limit
+            note += _baseline_note(record) if key == "gain_over_baseline" else ""
             figures.append(KeyFigure(metric.label, f"{sign}{value} {metric.unit}".strip(), note))
     return figures
+
+
+def _baseline_note(record: RunRecord) -> str:
+    "The baseline's own score, where the gain over it is larger than the score."
+    score, gain = (record.metrics.get(key) for key in ("test_score", "gain_over_baseline"))
+    if score is None or gain is None or not gain.value > abs(score.value) or not score.higher_is_better:
+        return ""
+    return f"; the baseline itself reaches {format_number(score.value - gain.value, metric_decimals(gain))} here"
 
 
 def _replay_figure(record: RunRecord) -> list[KeyFigure]:

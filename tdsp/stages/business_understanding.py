@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.charter import is_placeholder
-from ..core.results import Goal, Headline, IntervalRow
+from ..core.results import GUESS, Goal, Headline, IntervalRow
 from ..stats.metrics import METRICS, Metric, require_metric
 from ..stats.sample_size import Assumptions, expected_half_width, rows_needed
 
@@ -82,7 +82,7 @@ def check_reach(
 def _reach_sentence(measure: Metric, rows: int, width: float, wanted: float, needed: int) -> str:
     if math.isinf(width):
         return f"{rows:,} test rows are too few for an interval of {measure.label}; {needed:,} are needed."
-    found = f"{rows:,} independent test rows give {measure.label} within ±{width:.2g}; wanted is ±{wanted:.2g}"
+    found = f"{rows:,} test rows, if independent, give {measure.label} within ±{width:.2g}; wanted is ±{wanted:.2g}"
     return f"{found}, so they are enough." if 0 < needed <= rows else f"{found}, for which {needed:,} are needed."
 
 # %% ../../notebooks/lib/stages/01_business_understanding.ipynb #bc12d930
@@ -132,8 +132,8 @@ def limit_label(goal: Goal) -> str:
 def limit_rows(goal: Goal) -> tuple[IntervalRow, ...]:
     "The best constant guess and what is required, for a picture; the guess is the limit where nothing is stated."
     if "no_threshold" in goal.unstated:
-        return (IntervalRow("Best constant guess", goal.no_skill, kind="limit"),)
-    return IntervalRow("Best constant guess", goal.no_skill), IntervalRow("Required", goal.limit, kind="limit")
+        return (IntervalRow(GUESS, goal.no_skill, kind="limit"),)
+    return IntervalRow(GUESS, goal.no_skill), IntervalRow("Required", goal.limit, kind="limit")
 
 
 def goal_headline(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['REACHED', 'running_service', 'as_json', 'post', 'ServiceResult', 'call_service', 'service_gate', 'kept_slices',
-           'ServedTestSet', 'served_test_set', 'metric_shape', 'accept_slices', 'accept_limits', 'checklist',
-           'signature', 'check_delivery', 'kept_predictions', 'score_delivery', 'score_with_seen', 'goal_sentence',
-           'reference_rows', 'acceptance_headline']
+           'ServedTestSet', 'served_test_set', 'kept_units', 'metric_shape', 'accept_slices', 'accept_limits',
+           'checklist', 'has_limits', 'signature', 'check_delivery', 'kept_predictions', 'score_delivery',
+           'score_with_seen', 'goal_sentence', 'reference_rows', 'acceptance_headline']
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #ee134d1a
 import json
@@ -42,11 +42,12 @@ from ..evaluation.slices import Slice, judge_slices, slice_gate, slices_table
 from ..packaging.loader import as_features, input_columns, prediction_columns
 from ..reporting.documents.catalog import SignedDecision
 from ..reporting.documents.fields import FILLED, Evidence
+from ..reporting.documents.render import card_values
 from ..reporting.show import as_table
 from .business_understanding import limit_rows
 from .context import STATES, StageContext, _open_gates, goal_gate, random_split_label
 from ..stats.gates import exact_gate, verdict_of
-from ..stats.resampling import Units, bootstrap
+from ..stats.resampling import Units, bootstrap, make_units
 
 # %% ../../notebooks/lib/stages/05_customer_acceptance.ipynb #54fbc9a8
 @contextmanager
@@ -163,7 +164,14 @@ def served_test_set(stage: StageContext, result: ServiceResult) -> ServedTestSet
     """The test set of a run with the predictions of a service."""
     outcome, test = stage.outcome, stage.test
     y_pred = metric_shape(result.predictions, outcome.task)
-    return ServedTestSet(test, outcome, outcome.encode(test[outcome.name]), y_pred, stage.units(test))
+    return ServedTestSet(test, outcome, outcome.encode(test[outcome.name]), y_pred, kept_units(stage.run))
+
+
+def kept_units(run: Run) -> Units:
+    "The units that the third stage resampled, blocks where neighbours are alike: a slice is judged alike in both."
+    labels, score = run.read_table("predictions")["unit"], run.record.metrics["test_score"]
+    is_rows = not score.resampled or score.resampled == "rows"
+    return make_units(len(labels), kind="random" if is_rows else "group", by=labels, name=score.resampled or "rows")
 
 
 def metric_shape(predictions: pd.DataFrame, task: str) -> np.ndarray:
@@ -233,7 +241,7 @@ def checklist(run: Run, charter: Charter, result: ServiceResult) -> pd.DataFrame
         ("Its predictions are the same in a clean interpreter", parity if gates.get(parity) == "go" else ""),
         ("It runs as a service", f"ready after {result.start_seconds:.1f} s, {result.rows:,} rows predicted"),
         ("Later data can be compared with what it learned", "model/reference.json"),
-        ("Its limits are written down", "model/model_card.md"),
+        ("Its limits are written down", "model/model_card.md" if has_limits(run, charter) else ""),
         ("It has an owner", str(model.owner or "")),
         ("It has an operator", str(plan.operator or "")),
         ("It has a place to run", str(plan.hosting or "")),
@@ -242,6 +250,12 @@ def checklist(run: Run, charter: Charter, result: ServiceResult) -> pd.DataFrame
         ("Alarms have a recipient", str(policy.told or "")),
     ]
     return pd.DataFrame([{"item": i, "answer": "done" if e else "open", "evidence": e} for i, e in rows])
+
+
+def has_limits(run: Run, charter: Charter) -> bool:
+    """Whether the model card names a limit: what the model is not for, or what the run saw."""
+    values = card_values(Evidence(run.record, run.folder, charter))
+    return bool(values.get("out_of_scope") or values.get("caveats"))
 
 
 def signature(run: Run, charter: Charter) -> pd.DataFrame:

@@ -6,9 +6,9 @@
 __all__ = ['MIN_FRESH_ROWS', 'KEY_COLUMNS', 'MIN_TRAIN_TEST_AUC', 'MIN_SPLIT_OPTIMISM', 'split_options', 'split_by',
            'write_split', 'not_learned', 'columns_left_out', 'write_schema', 'date_steps', 'reading_steps',
            'steps_caption', 'stated_reading', 'apply_contract', 'profile_run', 'data_dictionary_of', 'check_input',
-           'find_problems', 'check_rows', 'questions_of', 'findings_table', 'moments_of', 'key_trends', 'trend_of',
-           'event_of', 'variable_plots_of', 'train_test_shift', 'random_vs_forward', 'split_findings', 'check_test_set',
-           'random_vs_forward_table', 'findings_gate', 'note_findings', 'data_headline']
+           'find_problems', 'check_rows', 'sound_rows', 'questions_of', 'findings_table', 'moments_of', 'key_trends',
+           'trend_of', 'event_of', 'variable_plots_of', 'train_test_shift', 'random_vs_forward', 'split_findings',
+           'check_test_set', 'random_vs_forward_table', 'findings_gate', 'note_findings', 'data_headline']
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #3d78d8f9
 from collections.abc import Iterable, Mapping, Sequence
@@ -301,10 +301,16 @@ def check_rows(run: Run, p: Parameters, frame: pd.DataFrame, train: pd.DataFrame
     sql, file = sql_without(found, next(iter(p.sources)) if is_plain else ""), f"{run.record.project}.sql"
     write = f"state sql: {file} and write this file beside the parameters" if is_plain else f"change {p.sql} to"
     way = f" To leave them out, {write}: {sql}" if sql else ""
-    numbered = "Rows that cannot be, counted from 1 below the names, are left in"
+    place = f"in what {p.sql} gives" if p.sql else "below the names"
+    numbered = f"Rows that cannot be, counted from 1 {place} (row_id counts from 0), are left in"
     sentences = "; ".join(each.sentence for each in found)
     run.note(row_cautions=[f"{numbered}: {sentences}.{way}"] if found else [])
     return [finding("impossible-row", each.sentence, each.column or "The table") for each in found]
+
+
+def sound_rows(run: Run, train: pd.DataFrame) -> np.ndarray:
+    "The mask of the training rows that can be, (n_rows,): sentences on columns and the target rest on these."
+    return ~train[ROW].isin(run.read_json("impossible_rows")).to_numpy()
 
 
 def questions_of(run: Run, case: CheckInput) -> pd.DataFrame:
@@ -386,13 +392,21 @@ def variable_plots_of(
     scores: pd.DataFrame,
     outcome: Target,
 ) -> Shown:
-    "A row for each variable that a model may use."
+    "A row for each variable that a model may use; `columns` and `y` are of the rows that can be."
     along = target_by_bin(columns, y, task=outcome.task, random_state=p.random_state)
     average = float((y == np.bincount(y).argmax()).mean()) if outcome.task == "multiclass" else float(np.mean(y))
     labels = pd.Series(y).map(dict(enumerate(outcome.classes))) if outcome.classes else pd.Series(y)
     used = [c for c in facts.columns if c.name in columns]
     run.write_json("portraits", {c.name: _portrait(c, along.get(c.name), c.name in p.sensitive) for c in used})
-    return variable_table(used, scores, along, event=event_of(outcome, labels), average=average, hidden=p.sensitive)
+    return variable_table(
+        used,
+        scores,
+        along,
+        event=event_of(outcome, labels),
+        average=average,
+        hidden=p.sensitive,
+        aside=facts.rows - len(columns),
+    )
 
 # %% ../../notebooks/lib/stages/02_data_acquisition.ipynb #b2935e07
 MIN_TRAIN_TEST_AUC, MIN_SPLIT_OPTIMISM = (

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAK_CODES', 'OPEN', 'ACCEPTED', 'STALE', 'LEAK_GATE', 'search_leaks', 'LeakQuestion', 'ask_about_leaks',
-           'answer_yaml', 'leak_gate', 'questions_table', 'ask']
+           'answer_yaml', 'leak_gate', 'leaks_table', 'questions_table', 'ask']
 
 # %% ../../notebooks/lib/stages/09_leak_questions.ipynb #2a7cc33b
 import hashlib
@@ -122,7 +122,7 @@ def answer_yaml(
     names = ", ".join(to_yaml(name) for name in dict.fromkeys([*forbidden, *question.columns]))
     return "\n".join(
         [
-            f"# no: in parameters/{project}.yaml, in place of a line that is there",
+            f"# no: in parameters/{project}.yaml{', in place of the line of that name' if forbidden else ''}",
             f"forbidden: [{names}]",
             f"# yes: in parameters/{project}.charter.yaml, beside other answers under findings",
             "findings:",
@@ -149,6 +149,12 @@ def leak_gate(questions: Sequence[LeakQuestion]) -> Gate:
 
 def _stale_note(question: LeakQuestion) -> str:
     return " It was accepted on other evidence." if question.state == STALE else ""
+
+
+def leaks_table(leaks: Iterable[Leak]) -> pd.DataFrame:
+    "A row a suspect: column, the second of a pair, and why, with all numbers in the measure that the words name."
+    rows = [(leak.column, leak.other, leak.why, leak.code) for leak in leaks]
+    return pd.DataFrame(rows, columns=["column", "with", "why", "code"])
 
 
 def questions_table(questions: Iterable[LeakQuestion]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..core.results import Estimate, Gate, Goal, Headline
+from ..core.results import GUESS, Estimate, Gate, Goal, Headline
 from tdsp.evaluation.behavioral_tests import (
     broken_invariances,
     change_gate,
@@ -27,7 +27,7 @@ from tdsp.evaluation.behavioral_tests import (
 from ..evaluation.fairness import fairness_gate, fairness_table
 from ..evaluation.score_drop import ScoredRows, drop_between
 from ..evaluation.scores import Scores, rungs, score_sentence
-from ..evaluation.slices import find_slices, judge_slices, row_losses, slice_gate, slices_table
+from ..evaluation.slices import MIN_SLICE_ROWS, find_slices, judge_slices, row_losses, slice_gate, slices_table
 from tdsp.modeling.selection import (
     Choice,
 )
@@ -37,7 +37,7 @@ from .context import _open_gates, _word
 from .model_evaluation import FoldCalibration
 from .modeling import ModelingContext, measurement_data
 from ..stats.gates import disproof_gate, gate
-from ..stats.resampling import evenly_spaced
+from ..stats.resampling import MIN_UNITS, evenly_spaced
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -73,10 +73,13 @@ def score_drop_gate(study: ModelingContext, fold_calibration: FoldCalibration, s
     study.run.add_metric("overfit_drop", drop, label=f"{study.metric.label} lost from the folds to the test part",
                          higher_is_better=False)  # fmt: skip
     base = float(study.metric.no_skill(fold_calibration.folds.y_true))
-    gain = abs(study.metric.function(fold_calibration.folds.y_true, fold_calibration.folds.y_pred) - base)
-    share = [bound / gain if gain > 0 else math.nan for bound in (drop.value, drop.low, drop.high)]
+    gain = study.metric.sign * (study.metric.function(folds.y_true, folds.y_pred) - base)
+    is_gain = gain > 0 and not drop.half_width >= gain  # else no drop could be told from none
+    share = [bound / gain if is_gain else math.nan for bound in (drop.value, drop.low, drop.high)]
     lost = Estimate(share[0], share[1], share[2], drop.n, drop.resampled)
     name, note = "Share of the gain lost on the test part", "of the gain over the baseline that the folds showed"
+    if not is_gain:
+        note = f"the folds showed a gain over the baseline of {gain:.2g}, too small for a share of it to be measured."
     return disproof_gate(name, lost, study.p.max_drop, worst=1.0, note=note)
 
 
@@ -152,7 +155,9 @@ def run_model_tests(
     gates, left = [score_drop_gate(study, fold_calibration, scores)], {}
     weakest, slices = _slices(study, fold_calibration, scores, test)
     if weakest is None:
-        left["Weakest slice"] = "no slice that was found has 50 test rows, ten units and both answers"
+        classes = "" if study.outcome.task == "regression" else " and more than one class"
+        needed = f"{MIN_SLICE_ROWS} test rows in {MIN_UNITS} {scores.units.name}"
+        left["Weakest slice"] = f"no slice that was found has {needed}{classes}"
     else:
         gates.append(weakest)
     if study.p.sensitive:
@@ -184,5 +189,5 @@ def model_headline(gates: Sequence[Gate], scores: Scores, goal: Goal, key: str) 
     unstated = "no_threshold" in goal.unstated
     if unstated and word == "Met":
         word, state = "Better than guessing", "unsure"
-    rows = rungs(scores, goal.limit, "best constant guess" if unstated else "limit")
+    rows = rungs(scores, goal.limit, GUESS if unstated else "limit")
     return Headline(word, state, score_sentence(scores) + _open_gates(gates), key, rows)

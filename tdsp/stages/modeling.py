@@ -211,6 +211,7 @@ def measure_candidates(study: ModelingContext) -> Ranking:
     stated = study.charter.families
     table["days_to_master"] = [getattr(stated.get(name), "days", None) or "not stated" for name in table["family"]]
     table["licence_cost"] = [getattr(stated.get(name), "licence", None) or "not stated" for name in table["family"]]
+    table["fold_mean"] = [candidate.mean for candidate in best]
     base = study.no_skill(best[0].name)
     ranking = rank(table, study.metric, baseline=base, weights=study.p.weights, limits=limits)
     if not ranking.names:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tdsp.core.errors import DataError
 from tdsp.data.repeats import find_repeats
-from tdsp.data.splits import Split, split_table, units_of, write_parts
+from tdsp.data.splits import Split, row_hashes, split_table, units_of, write_parts
 
 
 def table(n=400, **columns):
@@ -110,6 +110,18 @@ def test_a_short_test_part_of_a_split_between_days_has_days_for_its_units():
         train=none, test=none, kind="time", column="at", why="", dropped=0, test_sha256="", cut="2024-03-01 12:00:00"
     )
     assert len(np.unique(units_of(hours, by_hour))) == 192
+
+
+def test_a_row_is_known_by_its_cells_wherever_it_is_in_the_table():
+    """Places, the order of columns, and floats in place of whole numbers change nothing; repeats are counted."""
+    rows = pd.DataFrame({"row_id": range(4), "n": [1, 2, 2, 3], "who": ["a", "b", "b", None], "at": DAYS[:4]})
+    rows.loc[2, "at"] = rows.loc[1, "at"]  # rows 1 and 2 are the same
+    whole = row_hashes(rows)
+    later = rows.iloc[1:].assign(n=lambda t: t["n"].astype(float), row_id=range(3), repeat_group=0)
+    assert len({*whole}) == 4
+    assert list(row_hashes(later[["at", "who", "repeat_group", "n", "row_id"]])) == list(whole[1:])
+    assert np.isin(row_hashes(rows.iloc[:2]), whole).all() and np.isin(whole, row_hashes(rows.iloc[:2])).sum() == 2
+    assert not np.isin(row_hashes(rows.assign(n=9)), whole).any()
 
 
 DAYS = pd.date_range("2013-01-01", periods=40)

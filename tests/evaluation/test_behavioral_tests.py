@@ -54,6 +54,8 @@ def test_luck_of_the_seed_must_be_smaller_than_luck_of_the_rows():
     assert stability_gate([0.7, 0.705, 0.71], 0.02, 0.2, METRICS["roc_auc"]).answer == "go"
     assert stability_gate([0.7, 0.75, 0.6], 0.02, 0.2, METRICS["roc_auc"]).answer == "no-go"
     assert stability_gate([0.7], 0.02, 0.2, METRICS["roc_auc"]).answer == "insufficient evidence"
+    spread = stability_gate([0.3, 0.9, 0.8], 0.02, 0.2, METRICS["r2"])
+    assert spread.power_text == "the spread of 3 seeds; no interval"
 
 
 @pytest.mark.parametrize(("way", "answer"), [("up", "go"), ("down", "no-go")])

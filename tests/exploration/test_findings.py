@@ -13,8 +13,8 @@ from tdsp.exploration.association import find_clusters, score_association, targe
 from tdsp.exploration.column_checks import ask_people, check_columns
 from tdsp.exploration.findings import LIST, NOTE, SEVERE, CheckInput, finding
 from tdsp.exploration.leakage import meet_one_to_one
-from tdsp.exploration.plots import describe_target, variable_table, what_it_holds
-from tdsp.exploration.profile import profile_table
+from tdsp.exploration.plots import describe_target, trend_table, variable_table, what_it_holds, what_it_tells
+from tdsp.exploration.profile import examples_of, profile_table, value_range
 from tdsp.exploration.split_checks import compare_random_and_forward, score_shift
 from tdsp.stages.data_acquisition import find_problems, findings_gate, split_findings
 from tdsp.stats.resampling import evenly_spaced
@@ -420,3 +420,33 @@ def test_a_class_keeps_all_its_digits():
     """Labels of seven digits are not rounded."""
     labels = pd.Series([1234567.0, 1234568.0, 1234568.0])
     assert list(describe_target(labels, task="binary")["class"]) == ["1234568", "1234567"]
+
+
+def test_a_column_is_called_beyond_chance_by_the_test_of_the_measure_that_is_shown():
+    """A slight and certain ROC-AUC is not denied because ten bins explain little; noise is not shown beyond chance."""
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, 3000)
+    X = pd.DataFrame({"slight": rng.normal(size=3000) + 0.25 * y, "noise": rng.normal(size=3000)})
+    scores = score_association(X, y, task="binary", random_state=0).set_index("column")
+    assert scores.loc["slight", "p_measure"] < 0.001 < 0.05 < scores.loc["noise", "p_measure"]
+    rows = scores.assign(association=0.0).to_dict("index")  # as if the bins had shown nothing
+    along = target_by_bin(X, y, task="binary", random_state=0)
+    assert what_it_tells(rows["slight"], along["slight"], "yes").startswith("Weak, but beyond chance (ROC-AUC 0.")
+    assert what_it_tells(rows["noise"], along["noise"], "yes").startswith("Not shown beyond chance (ROC-AUC 0.")
+
+
+def test_few_whole_numbers_are_shown_by_value_and_years_without_a_comma():
+    """Two years are two bins; twelve months twelve."""
+    X = pd.DataFrame({"year": [2023, 2024] * 60, "month": np.arange(120) % 12 + 1})
+    along = target_by_bin(X, np.arange(120) % 2, task="binary", random_state=0)
+    assert along["year"]["where"].tolist() == ["2023", "2024"]
+    assert along["month"]["where"].tolist() == [str(month) for month in range(1, 13)]
+    years, months = profile_table(X).columns
+    assert value_range(years) == "2023 to 2024, mean 2024, 2 different" and examples_of(years) == "2023, 2023, 2024"
+    assert set(examples_of(months).split(", ")) <= {str(month) for month in range(1, 13)}
+
+
+def test_the_course_of_a_date_is_no_share_of_one_moment():
+    """A date over time has no line in the table of trends."""
+    days = pd.Series(pd.date_range("2023-01-01", periods=9))
+    assert trend_table(days, pd.DataFrame({"at": days, "n": range(9)}))["column"].tolist() == ["n"]

@@ -23,6 +23,7 @@ from tdsp.core.results import Estimate
 from tdsp.modeling.criteria import (
     FinalCandidate,
     MeasurementData,
+    _with_optimism,
     columns_needed,
     explainability,
     fidelity,
@@ -70,7 +71,7 @@ TREES = candidate("trees", HistGradientBoostingRegressor(max_iter=30, random_sta
 def row(name, score, explained, **more):
     """A row of the table of criteria."""
     base = {"candidate": name, "score": score, "low": score - 0.01, "high": score + 0.01, "explainability": explained}
-    speed = {"latency_1_ms": 2.0, "size_mb": 1.0, "cpu_seconds": 1.0, "last_doubling": 0.0, "selection_optimism": 0.0}
+    speed = {"latency_1_ms": 2.0, "size_mb": 1.0, "cpu_seconds": 1.0, "last_doubling": 0.0, "allowance": 0.0}
     return base | speed | {"columns": 9, "columns_needed": 3} | more
 
 
@@ -219,16 +220,31 @@ def test_speed_and_size_are_those_of_what_would_be_packaged(monkeypatch):
 
 def test_what_the_folds_have_chosen_makes_room_for_the_average():
     """The best score gains 0.02 from being chosen by its folds: the average, 0.01 behind, goes forward and says so."""
-    table = pd.DataFrame([row("trees", 0.81, 0.4), row("ensemble", 0.80, 0.3, selection_optimism=0.02)])
+    table = pd.DataFrame([row("trees", 0.81, 0.4), row("ensemble", 0.80, 0.3, allowance=0.02, columns_needed=2)])
     found = rank(table, R2, baseline=0.0, weights={"performance": 1})
     assert found.names == ("ensemble", "trees")
     assert "0.01 behind trees, whose score gains 0.02 from being chosen by the folds that score it" in found.sentence
-    assert rank(table.assign(selection_optimism=0.0), R2, baseline=0.0, weights={"performance": 1}).names[0] == "trees"
+    assert rank(table.assign(allowance=0.0), R2, baseline=0.0, weights={"performance": 1}).names[0] == "trees"
+
+
+def test_what_is_behind_and_nowhere_better_does_not_go_forward():
+    """An average with a lower score, harder to explain: that it is allowed for the choice of the best is no reason."""
+    table = pd.DataFrame([row("linear", 0.707, 0.67), row("ensemble", 0.692, 0.36, allowance=0.031)])
+    found = rank(table.assign(fold_mean=[0.709, 0.695]), R2, baseline=0.5, weights={"performance": 1})
+    assert found.names == ("linear", "ensemble")
+    assert "0.707 on the rows of all folds at once (mean of the folds 0.709)" in found.sentence
+
+
+def test_selection_optimism_is_that_of_the_candidate_that_has_it():
+    """Of the best one alone, which the folds chose and score; the average has none."""
+    table = pd.DataFrame({"score": [0.70, 0.71, 0.69], "allowance": [0.0, 0.0, 0.03]})
+    assert list(_with_optimism(table, R2)["selection_optimism"]) == [0.0, 0.03, 0.0]
+    assert not _with_optimism(table.assign(allowance=0.0), R2)["selection_optimism"].any()
 
 
 def test_a_selection_optimism_that_does_not_decide_is_no_reason():
     """The average would be behind even so: what speaks for it is that it trains faster."""
-    table = pd.DataFrame([row("trees", 0.81, 0.3), row("ensemble", 0.80, 0.3, selection_optimism=0.001)])
+    table = pd.DataFrame([row("trees", 0.81, 0.3), row("ensemble", 0.80, 0.3, allowance=0.001)])
     found = rank(table.assign(cpu_seconds=[500, 1]), R2, baseline=0.0, weights={"performance": 1, "training": 1})
     assert found.names[0] == "ensemble" and "behind trees, but trains faster" in found.sentence
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tdsp.cli.app import call
@@ -16,7 +17,7 @@ from tdsp.core.project import STAGES
 from tdsp.core.record import ParameterEntry, Run, RunRecord, read_record
 from tdsp.core.results import Estimate, Goal
 from tdsp.reporting.comparison.differences import code_changes
-from tdsp.reporting.comparison.page import pair_steps
+from tdsp.reporting.comparison.page import pair_sentence, pair_steps
 from tdsp.reporting.comparison.statistics import (
     BETTER,
     NOT_COMPARABLE,
@@ -177,6 +178,40 @@ def test_rows_are_compared_even_where_the_hashes_agree(tmp_path: Path):
     table = predictions(0.6789)
     Run(folders[1], STAGES[2]).write_table("predictions", table.assign(y_true=1 - table["y_true"]))
     assert compare_runs(folders).pairs[0].why == "they were tested on other rows, 740 each"
+
+
+def with_hashes(folder: Path, hashes: np.ndarray) -> None:
+    """Give the test rows of a run their hashes, and as many predictions."""
+    run = Run(folder, STAGES[2])
+    run.write_table("test_rows", pd.DataFrame({"hash": hashes.astype("uint64")}))
+    run.write_table("predictions", run.read_table("predictions").iloc[: len(hashes)])
+
+
+def test_runs_whose_test_sets_share_most_rows_are_compared_on_these(tmp_path: Path, capsys):
+    """One row was left out: all have another number, and the content says which are the same."""
+    folders = make_pair(tmp_path)
+    table = Run(folders[0], STAGES[2]).read_table("predictions")
+    shifted = table.iloc[1:].assign(row_id=table["row_id"].to_numpy()[:-1])
+    Run(folders[1], STAGES[2]).write_table("predictions", shifted)
+    rewrite(folders[1], "split", test_sha256="other")
+    with_hashes(folders[0], np.arange(740))
+    with_hashes(folders[1], np.arange(1, 740))
+    pair = compare_runs(folders).pairs[0]
+    assert (pair.rows, pair.tested, pair.identical) == (739, (740, 739), True)
+    text = "the 739 rows that both have scored (of 740 and 739)"
+    assert text in pair_sentence(pair, (read_record(folders[0]), read_record(folders[1])))
+    call(["compare", str(folders[0]), str(folders[1])])
+    assert f"is compared on {text}" in capsys.readouterr().out
+
+
+def test_runs_whose_test_sets_share_few_rows_are_not_compared(tmp_path: Path):
+    """The number of rows that both have scored is named."""
+    folders = make_pair(tmp_path)
+    rewrite(folders[1], "split", test_sha256="other")
+    with_hashes(folders[0], np.arange(740))
+    with_hashes(folders[1], np.arange(500, 1240))
+    why = "they were tested on other rows, 740 each, of which both have scored 240"
+    assert compare_runs(folders).pairs[0].why == why
 
 
 def test_a_run_without_result_is_not_compared(tmp_path: Path):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdsp.core.record import MetricEntry
+from tdsp.core.results import GUESS as GUESS_LABEL
 from tdsp.core.results import Headline, IntervalRow
 from tdsp.reporting.interval_chart import IntervalChart, Scale, interval_chart, scale_of
 
@@ -73,3 +74,10 @@ def test_marks_stay_inside_the_picture(triples, upward):
     found = chart(*(IntervalRow("x", value, low, high) for low, value, high in triples), higher_is_better=upward)
     marks = [mark for row in found.rows for mark in row.marks]
     assert all(0 <= mark.start <= mark.end <= 100 for mark in marks)
+
+
+def test_past_the_guess_is_not_called_enough():
+    """Where no threshold is stated the line is the best constant guess, and better than it is no verdict."""
+    rows = (IntervalRow(GUESS_LABEL, 0.5, kind="limit"), IntervalRow("This model", 0.7, 0.6, 0.8, kind="this"))
+    chart = interval_chart(Headline("", "ok", "", "", rows), None)
+    assert "Past the dashed line is better than guessing" in chart.caption

@@ -48,15 +48,33 @@ def test_rejected_run_names_the_gate_and_links_its_stage():
 
 def test_undecided_run_says_how_much_more_evidence():
     """The number of rows follows from interval and distance."""
-    steps = next_steps(record(verdict="insufficient evidence", gates=[GATE], metrics={"r2": AUC}))
-    assert steps[1].text.endswith("If the value stays, about 1,200 more rows would decide it.")
+    gate = GATE | {"limit": 0.37}
+    steps = next_steps(record(verdict="insufficient evidence", gates=[gate], metrics={"r2": AUC}))
+    assert steps[1].text.endswith("If the value stays, about 320 more rows would decide it.")
 
 
 def test_value_beside_the_limit_asks_for_no_absurd_number():
     """A thousandth of the interval away, more rows are no advice."""
     gate = GATE | {"limit": 0.4399}
     steps = next_steps(record(verdict="insufficient evidence", gates=[gate], metrics={"r2": AUC}))
-    assert steps[1].text.endswith("so near the limit that 100 times as many rows would not decide it.")
+    assert steps[1].text.endswith("so near the limit that 10 times as many rows would not decide it.")
+
+
+def test_too_few_units_are_named_with_the_number_that_is_needed():
+    """The words are those of the gate's own note, and nothing is called near the limit."""
+    none = {"value": 1.22, "low": None, "high": None}
+    note = "7 blocks of 5 days are too few to decide; 10 are needed."
+    gate = GATE | none | {"limit": 0.0, "rule": ">", "note": note}
+    metric = AUC | none | {"n": 7, "resampled": "blocks of 5 days"}
+    steps = next_steps(record(verdict="insufficient evidence", gates=[gate], metrics={"gain": metric}))
+    assert steps[1].text.endswith(note) and not any("near the limit" in step.text for step in steps)
+
+
+def test_a_rejected_run_names_what_is_not_stated_too():
+    """Threshold and question are missing whatever else is wrong."""
+    facts = {"unstated": {"value": ["no_threshold", "no_question"]}}
+    steps = next_steps(record(verdict="rejected", gates=[GATE | {"high": 0.39}], facts=facts))
+    assert any("state `threshold` and `question`" in step.text for step in steps)
 
 
 def test_stated_steps_come_first():

@@ -158,7 +158,7 @@ def test_undecided_run_says_what_is_missing(outputs: Path):
     """The word, and the evidence that would decide."""
     text = Page(outputs / "runs/flights-20261115T093000Z-41d0/index.html").text
     assert "Insufficient evidence" in text
-    assert "100 times as many days would not decide it" in text
+    assert "10 times as many days would not decide it" in text
 
 
 def test_failure_page_marks_the_line_and_shows_the_fix(outputs: Path):

@@ -10,6 +10,7 @@ from tdsp.core.project import STAGES
 from tdsp.core.record import Fact, MetricEntry, new_record
 from tdsp.core.results import Gate, Headline, IntervalRow
 from tdsp.core.summary import summarize
+from tdsp.reporting.run_pages import origin
 from tdsp.reporting.run_summary import (
     gate_rows,
     interval_origin,
@@ -22,6 +23,7 @@ from tdsp.reporting.run_summary import (
     verdict_panel,
 )
 from tdsp.stats.gates import exact_gate
+from tests.support.records import made_record
 
 AUC = MetricEntry(0.679, 0.654, 0.701, 74, "days", label="ROC-AUC")
 HEAD = Headline("met", "ok", "It clears the limit.", "auc", (IntervalRow("Required", 0.62, kind="limit"),))
@@ -144,3 +146,26 @@ def test_key_figures_are_at_most_four_and_only_what_is_known():
 def test_draft_keeps_its_name():
     """Only ids that `tdsp run` gives have a short form."""
     assert short_id("flights-draft") == "flights-draft"
+
+
+def test_the_cover_says_how_many_of_the_test_rows_other_runs_have_scored():
+    """By rows, where they were counted; by runs alone in a record of before."""
+    read = [{"table": "test", "stage": STAGES[2], "at": "2026-11-22T14:05:00Z"}]
+
+    def line(**facts):
+        known = {name: {"value": value} for name, value in facts.items()}
+        return dict(origin(made_record("a", "wine", reads=read, facts=known)))["Test set"]
+
+    counted = line(test_looks=3, test_rows=650, test_rows_scored_before=648)
+    assert counted == "read once for the score; 2 other runs of this project have scored 648 of these 650 rows"
+    assert line(test_looks=2, test_rows=650).endswith("2 runs have scored these rows")
+    assert line(test_looks=1, test_rows=650).endswith("no other run of this project has scored any of these rows")
+
+
+def test_a_gain_that_is_larger_than_the_score_names_the_score_of_the_baseline():
+    """R² of 0.88 with a gain of 1.5: the baseline is below zero, and the figure says where."""
+    metrics = {"test_score": {"value": 0.88, "label": "R²"}, "gain_over_baseline": {"value": 1.5, "label": "R² gained"}}
+    (figure,) = key_figures(made_record("a", "wine", metrics=metrics))
+    assert "the baseline itself reaches −0.62 here" in figure.note
+    metrics["gain_over_baseline"]["value"] = 0.5
+    assert "baseline itself" not in key_figures(made_record("a", "wine", metrics=metrics))[0].note

@@ -8,6 +8,7 @@ import pytest
 
 from tdsp.core.errors import DataError, ParameterError, StageError
 from tdsp.data.cell_types import ReadOptions
+from tdsp.data.splits import row_hashes
 from tdsp.data.target import require_target
 from tdsp.packaging.loader import as_features
 from tdsp.stages import model_evaluation, model_tests, modeling
@@ -59,12 +60,20 @@ def test_the_test_part_is_read_once_and_the_record_says_so(stage):
     record = stage["run"].record
     assert [entry.stage for entry in record.reads] == ["3_modeling"]
     assert record.facts["test_reads"].value == record.facts["test_looks"].value == 1
-    own, sha = stage["run"].folder, stage["split"].test_sha256
-    assert (
-        model_evaluation.count_test_set_uses(own.parent, own, sha) == 0
-        and model_evaluation.count_test_set_uses(own.parent, own.parent / "next", sha) == 1
-    )
-    assert model_evaluation.count_test_set_uses(own.parent, own.parent / "next", "0" * 64) == 0
+    assert record.facts["test_rows_scored_before"].value == 0
+    own, sha, hashes = stage["run"].folder, stage["split"].test_sha256, row_hashes(stage["test"])
+    none = np.zeros_like(hashes)
+    assert model_evaluation.count_test_set_uses(own.parent, own, sha, hashes) == (0, 0)
+    assert model_evaluation.count_test_set_uses(own.parent, own.parent / "next", sha, none) == (1, len(hashes))
+    assert model_evaluation.count_test_set_uses(own.parent, own.parent / "next", "0" * 64, none) == (0, 0)
+
+
+def test_a_row_fewer_does_not_make_the_test_set_new(stage):
+    """Where a row is left out, all rows have another place and the set another hash; their content has not."""
+    own, fewer = stage["run"].folder, stage["test"].iloc[1:]
+    hashes = row_hashes(fewer.assign(row_id=fewer["row_id"] - 1))
+    found = model_evaluation.count_test_set_uses(own.parent, own.parent / "next", "0" * 64, hashes)
+    assert found == (1, len(fewer))
 
 
 def test_every_candidate_has_a_report_also_the_baseline(stage):

@@ -144,6 +144,18 @@ class Checker:
                         return True
         return False
 
+    def is_near(self, times: str, unit: str) -> bool:
+        """Whether an undecided gate with an interval stays open with so many times its units, its value kept."""
+        for gate in self.gates:
+            for metric in self.metrics.values():
+                same = gate["low"] is not None and all(metric[k] == gate[k] for k in ("value", "low", "high"))
+                if same and answer_of(gate) == "insufficient evidence" and metric["resampled"] == unit:
+                    upper = gate["value"] > gate["limit"]
+                    half = gate["value"] - gate["low"] if upper else gate["high"] - gate["value"]
+                    if (half / max(abs(gate["value"] - gate["limit"]), 1e-300)) ** 2 - 1 > 0.9 * number(times):
+                        return True
+        return False
+
     def resampled(self, n: str, unit: str) -> bool:
         """Whether an interval of the run comes from so many of these units."""
         return any((m["n"], m["resampled"]) == (int(number(n)), unit) for m in self.metrics.values())
@@ -221,20 +233,21 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
      lambda c: "insufficient evidence" in _outcomes(c)),
     (r"do not decide on this run before the questions above are answered\.",
      lambda c: bool(c.fact("questions")) and _outcomes(c).count("insufficient evidence") == 1),
-    (r"read what it may be used for, and its limits, in stage 5\.", lambda c: c.record["verdict"] == "accepted"),
+    (r"read what it may be used for, and its limits, in the model card\.", lambda c: c.record["verdict"] == "accepted"),
     (r"predict with `.+`\.", lambda c: c.record["verdict"] == "accepted"),
     (r"repeat it with `.+`\.", lambda c: c.record["fixed"]),
     (rf"(.+) is {N}[^(]*?(?: \({N} to {N}\))?, required (≥|≤|>) {N}.*\.", Checker.gate_sentence),
     (rf"If the value stays, about {N} more (.+) would decide it\.", Checker.would_decide),
-    (r"It is so near the limit that 100 times as many .+ would not decide it\.",
-     lambda c: "insufficient evidence" in _outcomes(c)),
+    (rf"It is so near the limit that {N} times as many (.+) would not decide it\.", Checker.is_near),
+    (rf"{N} (.+) are too few to decide; {N} are needed\.",
+     lambda c, n, unit, needed: c.resampled(n, unit) and number(n) < number(needed)),
     ((rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)"
       rf"; {N} (better than|behind) the baseline, (.+)\."),
      lambda c, *t: c.score(*t[:5]) and c.lead(*t[5:])),
     (rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)\.", Checker.score),
     (rf".+ is {N} on the test set\.",
      lambda c, value: shows(value, c.metrics["test_score"]["value"]) and c.metrics["test_score"]["low"] is None),
-    (rf"{N} independent test rows give .+ within ±{N}; wanted is ±{N}, (.+)\.", _reach),
+    (rf"{N} test rows, if independent, give .+ within ±{N}; wanted is ±{N}, (.+)\.", _reach),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
     (rf"{N} columns? can be learned from; left out: {N}\.",

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MIN_EFFECTIVE_UNITS', 'BETTER', 'WORSE', 'SAME', 'UNDECIDED', 'NOT_COMPARABLE', 'MARGIN_SHARE', 'KeptSplit',
-           'TestPredictions', 'read_test_predictions', 'Obstacle', 'obstacle_between', 'Gain', 'effective_units',
-           'gains_of', 'default_margin', 'units_of_test', 'explain', 'signed_texts', 'gain_text', 'Pair', 'Comparison',
-           'compare_runs', 'compare_pair', 'previous_run']
+           'TestPredictions', 'read_test_predictions', 'on_shared_rows', 'Obstacle', 'obstacle_between', 'Gain',
+           'effective_units', 'gains_of', 'default_margin', 'units_of_test', 'explain', 'signed_texts', 'gain_text',
+           'Pair', 'Comparison', 'compare_runs', 'compare_pair', 'previous_run']
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #bbacdc4a
 import math
@@ -21,6 +21,7 @@ from ...core.errors import RunError, TdspError
 from ...core.formatting import decimals_of, format_int, format_number
 from ...core.record import Run, RunRecord, list_runs, read_record
 from ...core.results import Goal
+from ...data.splits import TEST_ROWS
 from .differences import Change, changes_of, equal_things
 from ..run_summary import short_id
 from ...stats.metrics import METRICS, Metric, Scorer, metrics_for
@@ -58,6 +59,7 @@ class TestPredictions:
     resampled: str  # its name: rows, groups, days, blocks of 3 days
     n_resamples: int
     random_state: int
+    hashes: np.ndarray | None = None  # of the rows, by content; None in a run of before
 
     @property
     def metric(self) -> Metric:
@@ -74,6 +76,8 @@ def read_test_predictions(folder: Path, record: RunRecord) -> "TestPredictions |
         run = Run(folder)
         table, goal = run.read_table("predictions"), run.read_json("goal", Goal)
         split = run.read_json("split", KeptSplit)
+        known = any(artifact.path == f"data/{TEST_ROWS}.parquet" for artifact in record.artifacts)
+        hashes = run.read_table(TEST_ROWS)["hash"].to_numpy() if known else None
     except TdspError as error:
         return Obstacle("no-predictions", f"{name} has no test predictions to compare. {error}")
     columns = [c for c in map(str, table) if c == "winner" or c.startswith("winner_")]
@@ -83,8 +87,31 @@ def read_test_predictions(folder: Path, record: RunRecord) -> "TestPredictions |
         goal, split, table["row_id"].to_numpy(), table["y_true"].to_numpy(),
         y_pred[:, 0] if columns == ["winner"] else y_pred, table["unit"].to_numpy(),
         score.resampled if score and score.resampled else "rows",
-        int(record.parameter("n_resamples") or 1000), int(record.parameter("random_state") or 0),
+        int(record.parameter("n_resamples") or 1000), int(record.parameter("random_state") or 0), hashes,
     )  # fmt: skip
+
+
+def on_shared_rows(a: TestPredictions, b: TestPredictions) -> tuple[TestPredictions, TestPredictions]:
+    "Both tests on the rows that both have scored, known by content; as they are where these are not most rows."
+    if a.hashes is None or b.hashes is None or _same_rows(a, b):
+        return a, b
+    _, at, there = np.intersect1d(a.hashes, b.hashes, return_indices=True)
+    if 2 * len(at) <= max(len(a.hashes), len(b.hashes)):
+        return a, b
+    order = np.argsort(at)
+    one, other = _rows_of(a, at[order]), _rows_of(b, there[order])
+    split = replace(other.split, test_sha256=one.split.test_sha256)
+    return one, replace(other, row_id=one.row_id, split=split)
+
+
+def _rows_of(tested: TestPredictions, at: np.ndarray) -> TestPredictions:
+    names = ("row_id", "y_true", "y_pred", "unit", "hashes")
+    return replace(tested, **{name: getattr(tested, name)[at] for name in names})
+
+
+def _same_rows(a: TestPredictions, b: TestPredictions) -> bool:
+    same = np.array_equal(a.row_id, b.row_id) and np.array_equal(a.y_true, b.y_true)
+    return same and a.split.test_sha256 == b.split.test_sha256
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #27a98b24
 @dataclass(frozen=True, slots=True)
@@ -103,12 +130,12 @@ def obstacle_between(a: TestPredictions, b: TestPredictions) -> Obstacle | None:
             return Obstacle("goal", f"they have another {name}: {_shown(one)} and {_shown(other)}")
     if a.goal.metric != b.goal.metric:
         return Obstacle("goal", f"they optimize another metric: {a.metric.label} and {b.metric.label}")
-    if len(a.row_id) != len(b.row_id):
-        rows = f"{format_int(len(a.row_id))} and {format_int(len(b.row_id))}"
-        return Obstacle("rows", f"they were tested on other rows: {rows}")
-    same_rows = np.array_equal(a.row_id, b.row_id) and np.array_equal(a.y_true, b.y_true)
-    if a.split.test_sha256 != b.split.test_sha256 or not same_rows:
-        return Obstacle("rows", f"they were tested on other rows, {format_int(len(a.row_id))} each")
+    if not _same_rows(a, b):
+        one, other = format_int(len(a.row_id)), format_int(len(b.row_id))
+        counted = f", {one} each" if one == other else f": {one} and {other}"
+        if a.hashes is not None and b.hashes is not None:
+            counted += f", of which both have scored {format_int(len(np.intersect1d(a.hashes, b.hashes)))}"
+        return Obstacle("rows", f"they were tested on other rows{counted}")
     if a.y_pred.shape != b.y_pred.shape:
         return Obstacle("form", "they keep predictions of another form")
     return None
@@ -297,6 +324,7 @@ class Pair:
     why: str  # they cannot be compared, or why there is no interval; else empty
     obstacle: str = ""  # code of why they cannot be compared
     rows: int = 0  # tested by both
+    tested: tuple[int, int] = (0, 0)  # rows of each test set
     identical: bool = False  # every prediction is the same
     gains: tuple[Gain, ...] = ()  # the goal's metric first
     changes: tuple[Change, ...] = ()
@@ -339,6 +367,8 @@ def compare_pair(records: tuple[RunRecord, RunRecord], folders: tuple[Path, Path
     kept = [read_test_predictions(folder, record) for folder, record in zip(folders, records)]
     tests = [item for item in kept if isinstance(item, TestPredictions)]
     obstacles = [item for item in kept if isinstance(item, Obstacle)]
+    sizes = (len(tests[0].row_id), len(tests[1].row_id)) if not obstacles else (0, 0)
+    tests = tests if obstacles else [*on_shared_rows(*tests)]
     obstacle = obstacles[0] if obstacles else obstacle_between(*tests)
     if obstacle:
         unexplained = explain(changes, None, identical=False, now=now)
@@ -347,8 +377,8 @@ def compare_pair(records: tuple[RunRecord, RunRecord], folders: tuple[Path, Path
     a, b = tests
     gains, identical = gains_of(a, b, margin), bool(np.array_equal(a.y_pred, b.y_pred))
     explained = explain(changes, gains[0], identical=identical, now=now)
-    return Pair(before.run_id, now.run_id, gains[0].word, gains[0].note, rows=len(a.row_id), identical=identical,
-                gains=gains, changes=explained, equal=equal)  # fmt: skip
+    return Pair(before.run_id, now.run_id, gains[0].word, gains[0].note, rows=len(a.row_id), tested=sizes,
+                identical=identical, gains=gains, changes=explained, equal=equal)  # fmt: skip
 
 # %% ../../../notebooks/lib/reporting/comparison/11_statistics.ipynb #41bce452
 def previous_run(folder: Path, record: RunRecord) -> Path | None:

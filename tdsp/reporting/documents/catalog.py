@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import yaml
 
 from ...core.project import PACKAGE, STAGES
+from ...core.results import UNSURE
 from tdsp.reporting.documents.fields import (
     FILLED,
     MISSING,
@@ -107,6 +108,8 @@ class SignedDecision:
         recommended = RECOMMENDED[self.name].get(str(evidence.first(f"stages.{self.after}.headline.state")))
         if recommended == "more data" and evidence.first("facts.unstated"):
             recommended = "state what is enough"
+        if recommended in ("collect more", "more data") and self._is_a_question(evidence):
+            recommended = "answer the open questions"
         decision = from_charter(evidence, f"decisions.{self.name}.decision")
         if signed.decision and signed.evidence and not digest.startswith(signed.evidence[:12]):
             stale = f"stale: taken on evidence {signed.evidence[:12]}, the run has {digest}"
@@ -124,6 +127,11 @@ class SignedDecision:
             "Evidence it was taken on": from_charter(evidence, f"decisions.{self.name}.evidence"),
             "Reason": reason,
         }
+
+    def _is_a_question(self, evidence: Evidence) -> bool:
+        "Whether all that is undecided up to here are questions to people, which no row answers."
+        gates = [gate for gate in evidence.record.gates if gate.stage in self.stages and gate.answer == UNSURE]
+        return len(gates) == 1 and bool(evidence.first("facts.questions"))
 
     @property
     def stages(self) -> Sequence[str]:
