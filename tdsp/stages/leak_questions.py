@@ -22,16 +22,19 @@ from ..core.formatting import count_of, format_seconds
 from ..core.record import Run
 from ..core.results import Gate
 from ..core.yaml import to_yaml
+from ..core.schema import Schema
 from ..data.target import Target
+from ..data.time_columns import written_later
 from ..exploration.findings import Finding
-from ..exploration.leakage import Leak, find_leaks, is_too_good
+from ..exploration.leakage import Leak, date_features, find_leaks, is_too_good, with_made
 from ..exploration.pair_copies import MAX_PAIRS
 from .context import charter_of
 from ..stats.gates import exact_gate
 
 # %% ../../notebooks/lib/stages/09_leak_questions.ipynb #c97e45bd
 def search_leaks(
-    columns: pd.DataFrame,  # training rows
+    train: pd.DataFrame,
+    schema: Schema,
     y: np.ndarray,  # codes or numbers, shape (n_rows,)
     outcome: Target,
     *,
@@ -39,15 +42,29 @@ def search_leaks(
 ) -> tuple[list[Leak], list[Finding], str]:
     "The suspects; a remark where the target is nearly certain without them; and how much was compared, in words."
     began = time.perf_counter()
-    names = [*outcome.classes, outcome.name]
-    leaks = find_leaks(columns, y, task=outcome.task, random_state=random_state, names=names)
+    names, made = [*outcome.classes, outcome.name], date_features(train, schema)
+    columns = train[[column["name"] for column in schema["columns"]]]
+    late = _late_dates(train, schema, outcome)
+    leaks = find_leaks(columns, y, task=outcome.task, random_state=random_state, names=names, made=made, known=late)
     gone = {name for leak in leaks for name in (leak.column, leak.other)}
-    rest = columns[[name for name in columns if name not in gone]]
+    rest = with_made(columns[[name for name in columns if name not in gone]], made)
     remarks = is_too_good(rest, y, task=outcome.task, random_state=random_state)
-    n = columns.shape[1]
+    n, features = columns.shape[1], sum(each.shape[1] for each in made.values())
+    compared = [count_of(n, "column")]
+    compared += [count_of(features, "feature made of dates", "features made of dates")] if features else []
     pairs = count_of(min(MAX_PAIRS, n * (n - 1) // 2), "pair")
     seconds = format_seconds(time.perf_counter() - began)
-    return leaks, remarks, f"{count_of(n, 'column')} and {pairs} compared with the target in {seconds}."
+    return leaks, remarks, f"{', '.join(compared)} and {pairs} compared with the target in {seconds}."
+
+
+def _late_dates(train: pd.DataFrame, schema: Schema, outcome: Target) -> list[Leak]:
+    "Dates that say themselves that they are written after the outcome, by the rule that a new project is guessed with."
+    names = [column["name"] for column in schema["columns"] if column["type"] == "timestamp"]
+    end = [schema["time_column"]["name"]] if "time_column" in schema else []
+    moments = {name: train[name] for name in (*end, *names)}
+    found = {name: written_later(train, name, outcome.name, moments) for name in names}
+    said = "is written after the outcome"
+    return [Leak(name, 0.0, 0.0, f"{name} {said}: {why}", "written-later") for name, why in found.items() if why]
 
 # %% ../../notebooks/lib/stages/09_leak_questions.ipynb #2d759e5e
 LEAK_CODES = ("target-sum", "target-threshold", "filled-after")  # findings of rules that are asked about here
