@@ -26,7 +26,9 @@ from tdsp.stages.data_acquisition import (
     reading_steps,
     split_by,
     stated_reading,
+    split_findings,
     steps_caption,
+    train_test_shift,
     write_split,
 )
 
@@ -221,3 +223,17 @@ def test_rows_that_cannot_be_are_findings_and_a_caution_with_the_sql(tmp_path):
     assert found.code == "impossible-row" and found.evidence.startswith("row 12: price is 40,000,000")
     assert run.read_json("impossible_rows") == [11]
     assert "state sql: p.sql" in run.fact("row_cautions")[0] and 'WHERE ("price" <= ' in run.fact("row_cautions")[0]
+
+
+def test_a_split_by_time_is_not_said_to_differ_by_the_time(tmp_path):
+    """The finding names what it left out; a table of nothing else is not compared."""
+    rng = np.random.default_rng(0)
+    when = pd.date_range("2022-01-01", periods=500, freq="D")
+    rows = people(500).assign(when=when, month=when.month, drift=np.arange(500) / 250 + rng.normal(size=500))
+    run, train, test, parts = second_stage(tmp_path / "run", rows, split="time", time_column="when")
+    p = SimpleNamespace(random_state=0)
+    shift = train_test_shift(run, p, train[["month", "drift"]], test)
+    assert shift.column == "drift" and shift.left_out == ("month",)
+    (found,) = split_findings(parts, shift, None, True)
+    assert found.code == "drift" and found.evidence.endswith("without what follows the time by itself: month")
+    assert train_test_shift(run, p, train[["month"]], test) is None and split_findings(parts, None, None, True) == []
