@@ -6,7 +6,7 @@
 __all__ = ['MAX_ROWS', 'FOLDS', 'SMOOTHING', 'MAX_ROUNDS', 'MIN_SKILL_OF_NUMBER', 'WORDS', 'SAYS', 'COPY', 'RANKS', 'MADE',
            'PURE_LEVELS', 'EXACT', 'STEP', 'ROW_ID', 'EASY', 'MAX_PERFECT', 'LEAD_ERRORS', 'PURE_AMOUNT', 'PURITY',
            'COVERAGE', 'WEAK', 'PAIR', 'PAIR_LEVELS', 'PAIR_ORDER', 'FAINT', 'PAIR_EXACT', 'PAIR_ERRORS',
-           'meet_one_to_one', 'Leak', 'date_features', 'with_made', 'find_leaks', 'is_too_good']
+           'meet_one_to_one', 'Leak', 'date_features', 'with_made', 'find_leaks', 'skill_together', 'is_too_good']
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #8441dc01
 import hashlib
@@ -364,10 +364,15 @@ def _first_rows(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     return first if first.sum() >= len(y) / 2 else np.ones(len(y), dtype=bool)
 
 
+def skill_together(X: pd.DataFrame, y: np.ndarray, *, task: str, random_state: int) -> float:
+    "Skill of a quick model of these columns: 0 for guessing, 1 for perfect."
+    question = _ask(y, task, random_state)
+    return float(_rest_of(X.iloc[question.rows], question).skill.mean())
+
+
 def is_too_good(X: pd.DataFrame, y: np.ndarray, *, task: str, random_state: int, least: float = 0.98) -> list[Finding]:
     "A remark where a quick model of these columns is nearly perfect."
-    question = _ask(y, task, random_state)
-    skill = float(_rest_of(X.iloc[question.rows], question).skill.mean())
+    skill = skill_together(X, y, task=task, random_state=random_state)
     if not skill >= least:
         return []
     label, shown = ("R² (of ranks)", skill) if task == "regression" else ("ROC-AUC", (1 + skill) / 2)
