@@ -16,8 +16,8 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from ..core.formatting import format_number, format_percent
-from ..core.results import Estimate
 from ..core.kinds import ColumnKind
+from ..core.results import Estimate
 from ..data.schema import kind_of
 from ..data.splits import as_labels
 from .leakage import _alone, _as_numbers, _ask, _fitted, _numbers_of, _Question
@@ -61,15 +61,16 @@ def time_like_columns(
     parts = []
     if dtypes.is_datetime64_any_dtype(when):
         times = when.dt
-        parts = [times.year, times.quarter, times.month, times.day, times.dayofweek, times.hour]
+        parts = [times.year, times.quarter, times.month, times.day, times.day_of_week, times.hour]
     parts = [part for part in parts if 1 < part.nunique() <= len(when) / 10]
     found = []
     for name, column in X.items():
         codes = pd.Series(pd.factorize(column, use_na_sentinel=False)[0])
-        follows = kind_of(column) != ColumnKind.TEXT and column.nunique() > 1
-        if follows and abs(pd.Series(_as_numbers(column)).corr(when.rank(), method="spearman")) >= MIN_TIME_ORDER:
-            found.append(str(name))
-        elif codes.max() > 0 and any(codes.groupby(part).nunique().max() == 1 for part in parts):
+        follows = 0.0
+        if kind_of(column) != ColumnKind.TEXT and codes.max() > 0:
+            follows = abs(pd.Series(_as_numbers(column)).corr(when.rank(), method="spearman"))
+        is_part = codes.max() > 0 and any(codes.groupby(part).nunique().max() == 1 for part in parts)
+        if follows >= MIN_TIME_ORDER or is_part:
             found.append(str(name))
     return found
 

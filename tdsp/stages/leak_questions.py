@@ -21,8 +21,8 @@ from ..config.parameters import Parameters
 from ..core.formatting import count_of, format_seconds
 from ..core.record import Run
 from ..core.results import Gate
-from ..core.yaml import to_yaml
 from ..core.schema import Schema
+from ..core.yaml import to_yaml
 from ..data.target import Target
 from ..data.time_columns import written_later
 from ..exploration.findings import Finding

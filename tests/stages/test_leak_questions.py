@@ -4,9 +4,9 @@ import numpy as np
 import yaml
 
 from tdsp.config.charter import AcceptedFinding, read_charter
-from tdsp.exploration.findings import finding
 from tdsp.data.schema import infer_schema
 from tdsp.data.target import require_target
+from tdsp.exploration.findings import finding
 from tdsp.exploration.leakage import Leak
 from tdsp.stages.leak_questions import answer_yaml, ask_about_leaks, leak_gate, questions_table, search_leaks
 from tests.exploration.test_leakage import memberships
