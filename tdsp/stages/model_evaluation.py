@@ -326,7 +326,7 @@ def carrier_of(study: ModelingContext, choice: Choice, importance: pd.DataFrame)
     skill = (value - base) / (1 - base)
     if not gained.sum() > 0 or not skill >= (MIN_SURE_NUMBER if numeric else MIN_SURE):
         return None
-    share, column = float(gained.max() / gained.sum()), str(singles.loc[gained.idxmax(), "column"])
+    share, column = float(gained.max() / gained.sum()), str(singles["column"].iloc[int(gained.to_numpy().argmax())])
     if share < MIN_CARRIED:
         return None
     others = study.X.drop(columns=feature_groups(study.schema)[column])
