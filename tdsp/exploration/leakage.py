@@ -258,7 +258,7 @@ class _Search:
         return [name for name in names if self.column_of(name) not in gone]
 
     def column_of(self, name: str) -> str:
-        "The column itself, or the one that a feature is made of."
+        "The column itself, or that of a feature."
         return self.source.get(name, name)
 
     def columns_of(self, names: Iterable[str]) -> set[str]:
@@ -303,7 +303,7 @@ def date_features(
     frame: pd.DataFrame,  # rows of the table
     schema: Schema,
 ) -> dict[str, pd.DataFrame]:
-    "Column of dates -> what a model makes of it beside its days, as numbers of the same rows."
+    "Column of dates -> the features of a model beside its days, as numbers of the same rows."
     dates = [spec for spec in schema["columns"] if spec["type"] == "timestamp"]
     if not dates:
         return {}
@@ -319,7 +319,7 @@ def with_made(
     columns: pd.DataFrame,
     made: Mapping[str, pd.DataFrame],  # of a column: its features
 ) -> pd.DataFrame:
-    "The columns, and beside them the features that are made of one of them."
+    "The columns, and beside them their features."
     return pd.concat([columns, *(features for name, features in made.items() if name in columns)], axis=1)
 
 

@@ -58,13 +58,13 @@ def search_leaks(
 
 
 def _late_dates(train: pd.DataFrame, schema: Schema, outcome: Target) -> list[Leak]:
-    "Dates that say themselves that they are written after the outcome, by the rule that a new project is guessed with."
+    "Dates that are written after the outcome, by the rule that a new project is guessed with."
     names = [column["name"] for column in schema["columns"] if column["type"] == "timestamp"]
     end = [schema["time_column"]["name"]] if "time_column" in schema else []
     moments = {name: train[name] for name in (*end, *names)}
     found = {name: written_later(train, name, outcome.name, moments) for name in names}
-    said = "is written after the outcome"
-    return [Leak(name, 0.0, 0.0, f"{name} {said}: {why}", "written-later") for name, why in found.items() if why]
+    words = "is written after the outcome"
+    return [Leak(name, 0.0, 0.0, f"{name} {words}: {why}", "written-later") for name, why in found.items() if why]
 
 # %% ../../notebooks/lib/stages/09_leak_questions.ipynb #2d759e5e
 LEAK_CODES = ("target-sum", "target-threshold", "filled-after")  # findings of rules that are asked about here
@@ -202,8 +202,8 @@ def ask_about_carrier(
     carrier: Leak | None,  # the column that the chosen model rests on
 ) -> LeakQuestion | None:
     "The question about it with the charter's answer, entered with its gate; None where the search asked already."
-    asked = run.read_json("leaks_asked") if run.path("artifacts", "leaks_asked.json").exists() else []
-    if carrier is None or carrier.column in asked:
+    known = run.read_json("leaks_asked") if run.path("artifacts", "leaks_asked.json").exists() else []
+    if carrier is None or carrier.column in known:
         return None
     (question,) = ask_about_leaks([carrier], [], charter_of(run).findings)
     _enter(run, p, "carrier_questions", [question])

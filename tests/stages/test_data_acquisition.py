@@ -229,7 +229,7 @@ def test_rows_that_cannot_be_are_findings_and_a_caution_with_the_sql(tmp_path):
     assert "state sql: p.sql" in run.fact("row_cautions")[0] and 'WHERE ("price" <= ' in run.fact("row_cautions")[0]
 
 
-def test_a_split_by_time_is_not_said_to_differ_by_the_time(tmp_path):
+def test_a_split_by_time_does_not_differ_by_the_time(tmp_path):
     """The finding names what it left out; a table of nothing else is not compared."""
     rng = np.random.default_rng(0)
     when = pd.date_range("2022-01-01", periods=500, freq="D")
@@ -255,7 +255,7 @@ def customers(tmp_path):
 
 
 def test_test_rows_of_cases_that_training_knows_are_counted(customers):
-    """A split by time leaves them on both sides; where none comes back nothing is said."""
+    """A split by time leaves them on both sides; where none comes back there is no finding."""
     run, train, test, p = customers
     known = test["customer"].isin(train["customer"]).sum()
     (found,) = returning_cases(run, p, train, test, [])

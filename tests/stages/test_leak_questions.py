@@ -68,7 +68,7 @@ def test_a_finding_of_a_rule_makes_one_question():
 
 
 def questions_of(frame, forbidden=()):
-    """What the second stage asks about a table whose rows begin at `start`."""
+    """Columns and text of each question of the second stage, for rows that begin at `start`."""
     outcome, out = require_target(frame, "left"), ["start", *forbidden]
     schema = infer_schema(frame, target="left", task="binary", exclude=out, time_column="start")
     leaks, _, words = search_leaks(frame, schema, outcome.encode(frame["left"]), outcome, random_state=0)
@@ -76,12 +76,12 @@ def questions_of(frame, forbidden=()):
     return {question.columns: question.text for question in ask_about_leaks(leaks, [], {})}
 
 
-def test_a_date_that_init_calls_written_after_the_outcome_is_asked_about():
+def test_a_date_that_init_calls_written_after_the_outcome_is_a_question():
     """Beside another leak, behind which it would hide; once both are forbidden nothing is asked."""
     frame, y = memberships()
     frame["state"] = np.where(np.random.default_rng(1).random(len(y)) < 0.04, 1 - y, y).astype(str)
-    asked = questions_of(frame)
-    assert set(asked) == {("visit",), ("state",)}
-    assert "visit is written after the outcome: its distance to start gives left" in asked[("visit",)]
-    assert "All columns not suspected together reach" in asked[("visit",)]
+    open_ones = questions_of(frame)
+    assert set(open_ones) == {("visit",), ("state",)}
+    assert "visit is written after the outcome: its distance to start gives left" in open_ones[("visit",)]
+    assert "All columns not suspected together reach" in open_ones[("visit",)]
     assert set(questions_of(frame, ["state"])) == {("visit",)} and questions_of(frame, ["state", "visit"]) == {}
