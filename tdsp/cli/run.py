@@ -116,6 +116,8 @@ def batch_json(status: BatchRunStatus) -> dict[str, object]:
 
 def print_outcome(outcome: RunOutcome) -> None:
     """Print verdict, number, page and next step of a run that has just ended."""
+    from tdsp.reporting.next_steps import open_questions
+
     record, folder, summary = outcome.record, outcome.folder, summarize(outcome.record)
     if outcome.unchanged:
         echo(f"nothing has changed since {record.run_id}: this is its result (--fresh runs all stages again)")
@@ -125,8 +127,8 @@ def print_outcome(outcome: RunOutcome) -> None:
     echo(f"seconds  {record.seconds or 0:.1f}{' at that time' if outcome.unchanged else ''}")
     if outcome.page_problem:
         warn(f"The pages could not be rendered: {outcome.page_problem} (details: {shown_path(folder / 'run.log')})")
-    for question in record.fact("questions") or ():
-        echo(f"question {question['text']}\n{textwrap.indent(question['yaml'], '         ')}")
+    for question in open_questions(record):
+        echo(f"question {question.text}\n{textwrap.indent(question.lines, '         ')}")
     for reason in summary.reasons:
         echo(f"reason   {reason}")
     echo(f"Next: {next_step_text(folder, record)}")

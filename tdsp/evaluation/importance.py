@@ -351,6 +351,7 @@ def worst_rows(
     row_id: Sequence[Any],
     *,
     classes: Sequence[str] = (),
+    features: Mapping[str, str] | None = None,  # column -> its feature whose value is shown, where not its own
 ) -> pd.DataFrame:
     "A row each: row_id, actual, predicted, words."
     found = []
@@ -358,7 +359,7 @@ def worst_rows(
         actual, predicted, chance = _actual_and_predicted(y[i], y_pred[i], classes)
         wrong = added.values.iloc[i] * (1 if classes or y_pred[i] > y[i] else -1)
         largest = wrong[wrong > 0].sort_values(ascending=False).head(3)
-        reasons = [_reason(name, rows.iloc[i], added, i) for name in largest.index]
+        reasons = [_reason(name, rows.iloc[i], added, i, (features or {}).get(name, name)) for name in largest.index]
         way = "to this class" if classes else "upwards" if y_pred[i] > y[i] else "downwards"
         unit = "log odds" if classes else "in units of the target"
         because = f"Largest contributions {way}: {', '.join(reasons)} ({unit})." if reasons else f"None {way}."
@@ -377,8 +378,8 @@ def _actual_and_predicted(y_true: float, y_pred: np.ndarray | float, classes: Se
     return str(classes[int(y_true)]), str(classes[k]), f" ({sure})"
 
 
-def _reason(name: str, row: pd.Series, added: Contributions, i: int) -> str:
+def _reason(name: str, row: pd.Series, added: Contributions, i: int, feature: str) -> str:
     error = "" if added.errors is None else f" ± {format_number(float(f'{added.errors[name].iloc[i]:.1g}'))}"
-    value = f" = {shorten(cell_text(row[name]), 16)}" if name in row.index else ""
+    value = f" = {shorten(cell_text(row[feature]), 16)}" if feature in row.index else ""
     amount = float(f"{added.values[name].iloc[i]:.2g}")
-    return f"{shorten(name)}{value} ({'+' if amount > 0 else ''}{format_number(amount)}{error})"
+    return f"{shorten(feature if value else name)}{value} ({'+' if amount > 0 else ''}{format_number(amount)}{error})"

@@ -68,6 +68,7 @@ LIST: dict[str, tuple[str, str, str]] = {  # code: title, what to do, degree
     "lost-moments": ("{0} has days with fewer rows", "Ask whether they are missing by chance.", NOTE),
     "impossible-row": ("{0} has rows that cannot be", "Leave them out by SQL, or state why they are right.", WATCH),
     "test-seen": ("Test rows repeat training rows", "Split by what comes back: group_column.", SEVERE),
+    "case-returns": ("Cases of {0} are in both sets", "For new cases take their score; or split: group.", WATCH),
     "target-shift": ("{0} differs between training and test rows", "Ask why: by time, or by how rows came.", WATCH),
     "parts-differ": ("Training and test rows differ", "Split by what divides them: group, time.", SEVERE),
     "drift": ("Later rows differ from training rows", "Expect the score to fall further; watch these columns.", NOTE),

@@ -6,11 +6,11 @@
 __all__ = ['MAX_ROWS', 'FOLDS', 'SMOOTHING', 'MAX_ROUNDS', 'MIN_SKILL_OF_NUMBER', 'WORDS', 'SAYS', 'COPY', 'RANKS', 'MADE',
            'PURE_LEVELS', 'EXACT', 'STEP', 'ROW_ID', 'EASY', 'MAX_PERFECT', 'LEAD_ERRORS', 'PURE_AMOUNT', 'PURITY',
            'COVERAGE', 'WEAK', 'PAIR', 'PAIR_LEVELS', 'PAIR_ORDER', 'FAINT', 'PAIR_EXACT', 'PAIR_ERRORS',
-           'meet_one_to_one', 'Leak', 'find_leaks', 'is_too_good']
+           'meet_one_to_one', 'Leak', 'date_features', 'with_made', 'find_leaks', 'skill_together', 'is_too_good']
 
 # %% ../../notebooks/lib/exploration/04_leakage.ipynb #8441dc01
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,12 @@ from pandas.api import types as dtypes
 
 from ..core.formatting import format_percent
 from ..core.kinds import ColumnKind
+from ..core.schema import Schema
 from ..data.schema import kind_of
 from .findings import Finding, finding
 from .near_copies import Likeness, closeness, kappa, likenesses
 from .pair_copies import PAIR_ROWS, PairLikeness, compare_pairs
+from ..packaging.loader import as_features, feature_names
 from ..stats.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -233,6 +235,7 @@ class _Search:
     limit: float
     margin: float
     least: float
+    source: Mapping[str, str]  # feature that is made of a column: the column
     folds: dict[str, np.ndarray] = field(default_factory=dict)  # skill of each column in each fold
     forms: dict[str, list[Likeness]] = field(default_factory=dict)
     found: list[Leak] = field(default_factory=list)
@@ -251,7 +254,16 @@ class _Search:
     def left(self) -> list[str]:
         "Columns that are not suspected yet, the best alone first."
         gone = {name for leak in self.found for name in (leak.column, leak.other)}
-        return [name for name in sorted(self.folds, key=lambda name: -self.folds[name].mean()) if name not in gone]
+        names = sorted(self.folds, key=lambda name: -self.folds[name].mean())
+        return [name for name in names if self.column_of(name) not in gone]
+
+    def column_of(self, name: str) -> str:
+        "The column itself, or that of a feature."
+        return self.source.get(name, name)
+
+    def columns_of(self, names: Iterable[str]) -> set[str]:
+        "The columns behind these features."
+        return {self.column_of(name) for name in names}
 
     def measure(self, names: tuple[str, ...]) -> None:
         "Compare each column with the target, in all its forms."
@@ -261,13 +273,54 @@ class _Search:
             self.forms[str(name)] = list(likenesses(column, numbers, self.y, numeric=self.numeric, labels=names))
 
     def copies_of(self, name: str) -> list[str]:
-        "The column, and those left that say the same."
-        return [each for each in self.left if each == name or _is_copy(self.sample[each], self.sample[name])]
+        "The feature, the others of its column, and those left that say the same."
+        column, mine = self.column_of(name), self.sample[name]
+        return [each for each in self.left if self.column_of(each) == column or _is_copy(self.sample[each], mine)]
 
     def without(self, names: Iterable[str], question: _Question | None = None) -> _Rest:
-        "Skill and likeness of the columns left without these; for another question where one is given."
-        out = set(names)
-        return _rest_of(self.sample[[name for name in self.left if name not in out]], question or self.question)
+        "Skill and likeness of what is left without these columns; for another question where one is given."
+        out = self.columns_of(names)
+        kept = [name for name in self.left if self.column_of(name) not in out]
+        return _rest_of(self.sample[kept], question or self.question)
+
+    def words(self, name: str) -> str:
+        "A column by its name; a feature by its column and its part."
+        column = self.column_of(name)
+        return name if column == name else f"{column} by its {name.removeprefix(column + '.')}"
+
+    def by_column(self, leaks: Iterable[Leak]) -> list[Leak]:
+        "One leak a column, or pair of columns: of several features of one the strongest."
+        found: dict[str, Leak] = {}
+        for leak in sorted(leaks, key=lambda leak: leak.column in self.source):
+            other = self.column_of(leak.other) if leak.other else ""
+            named = replace(leak, column=self.column_of(leak.column), other=other)
+            if named.key not in found or named.share > found[named.key].share:
+                found[named.key] = named
+        return list(found.values())
+
+
+def date_features(
+    frame: pd.DataFrame,  # rows of the table
+    schema: Schema,
+) -> dict[str, pd.DataFrame]:
+    "Column of dates -> the features of a model beside its days, as numbers of the same rows."
+    dates = [spec for spec in schema["columns"] if spec["type"] == "timestamp"]
+    if not dates:
+        return {}
+    features = as_features(frame, {**schema, "columns": dates})
+    made = {}
+    for spec in dates:
+        names = [name for name in feature_names({**schema, "columns": [spec]}) if name != f"{spec['name']}.days"]
+        made[spec["name"]] = features[[name for name in names if features[name].nunique() > 1]]
+    return made
+
+
+def with_made(
+    columns: pd.DataFrame,
+    made: Mapping[str, pd.DataFrame],  # of a column: its features
+) -> pd.DataFrame:
+    "The columns, and beside them their features."
+    return pd.concat([columns, *(features for name, features in made.items() if name in columns)], axis=1)
 
 
 def find_leaks(
@@ -277,39 +330,59 @@ def find_leaks(
     task: str,
     random_state: int,
     names: Iterable[str] = (),  # of the classes and of the target: words that a text should not hold
+    made: Mapping[str, pd.DataFrame] | None = None,  # features that a model makes of a column, of the same rows
+    known: Iterable[Leak] = (),  # suspected already: the search is on what is left
     limit: float = 0.99,  # skill alone that is too good, 0 to 1
     margin: float = 0.2,  # lead over all other columns that is too wide, in skill
     least: float = 0.5,  # skill alone below which a lead is no reason; of a number MIN_SKILL_OF_NUMBER
 ) -> list[Leak]:
-    "Suspected columns and pairs: the target in another form, nearly perfect, or ahead of all others in every fold."
-    X, y = _once(X, np.asarray(y))
+    """Suspected columns and pairs: the target in another form, nearly perfect, or ahead of all others in every fold.
+
+    A feature of `made` that is suspected names the column that it is made of.
+    """
+    made = made or {}
+    first = _first_rows(X, y := np.asarray(y))
+    X, y = with_made(X, made)[first], y[first]
     question = _ask(y, task, random_state)
     least = max(least, MIN_SKILL_OF_NUMBER) if task == "regression" else least
-    search = _Search(question, X.iloc[question.rows].reset_index(drop=True), limit, margin, least)
+    source = {str(feature): name for name, features in made.items() for feature in features}
+    search = _Search(question, X.iloc[question.rows].reset_index(drop=True), limit, margin, least, source)
     search.measure(tuple(names))
+    search.found += [_measured(leak, search) for leak in known]
     for _ in range(MAX_ROUNDS):
         new = _pairs(search) or _copies(search) or _nearly_perfect(search) or _leading(search)
-        search.found += new
+        search.found += search.by_column(new)
         if not new:
             break
     rest = search.without(()) if search.found else _Rest(np.zeros(1), 0.0)
     return [_with_rest(leak, float(rest.skill.mean()), task) for leak in search.found]
 
 
-def _once(X: pd.DataFrame, y: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+def _first_rows(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     "Each row once, as a repeated one would say its own target; all rows where that leaves less than half."
     first = ~X.assign(**{"": y}).duplicated().to_numpy()
-    return (X[first], y[first]) if first.sum() >= len(y) / 2 else (X, y)
+    return first if first.sum() >= len(y) / 2 else np.ones(len(y), dtype=bool)
+
+
+def skill_together(X: pd.DataFrame, y: np.ndarray, *, task: str, random_state: int) -> float:
+    "Skill of a quick model of these columns: 0 for guessing, 1 for perfect."
+    question = _ask(y, task, random_state)
+    return float(_rest_of(X.iloc[question.rows], question).skill.mean())
 
 
 def is_too_good(X: pd.DataFrame, y: np.ndarray, *, task: str, random_state: int, least: float = 0.98) -> list[Finding]:
     "A remark where a quick model of these columns is nearly perfect."
-    question = _ask(y, task, random_state)
-    skill = float(_rest_of(X.iloc[question.rows], question).skill.mean())
+    skill = skill_together(X, y, task=task, random_state=random_state)
     if not skill >= least:
         return []
     label, shown = ("R² (of ranks)", skill) if task == "regression" else ("ROC-AUC", (1 + skill) / 2)
     return [finding("too-good", f"a quick model reaches {label} {shown:.3f}, and no one column carries it")]
+
+
+def _measured(leak: Leak, search: _Search) -> Leak:
+    "The leak with the skill of the best feature of its column."
+    alone = max(float(skill.mean()) for name, skill in search.folds.items() if search.column_of(name) == leak.column)
+    return replace(leak, alone=alone, share=max(alone, 0.0))
 
 
 def _with_rest(leak: Leak, rest: float, task: str) -> Leak:
@@ -323,7 +396,7 @@ def _with_rest(leak: Leak, rest: float, task: str) -> Leak:
 def _lead(name: str, search: _Search, close: str) -> Leak:
     alone = float(search.folds[name].mean())
     label, shown = ("R² (of ranks)", alone) if search.numeric else ("ROC-AUC", (1 + alone) / 2)
-    return Leak(name, alone, 0.0, f"{name} alone reaches {label} {shown:.3f}, {close}", share=alone)
+    return Leak(name, alone, 0.0, f"{search.words(name)} alone reaches {label} {shown:.3f}, {close}", share=alone)
 
 
 WORDS = {  # form and direction: the sentence
@@ -337,11 +410,12 @@ WORDS = {  # form and direction: the sentence
 
 
 def _as_leak(name: str, form: Likeness, code: str, search: _Search) -> Leak:
-    what = WORDS[form.form].format(name, "the target", form.detail)
+    shown = search.words(name)
+    what = WORDS[form.form].format(shown, "the target", form.detail)
     if code == "target-threshold" or (search.numeric and form.form in ("filled", "usual")):
         what = f"{what.partition(' gives ')[0]} follows from the target cut at a threshold"
     elif form.form == "levels" and form.backward >= SAYS and not search.numeric:
-        what = f"{name} equals the target" if form.forward >= SAYS else f"{name} follows from the target"
+        what = f"{shown} equals the target" if form.forward >= SAYS else f"{shown} follows from the target"
     if search.numeric and code == "target-copy":
         return Leak(name, form.forward, 0.0, f"{what.rstrip(',')}: {_ranks_off(form)}", code, "", form.forward)
     why = f"{what} in {format_percent(form.agreement)} of the rows"
@@ -416,7 +490,8 @@ def _is_row_id(column: pd.Series) -> bool:
 def _nearly_perfect(search: _Search) -> list[Leak]:
     "Columns nearly perfect alone, unless the others are so without them: then the target is easy."
     best = [name for name in search.left if search.folds[name].mean() >= search.limit]
-    distinct = len(best) if len(best) < 2 else len(best) - len(search.copies_of(best[0])) + 1
+    columns = search.columns_of(best)
+    distinct = len(columns - search.columns_of(search.copies_of(best[0]))) + 1 if best else 0
     if not best or distinct > MAX_PERFECT or search.without(best).likeness >= EASY:
         return []
     return [_lead(name, search, "nearly perfect") for name in best]
@@ -471,7 +546,7 @@ PAIR_ERRORS = 2.5  # times as many errors of the better of the two alone
 
 def _pairs(search: _Search) -> list[Leak]:
     "The pair that says the most, where it is far more than either column and than all others."
-    left = search.left
+    left = [name for name in search.left if name not in search.source or name.endswith(".age")]
     if len(left) < 2:
         return []
     rows = np.sort(np.random.default_rng(0).permutation(len(search.sample))[:PAIR_ROWS])
@@ -481,8 +556,9 @@ def _pairs(search: _Search) -> list[Leak]:
     levels = {name: pd.factorize(sample[name], use_na_sentinel=False)[0] for name in few}
     order = _by_importance(search, left)
     pairs = compare_pairs(numbers, levels, search.y[rows], numeric=search.numeric, order=order)
+    pairs = [pair for pair in pairs if len(search.columns_of((pair.one, pair.other))) == 2]
     best = sorted(pairs, key=lambda pair: -pair.likeness.forward)[:6]
-    return next(([_pair_leak(pair, numeric=search.numeric)] for pair in best if _is_pair(pair, search)), [])
+    return next(([_pair_leak(pair, search)] for pair in best if _is_pair(pair, search)), [])
 
 
 def _is_pair(pair: PairLikeness, search: _Search) -> bool:
@@ -496,9 +572,9 @@ def _is_pair(pair: PairLikeness, search: _Search) -> bool:
     return is_exact or _leads(likeness, search.without((pair.one, pair.other)))
 
 
-def _pair_leak(pair: PairLikeness, *, numeric: bool) -> Leak:
-    what, form = f"{pair.one} {pair.operation} {pair.other} gives the target", pair.likeness
-    by_rank = numeric
+def _pair_leak(pair: PairLikeness, search: _Search) -> Leak:
+    one, other, form, by_rank = search.words(pair.one), search.words(pair.other), pair.likeness, search.numeric
+    what = f"{one} {pair.operation} {other} gives the target"
     how = f": {_ranks_off(form)}" if by_rank else f" in {format_percent(form.agreement)} of the rows"
     share = form.forward if by_rank else form.agreement
     return Leak(pair.one, form.forward, 0.0, f"{what}{how}", "target-pair", pair.other, share)

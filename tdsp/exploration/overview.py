@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.display import card_html, sparkline, table_html
 from ..core.formatting import count_of, format_int, format_number, format_percent, shorten
-from ..data.schema import Exclusion, find_exclusions
+from ..data.schema import Exclusion, find_exclusions, infer_schema
 from ..data.tables import plain_frame
 from ..data.target import Target, require_target
 from . import leakage
@@ -254,7 +254,9 @@ def find_leaks(
     if subject.features:
         X, y = subject.rows_with_target(outcome)
         codes, names = outcome.encode(y), [*outcome.classes, outcome.name]
-        found = leakage.find_leaks(X, codes, task=outcome.task, random_state=random_state, names=names)
+        schema = infer_schema(X.assign(**{outcome.name: y}), target=outcome.name, task=outcome.task)
+        made = leakage.date_features(X, schema)
+        found = leakage.find_leaks(X, codes, task=outcome.task, random_state=random_state, names=names, made=made)
         remedy = "Ask when it is written down; drop it if that is after the event."
         for leak in found:
             columns = [name for name in (leak.column, leak.other) if name]

@@ -11,6 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -254,7 +255,8 @@ def _order(case: CheckInput) -> Iterator[Finding]:
     if (alike - chance) / (1 - chance) > max(0.2, 6 / math.sqrt(len(values))):
         respected = case.split in ("time", "order")
         evidence = f"{alike:.2f} alike with the row before, {chance:.2f} by chance"
-        yield finding("order", evidence, severity=NOTE if respected else "")
+        found = finding("order", evidence, severity=NOTE if respected else "")
+        yield replace(found, remedy="The order means something, and the split respects it.") if respected else found
 
 
 def _long_constant(case: CheckInput) -> Iterator[Finding]:

@@ -245,7 +245,7 @@ def cover_page(record: RunRecord, folder: Path, changed: ChangedView | None = No
 
 def _with_cautions(panel: VerdictPanel, record: RunRecord) -> VerdictPanel:
     "The panel with what the stages have to say about the number."
-    stages = ("data", "row", "effect", "model", "decision", "range", "score")
+    stages = ("data", "row", "effect", "case", "model", "decision", "range", "score")
     cautions = [str(text) for name in stages for text in record.fact(f"{name}_cautions") or ()]
     return replace(panel, notes=(*panel.notes, *cautions))
 

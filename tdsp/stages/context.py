@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GIVEN', 'STATES', 'modeling_table', 'read_options', 'open_table', 'hold_contract', 'parameters_folder', 'charter_of',
-           'note_charter', 'lake_of', 'training_and_test_rows', 'times_of', 'read_split', 'StageContext', 'goal_gate',
-           'random_split_label', 'gates_of']
+           'note_charter', 'lake_of', 'training_and_test_rows', 'is_returning', 'times_of', 'read_split',
+           'StageContext', 'goal_gate', 'random_split_label', 'gates_of']
 
 # %% ../../notebooks/lib/stages/00_context.ipynb #bc294ae6
 import os
@@ -169,6 +169,11 @@ def training_and_test_rows(frame: pd.DataFrame, split: Split, target: str) -> tu
     numbered = frame.assign(row_id=np.arange(len(frame)))[["row_id", *frame.columns]]
     train, test = numbered.iloc[split.train], numbered.iloc[split.test]
     return train.reset_index(drop=True), test.reset_index(drop=True)
+
+
+def is_returning(name: str, train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
+    "Whether a test row has a value in this column that a training row has, too, (n_test,)."
+    return test[name].isin(train[name].dropna()).to_numpy()
 
 
 def times_of(part: pd.DataFrame, split: Split) -> pd.Series | None:

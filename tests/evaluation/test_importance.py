@@ -259,6 +259,17 @@ def test_errors_are_worded_with_their_largest_contributions():
     assert unsure[0].startswith("Predicted on time (80") and "actual the same, but unsure" in unsure[1]
 
 
+def test_a_contribution_of_a_date_names_the_feature_that_carries_it():
+    """The column has no value of its own among the features, its age has one."""
+    rows = pd.DataFrame({"visit.days": [19000.0], "visit.age": [12.0]})
+    added = Contributions(pd.DataFrame({"visit": [2.0]}), None, "log odds")
+    words = [
+        worst_rows(rows, np.array([0]), np.array([0.9]), added, [7], classes=("no", "yes"), features=features)["words"]
+        for features in (None, {"visit": "visit.age"})
+    ]
+    assert "class: visit (+2)" in words[0][0] and "class: visit.age = 12 (+2)" in words[1][0]
+
+
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_trees_of_numbers_and_of_three_classes_have_exact_contributions_too(n_classes):
     """One block a class, or one value a row."""

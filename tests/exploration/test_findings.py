@@ -15,7 +15,7 @@ from tdsp.exploration.findings import LIST, NOTE, SEVERE, CheckInput, finding
 from tdsp.exploration.leakage import meet_one_to_one
 from tdsp.exploration.plots import describe_target, trend_table, variable_table, what_it_holds, what_it_tells
 from tdsp.exploration.profile import examples_of, profile_table, value_range
-from tdsp.exploration.split_checks import compare_random_and_forward, score_shift
+from tdsp.exploration.split_checks import compare_random_and_forward, score_shift, time_like_columns
 from tdsp.stages.data_acquisition import find_problems, findings_gate, split_findings
 from tdsp.stats.resampling import evenly_spaced
 
@@ -232,6 +232,26 @@ def test_a_random_split_that_flatters_is_severe_where_rows_have_a_time():
         shift = score_shift(X[["x"]].iloc[parts.train], X[["x"]].iloc[parts.test], random_state=0)
         findings = split_findings(parts, shift, orders, True)
         assert [(f.code, f.severity) for f in findings] == [("random-flatters", degree)]
+        assert ("Split by time" in findings[0].remedy) == (kind == "random")
+
+
+def test_what_is_the_time_of_the_row_is_known_from_what_drifts():
+    """Its year, month and hour, what a month gives, and a number that rises with it; a drift is none, nor is noise."""
+    rng, n = np.random.default_rng(0), 1500
+    when = pd.Series(pd.date_range("2022-01-01", periods=n, freq="12h"))
+    season = when.dt.month.map(lambda month: ["winter", "spring", "summer", "autumn"][month % 12 // 3])
+    parts = {"year": when.dt.year, "month": when.dt.month, "hour": when.dt.hour, "season": season}
+    rising = {
+        "ticket": 10 * np.arange(n) + rng.integers(0, 200, n),
+        "printed": when + pd.to_timedelta(rng.random(n), "D"),
+    }
+    others = {
+        "drift": np.arange(n) / n + rng.normal(size=n),
+        "noise": rng.normal(size=n),
+        "kind": rng.choice([*"ab"], n),
+    }
+    found = time_like_columns(pd.DataFrame(parts | rising | others), when)
+    assert found == [*parts, *rising]
 
 
 def test_order_that_says_nothing_is_not_flattering():

@@ -11,7 +11,7 @@ from tdsp.data.schema import infer_schema
 from tdsp.data.splits import split_table
 from tdsp.data.target import require_target
 from tdsp.exploration.association import score_association
-from tdsp.exploration.leakage import find_leaks
+from tdsp.exploration.leakage import date_features, find_leaks
 from tdsp.exploration.plots import describe_target, plot_association, plot_missing, plot_target
 from tdsp.exploration.profile import profile_table
 from tdsp.stats.plotting import description_of
@@ -95,6 +95,29 @@ def test_leaks_of_other_tasks_are_found(delays, task):
     rest = X.drop(columns=["wind", "dep_delay"])
     found = find_leaks(rest.assign(cents=100 * cost), y, task=task, random_state=0)
     assert [leak.column for leak in found] == ["cents"]
+
+
+def memberships(n=1200, seed=0):
+    """Rows with the day they began, a day of birth that tells a little, and the last visit, which the outcome ended."""
+    rng = np.random.default_rng(seed)
+    start = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 900, n), "D")
+    left = rng.random(n) < 0.2
+    stayed = np.where(left, rng.integers(10, 250, n), rng.integers(200, 700, n))
+    born = start - pd.to_timedelta(rng.integers(6500, 25000, n) + 2000 * left, "D")
+    frame = pd.DataFrame({"start": start, "born": born, "visit": start + pd.to_timedelta(stayed, "D")})
+    return frame.assign(way=rng.gamma(2, 3, n).round(1), left=np.where(left, "yes", "no")), left.astype(int)
+
+
+def test_a_feature_that_a_model_makes_of_a_date_is_suspected_in_the_name_of_its_column():
+    """The days from the last visit to the start give the outcome; neither date does, and no honest one is suspected."""
+    frame, y = memberships()
+    schema = infer_schema(frame, target="left", task="binary", exclude=["start"], time_column="start")
+    X, made = frame[["born", "visit", "way"]], date_features(frame, schema)
+    (leak,) = find_leaks(X, y, task="binary", random_state=0, made=made)
+    assert leak.key == "leak:visit" and leak.why.startswith("visit by its age alone reaches ROC-AUC 0.9")
+    honest = {"born": made["born"]}
+    assert find_leaks(X, y, task="binary", random_state=0) == []
+    assert find_leaks(X.drop(columns="visit"), y, task="binary", random_state=0, made=honest) == []
 
 
 def test_noise_is_never_suspected():

@@ -24,11 +24,17 @@ from tdsp.stages.data_acquisition import (
     check_rows,
     check_test_set,
     reading_steps,
+    returning_cases,
     split_by,
+    split_findings,
     stated_reading,
     steps_caption,
+    train_test_shift,
     write_split,
 )
+from tdsp.stages.model_evaluation import score_by_case
+from tdsp.stats.metrics import METRICS
+from tdsp.stats.resampling import make_units
 
 ROWS = {"age": range(60), "churned": ["yes", "no", "no"] * 20}
 
@@ -221,3 +227,67 @@ def test_rows_that_cannot_be_are_findings_and_a_caution_with_the_sql(tmp_path):
     assert found.code == "impossible-row" and found.evidence.startswith("row 12: price is 40,000,000")
     assert run.read_json("impossible_rows") == [11]
     assert "state sql: p.sql" in run.fact("row_cautions")[0] and 'WHERE ("price" <= ' in run.fact("row_cautions")[0]
+
+
+def test_a_split_by_time_does_not_differ_by_the_time(tmp_path):
+    """The finding names what it left out; a table of nothing else is not compared."""
+    rng = np.random.default_rng(0)
+    when = pd.date_range("2022-01-01", periods=500, freq="D")
+    rows = people(500).assign(when=when, month=when.month, drift=np.arange(500) / 250 + rng.normal(size=500))
+    run, train, test, parts = second_stage(tmp_path / "run", rows, split="time", time_column="when")
+    p = SimpleNamespace(random_state=0)
+    shift = train_test_shift(run, p, train[["month", "drift"]], test)
+    assert shift.column == "drift" and shift.left_out == ("month",)
+    (found,) = split_findings(parts, shift, None, True)
+    assert found.code == "drift" and found.evidence.endswith("without what follows the time by itself: month")
+    assert train_test_shift(run, p, train[["month"]], test) is None and split_findings(parts, None, None, True) == []
+
+
+@pytest.fixture
+def customers(tmp_path):
+    """A table split by time in which three customers in ten have two rows: the run, its sets and its parameters."""
+    rng = np.random.default_rng(0)
+    names = np.array([f"C{i:05}" for i in rng.permutation([*range(700), *range(300)])])
+    rows = people(1000).assign(when=pd.date_range("2022-01-01", periods=1000, freq="h"), customer=names)
+    run, train, test, _ = second_stage(tmp_path / "run", rows, split="time", time_column="when")
+    p = SimpleNamespace(**settings_of(time_column="when"), sources={"table": "x.csv"})
+    return run, train, test, p
+
+
+def test_test_rows_of_cases_that_training_knows_are_counted(customers):
+    """A split by time leaves them on both sides; where none comes back there is no finding."""
+    run, train, test, p = customers
+    known = test["customer"].isin(train["customer"]).sum()
+    (found,) = returning_cases(run, p, train, test, [])
+    assert (found.code, found.column, found.evidence) == (
+        "case-returns",
+        "customer",
+        f"{known} of {len(test)} test rows",
+    )
+    assert run.read_json("returning_cases") == "customer"
+    new = test[~test["customer"].isin(train["customer"])]
+    assert returning_cases(run, p, train, new, []) == [] and run.read_json("returning_cases") == ""
+
+
+def test_new_cases_have_a_score_of_their_own(customers):
+    """The gate counts all rows; the cover says what the score is on cases that training has not seen."""
+    run, train, test, p = customers
+    returning_cases(run, p, train, test, [])
+    y = (test["churned"] == "yes").to_numpy(dtype=int)
+    known = test["customer"].isin(train["customer"]).to_numpy()
+    y_pred = np.where(known, 0.25 + y / 2, 0.5)  # learned by heart
+    scores = SimpleNamespace(y_true=y, predictions={"winner": y_pred})
+
+    def units(rows):
+        return make_units(len(rows))
+
+    study = SimpleNamespace(run=run, train=train, metric=METRICS["roc_auc"], units=units, seed=0)
+    table = score_by_case(study, scores, test)
+    assert table["rows"].tolist() == [len(test), (~known).sum(), known.sum()] and table["ROC-AUC"].tolist()[1] == "0.5"
+    (caution,) = run.fact("case_cautions")
+    assert (
+        caution.startswith(f"{known.sum()} of {len(test)} test rows have a customer")
+        and "others ROC-AUC is 0.5" in caution
+    )
+    run.write_json("returning_cases", "")
+    assert score_by_case(study, scores, test).empty

@@ -1,11 +1,15 @@
 """A suspected leak is a question: it shuts the gate until it is answered on the evidence that was seen."""
 
+import numpy as np
 import yaml
 
 from tdsp.config.charter import AcceptedFinding, read_charter
+from tdsp.data.schema import infer_schema
+from tdsp.data.target import require_target
 from tdsp.exploration.findings import finding
 from tdsp.exploration.leakage import Leak
-from tdsp.stages.leak_questions import answer_yaml, ask_about_leaks, leak_gate, questions_table
+from tdsp.stages.leak_questions import answer_yaml, ask_about_leaks, leak_gate, questions_table, search_leaks
+from tests.exploration.test_leakage import memberships
 
 COPY = Leak("closed_flag", 0.9, 0.4, "closed_flag equals the target in 97 % of the rows", "target-copy", "", 0.97)
 PAIR = Leak("start", 1.0, 0.3, "end minus start gives the target", "target-pair", "end", 0.99)
@@ -61,3 +65,23 @@ def test_a_finding_of_a_rule_makes_one_question():
     ]
     assert [q.columns for q in ask_about_leaks([COPY], severe, {})] == [("closed_flag",), ("refund",)]
     assert len(ask_about_leaks([COPY], severe, {}, ["filled-after:refund"])) == 1
+
+
+def questions_of(frame, forbidden=()):
+    """Columns and text of each question of the second stage, for rows that begin at `start`."""
+    outcome, out = require_target(frame, "left"), ["start", *forbidden]
+    schema = infer_schema(frame, target="left", task="binary", exclude=out, time_column="start")
+    leaks, _, words = search_leaks(frame, schema, outcome.encode(frame["left"]), outcome, random_state=0)
+    assert "made of dates and" in words
+    return {question.columns: question.text for question in ask_about_leaks(leaks, [], {})}
+
+
+def test_a_date_that_init_calls_written_after_the_outcome_is_a_question():
+    """Beside another leak, behind which it would hide; once both are forbidden nothing is asked."""
+    frame, y = memberships()
+    frame["state"] = np.where(np.random.default_rng(1).random(len(y)) < 0.04, 1 - y, y).astype(str)
+    open_ones = questions_of(frame)
+    assert set(open_ones) == {("visit",), ("state",)}
+    assert "visit is written after the outcome: its distance to start gives left" in open_ones[("visit",)]
+    assert "All columns not suspected together reach" in open_ones[("visit",)]
+    assert set(questions_of(frame, ["state"])) == {("visit",)} and questions_of(frame, ["state", "visit"]) == {}

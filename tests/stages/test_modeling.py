@@ -11,8 +11,11 @@ from tdsp.data.cell_types import ReadOptions
 from tdsp.data.splits import row_hashes
 from tdsp.data.target import require_target
 from tdsp.packaging.loader import as_features
+from tdsp.reporting.next_steps import open_questions
 from tdsp.stages import model_evaluation, model_tests, modeling
-from tdsp.stages.model_evaluation import limit_groups
+from tdsp.stages.leak_questions import CARRIER_GATE, ask_about_carrier
+from tdsp.stages.model_evaluation import carrier_of, limit_groups
+from tests.exploration.test_leakage import memberships
 from tests.support.study import run_cells
 
 QUICK = {"candidates": ["dummy", "linear", "lightgbm"], "search_trials": 2, "n_resamples": 200, "importance_repeats": 2}
@@ -265,3 +268,22 @@ def test_explanations_name_thirty_columns_and_count_the_others_as_one():
     assert list(few)[:3] == ["c99", "c7", "c0"] and len(few) == 31
     assert sorted(f for features in few.values() for f in features) == sorted(groups)
     assert limit_groups({"a": ["a"]}, []) == {"a": ["a"]}
+
+
+def test_a_column_that_carries_the_model_alone_opens_a_question(tmp_path, monkeypatch):
+    """The age of a date, unknown to a search that did not run; its curve is shown; asked once, and not where asked."""
+    frame, _ = memberships(900)
+    settings = {"candidates": ["dummy", "lightgbm"], "time_column": "start", "positive_class": "yes"}
+    monkeypatch.chdir(tmp_path)
+    frame = frame.sort_values("start").rename(columns={"left": "y"})
+    stage = run_cells(tmp_path / "gym", frame, before="worst_predictions", **QUICK | settings)
+    run, explained = stage["run"], stage["explained"]
+    assert explained.dependence["feature"].iloc[0] == "visit.age" == explained.features[0]
+    (gate,) = [gate for gate in run.record.gates if gate.name == CARRIER_GATE]
+    assert gate.answer == "insufficient evidence" and gate.note.startswith("visit carries ")
+    (step,) = open_questions(run.record)
+    assert step.href == "3_modeling.html" and 'forbidden: ["visit"]' in step.lines and "known before" in step.text
+    run.write_json("leaks_asked", ["visit"])
+    assert ask_about_carrier(run, stage["p"], stage["carrier"]) is None
+    spread = explained.importance.assign(importance=1.0)
+    assert carrier_of(stage["study"], stage["choice"], spread) is None
