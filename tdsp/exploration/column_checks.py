@@ -158,7 +158,8 @@ def _shape(wanted: str, share: float) -> Callable[[Profile, CheckInput], str]:
 def _mixed(column: Profile, case: CheckInput) -> str:
     share = (column.shapes or {}).get("number", 0) / column.present
     mixed = 0.1 <= share <= 0.9 and column.distinct > 10
-    return f"{format_percent(share)} of the values are numbers, the others are words" if mixed else ""
+    in_units = any(r.code == RemarkCode.SEVERAL_UNITS and r.column == column.name for r in case.remarks)
+    return f"{format_percent(share)} of the values are numbers, the others are words" if mixed and not in_units else ""
 
 
 def _missing_word(column: Profile, case: CheckInput) -> str:
@@ -248,7 +249,7 @@ QUESTIONS = {
     r"^(lat|lon|lng|latitude|longitude)|_(lat|lon|lng|latitude|longitude)$":
         "{}: rows near one another are alike; should whole places be held out?",
 }  # fmt: skip
-CODES = "{} columns hold few whole numbers. Are they amounts, or codes of categories? Cast codes to text in the SQL."
+CODES = "{} few whole numbers. Amounts, or codes of categories? Cast codes to text in the SQL."
 LABELS = "What do the codes of {} mean, which of them is the event, and what does either error cost?"
 
 
@@ -259,7 +260,8 @@ def ask_people(case: CheckInput, *, answered: Iterable[str] = ()) -> list[tuple[
              if re.search(pattern, column.name, re.IGNORECASE)]  # fmt: skip
     codes = [column.name for column in columns if column.kind == ColumnKind.INTEGER and 3 <= column.distinct <= 16]
     if codes:
-        questions.append((", ".join(codes[:8]) + (", …" if len(codes) > 8 else ""), CODES.format(len(codes))))
+        held = count_of(len(codes), "column holds", "columns hold")
+        questions.append((", ".join(codes[:8]) + (", …" if len(codes) > 8 else ""), CODES.format(held)))
     labels = {str(label) for label in case.frame[case.target].dropna().unique()} if case.task != "regression" else set()
     if labels and all(re.fullmatch(r"\d+(\.0)?", label) for label in labels) and {float(x) for x in labels} - {0, 1}:
         questions.append((case.target, LABELS.format(case.target)))
