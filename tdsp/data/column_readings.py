@@ -255,12 +255,29 @@ def _is_currency(unit: str) -> bool:
     return unit in {*CURRENCIES, *CURRENCIES.values()}
 
 
+def _of_one_measure(column: TextColumn, affixes: list[Affix]) -> list[Affix]:
+    """The affixes without a currency in a few cells among other units, or other units in a few among currencies."""
+    money = {affix for affix in affixes if any(_is_currency(word.casefold()) for word in affix)}
+    others = {affix for affix in affixes if affix != ("", "") and affix not in money}
+    if not money or not others:
+        return affixes
+    rows: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for text, n in zip(column.texts, column.counts.tolist(), strict=True):
+        parts = number_parts(text)
+        if parts and (affix := (parts["before"], parts["after"])) in money | others:
+            rows[affix in money][text] = n
+    is_money = sum(rows[True].values()) > sum(rows[False].values())
+    few = rows[not is_money]
+    is_damage = sum(few.values()) <= MAX_DAMAGED * column.rows and len(set(map(shape_of, few))) == len(few)
+    return [affix for affix in affixes if affix not in (others if is_money else money)] if is_damage else affixes
+
+
 def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     """The reading of a column of numbers; None where it is none."""
     if not _is_mostly(column, _looks_like_number):
         return None
     affixes = _affixes(column)
-    kept = [affix for affix in affixes if _is_affix(affix)]
+    kept = _of_one_measure(column, [affix for affix in affixes if _is_affix(affix)])
     shown = [affix for affix in kept if affix != ("", "")]
     words = [word for affix in shown for word in affix if not _is_currency(word.casefold())]
     with_letters = any(re.search(r"[^\W\d_]", word) for word in words)

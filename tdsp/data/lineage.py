@@ -126,8 +126,8 @@ def _passed(connection: Any, node: Mapping[str, Any], queries: Mapping[str, _Col
             return None
         known[entry["key"].casefold()] = _named_anew(inner, entry["value"]["aliases"])
     if node["type"] == "SET_OPERATION_NODE":
-        parts = [_passed(connection, part, known) for part in node.get("children") or (node["left"], node["right"])]
-        return _below_one_another([part for part in parts if part], len(parts), node["setop_type"])
+        below = [_passed(connection, part, known) for part in node.get("children") or (node["left"], node["right"])]
+        return _below_one_another([part for part in below if part], len(below), node["setop_type"])
     tables = _known_tables(connection, node["from_table"], known) if node["type"] == "SELECT_NODE" else None
     if tables is None:
         return None

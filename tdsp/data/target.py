@@ -19,9 +19,9 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from ..core.errors import DataError, ParameterError, did_you_mean
+from ..core.formatting import count_of
 from .schema import MIN_ROWS
 from .splits import as_labels
-from ..core.formatting import count_of
 from .sql import sql_literal, sql_name
 
 # %% ../../notebooks/lib/data/12_target.ipynb #18001c71
@@ -37,6 +37,13 @@ MAX_CLASS_VALUES = 10  # whole numbers: up to so many are classes
 MAX_DOMINATED_VALUES = 30  # up to so many are classes when one of them dominates
 
 
+def _rarest(values: pd.Series) -> str:
+    "The rarest class with its rows, where these are few: it may come from stray rows. Empty elsewhere."
+    counts = as_labels(values).value_counts()
+    n = int(counts.iloc[-1])
+    return f", {counts.index[-1]!r} in {count_of(n, 'row')} only" if n <= max(10, 0.01 * len(values)) else ""
+
+
 def guess_task(y: pd.Series) -> Guess:
     "binary, multiclass or regression, from the values of the target."
     values = y.dropna()
@@ -44,14 +51,11 @@ def guess_task(y: pd.Series) -> Guess:
     if n == 2:
         return Guess("binary", f"{y.name} has two values: {' and '.join(sorted(as_labels(values).unique()))}")
     if not dtypes.is_numeric_dtype(values) or dtypes.is_bool_dtype(values):
-        counts = values.value_counts()
-        rarest = f", {counts.index[-1]!r} in {count_of(int(counts.iloc[-1]), 'row')} only"
-        is_rare = bool(counts.iloc[-1] <= max(10, 0.01 * len(values)))
-        return Guess("multiclass", f"{y.name} holds text with {n} different values{rarest * is_rare}")
+        return Guess("multiclass", f"{y.name} holds text with {n} different values{_rarest(values)}")
     if not (values == values.round()).all():
         return Guess("regression", f"{y.name} holds fractions")
     if n <= MAX_CLASS_VALUES:
-        return Guess("multiclass", f"{y.name} has {n} whole numbers only")
+        return Guess("multiclass", f"{y.name} has {n} whole numbers only{_rarest(values)}")
     largest = values.value_counts(normalize=True).iloc[0]
     if n <= MAX_DOMINATED_VALUES and largest >= 0.4 and not (values == 0).any():
         return Guess(

@@ -7,7 +7,6 @@ __all__ = ['MIN_HOURS', 'MAX_SAME_HOUR', 'MIN_LAST_DAY', 'MAX_AGREEMENT', 'MAX_C
            'calendar_bounds', 'written_later', 'guess_time']
 
 # %% ../../notebooks/lib/data/22_time_columns.ipynb #tcol0003
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,7 +114,9 @@ def _find_hour(df: pd.DataFrame, days: pd.Series, other: set[str]) -> str:
 def calendar_bounds(name: str, low: float, high: float) -> tuple[int, int] | None:
     "The bounds that a month, a day of the month or an hour has by nature; None for any other column."
     part = _PART_OF.get(_name_words(name)[-1], "")
-    least, most = _LIMITS[part] if part in ("month", "day", "hour") else (math.inf, -math.inf)
+    if part not in ("month", "day", "hour"):
+        return None
+    least, most = _LIMITS[part]
     is_calendar = least <= low and high <= most and (part != "day" or high >= MIN_LAST_DAY)
     return (least, most) if is_calendar else None
 

@@ -28,8 +28,8 @@ from ..core.project import STAGES, find_notebooks
 from ..core.yaml import to_yaml
 from ..data.cell_types import ReadOptions, readings_of
 from ..data.column_readings import reading_words
-from ..data.guesses import guess_settings
 from ..data.csv_reader import HEADERS
+from ..data.guesses import guess_settings
 from ..data.ingest import load_source, to_frame
 from ..data.local_files import TEXT
 from ..data.remarks import Remark, RemarkCode
@@ -220,7 +220,7 @@ def _aside_words(stray: StrayClass, data: str, remarks: Iterable[Remark], sql: s
     "A class that was set aside, with the lines of its rows and the way to keep it."
     lines = _lines_of(stray, data, remarks)
     places = f"line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))} of the file" if lines else ""
-    keep = f"to keep it as a class, delete the line WHERE, write task: multiclass, and add it to the contract's levels"
+    keep = "to keep it as a class, delete the line WHERE, write task: multiclass, and add it to the contract's levels"
     return f"{stray.sentence(places)}; {sql} leaves it out: {keep}"
 
 

@@ -96,6 +96,7 @@ def test_every_minus_is_one(text):
         (["£588.00", "GBP 588.00", "588 £", "1,149.00"], [588, 588, 588, 1149], "'GBP 588.00' read as 588"),
         (["Rs. 500", "INR 600", "₹700"], [500, 600, 700], "read as 500"),
         ([f"${i}" for i in range(1, 20)] + ["£5"], None, "numbers in several units, kept as text"),
+        ([f"{i} km" for i in range(1, 150)] + ["£588"], [*range(1, 150), None], "1 damaged cell counts as missing"),
         (["1234*", "5"], [1234, 5], "'1234*' read as 1234"),
         (["1:23:45", "14:05"], [5025, 50700], "read as 5025 seconds"),
         (["0xE79C20", "12"], None, "kept as text"),

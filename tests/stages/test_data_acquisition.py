@@ -125,7 +125,10 @@ def test_what_was_done_to_a_file_has_no_line_that_would_do_nothing():
     layout = Remark(RemarkCode.LAYOUT, ("UTF-8", "comma", "names in row 2"), source="t")
     above = Remark(RemarkCode.ROWS_ABOVE, ("1",), source="t")
     steps = reading_steps([layout, above])["to undo, write into the parameters"]
-    assert [*steps] == ["state encoding, separator or decimal where one is wrong", "no line of the parameters; change the file"]
+    assert [*steps] == [
+        "state encoding, separator or decimal where one is wrong",
+        "no line of the parameters; change the file",
+    ]
 
 
 def values_of(project):
