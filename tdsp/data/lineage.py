@@ -169,7 +169,7 @@ _Tables = list[tuple[str, _Columns, frozenset[str]]]  # name, columns, and those
 
 
 def _known_tables(connection: Any, tree: Mapping[str, Any], known: Mapping[str, _Columns]) -> _Tables | None:
-    "What stands in a FROM; None where its columns are not known."
+    "The tables of a FROM with their columns; None where these are not known."
     if tree["type"] == "JOIN":
         left, right = (_known_tables(connection, tree[side], known) for side in ("left", "right"))
         if left is None or right is None or tree["ref_type"] == "NATURAL":

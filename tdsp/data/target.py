@@ -113,14 +113,14 @@ class StrayClass:
 
     @property
     def condition(self) -> str:
-        "What SQL keeps without these rows."
+        "The condition by which SQL keeps all other rows."
         return f"({sql_name(self.target)} = {sql_literal(self.label)}) IS NOT TRUE"
 
     def sentence(
         self,
         places: str = "",  # where its rows are, in words; empty: counted from 1 in the table
     ) -> str:
-        "What it is, and where."
+        "The class with its rows and where they are."
         numbers = ", ".join(f"{row + 1:,}" for row in self.rows)
         where = places or f"row{'s' * (len(self.rows) > 1)} {numbers} of the table"
         has = f"{self.target}: {self.label!r} has {count_of(len(self.rows), 'row')}"

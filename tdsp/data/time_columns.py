@@ -230,7 +230,7 @@ def guess_time(
 
 
 def _shared_moments(parts: TimeParts) -> str:
-    "How many rows share a day or a month where no column says more; empty where few do."
+    "The number of rows that share a day or a month where no column says more; empty where few do."
     usual = parts.moments.value_counts().median()
     if usual < MIN_HOURS or "hour" in parts.columns:
         return ""

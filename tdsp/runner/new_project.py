@@ -80,7 +80,7 @@ def draft_parameters(
 
 # %% ../../notebooks/lib/runner/00_new_project.ipynb #68a7eaac
 def _sql_words(parts: TimeParts | None, stray: Sequence[StrayClass]) -> str:
-    "What NAME.sql does."
+    "The work of NAME.sql, in words."
     made = [f"makes {parts.name} of {parts.words}"] if parts else []
     rows = count_of(sum(len(each.rows) for each in stray), "row")
     left = (

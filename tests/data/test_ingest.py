@@ -275,7 +275,7 @@ PASSING = {  # SQL that hands columns through, with the column of the file behin
 
 @pytest.mark.parametrize(("sql", "columns"), PASSING.items(), ids=range(len(PASSING)))
 def test_a_column_that_sql_hands_through_keeps_its_reading(tmp_path, sql, columns):
-    """Cells of the file are read by the model as they were in training, whatever query stands around it."""
+    """Cells of the file are read by the model as they were in training, whatever query is around it."""
     rows = "".join(f"{i % 28 + 1}.01.2024;{i % 50},5;{'ja' if i % 3 else 'nein'};{i % 2}\n" for i in range(200))
     for name in ("heat", "later", "other"):
         (tmp_path / f"{name}.csv").write_text(f"when;load;free;y\n{rows}")

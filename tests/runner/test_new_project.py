@@ -147,10 +147,10 @@ def test_rows_that_are_shifted_make_no_class(tmp_path, rows):
 
     draft = write_draft(str(shifted_table(tmp_path, rows)), "left", root=tmp_path)
     assert draft.guesses["task"].value == "binary" and draft.guesses["positive_class"].value == "yes"
-    (said,) = draft.set_aside
-    assert "'Friend' has" in said and "a value of how, the column before it" in said
-    assert ("(line 43 of the file)" if rows == 1 else "(lines 43, 143 of the file)") in said
-    assert "task: multiclass" in said and "leaves out" in draft.parameters.read_text()
+    (sentence,) = draft.set_aside
+    assert "'Friend' has" in sentence and "a value of how, the column before it" in sentence
+    assert ("(line 43 of the file)" if rows == 1 else "(lines 43, 143 of the file)") in sentence
+    assert "task: multiclass" in sentence and "leaves out" in draft.parameters.read_text()
     table = check_plan(plan_run(draft.parameters, settings={}, out=tmp_path / "out"))
     assert table is not None and table.rows == 300 - rows
 
