@@ -36,9 +36,8 @@ def init(
 
     if sheet and member:
         raise ParameterError("--sheet and --member name two parts of one file. Give one of them.")
-    draft = write_draft(
-        data, target, root=find_root(), name=name, encoding=encoding, sheet=sheet or member, drop=drop or ()
-    )
+    root = find_root()
+    draft = write_draft(data, target, root=root, name=name, encoding=encoding, sheet=sheet or member, drop=drop or ())
     if as_json:
         echo_json(draft)
         return 0
@@ -46,9 +45,15 @@ def init(
     for remark in draft.remarks:
         echo(f"  {remark}")
     echo_columns(draft.read)
+    for sentence in draft.set_aside:
+        echo(f"set aside: {sentence}")
     for key, guess in draft.guesses.items():
         echo(f"{key}: {guess.value if guess.value not in ('', []) else 'none'}  ({guess.why})")
-    written = [draft.parameters, draft.charter, draft.contract, *([draft.notebooks] if draft.notebooks else [])]
+    sql = draft.parameters.with_suffix(".sql")
+    written = [draft.parameters, *([sql] if sql.exists() else []), draft.charter, draft.contract]
+    written += [draft.notebooks] if draft.notebooks else []
+    if root != Path.cwd():
+        echo(f"The project is {root}, above this folder; for one of its own here, run mkdir parameters first")
     echo(f"Wrote {', '.join(shown_path(path) for path in written)}")
     echo(f"Next: tdsp run {shlex.quote(shown_path(draft.parameters))}")
     return 0

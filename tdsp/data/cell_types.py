@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.cells import MISSING_TEXTS, CellReading, number_codes, parse_cells
+from ..core.cells import MISSING_TEXTS, MISSING_WORDS, CellReading, number_codes, parse_cells
 from ..core.errors import DataError
 from tdsp.data.column_readings import (
     CODES,
@@ -79,6 +79,9 @@ class _Distinct:
     indices: pa.Array
     text: TextColumn  # the values that are there
     kept: list[str]  # of MISSING_TEXTS, that are values here
+    texts: pa.Array  # trimmed, also those that mean no value
+    counts: np.ndarray  # rows of each text
+    trimmed: int  # rows whose text stood with spaces beside the same text without
 
 
 def type_columns(
@@ -101,12 +104,53 @@ def type_columns(
             notes = (*notes, Remark(RemarkCode.NA_IS_VALUE, tuple(column.kept)))
         if codes:
             found["missing"] = [*found.get("missing", ()), *codes]
+        coded = {code: pc.equal(column.texts, code) for code in codes}
         if numbers and found["kind"] == "number":
-            found["codes"], typed = numbers, without_numbers(typed, numbers)
+            found["codes"] = numbers
+            equal = {code: pc.fill_null(pc.equal(typed.cast(pa.float64()), n), False) for code, n in _by_code(codes)}
+            coded |= {code: pc.or_(coded[code], cells) for code, cells in equal.items()}
+            typed = without_numbers(typed, numbers)
+        notes = (*notes, *_remarks_on_gaps(column, coded))
+        if column.trimmed and found["kind"] == "text":
+            notes = (*notes, Remark(RemarkCode.TRIMMED, (f"{column.trimmed:,}",)))
         columns.append(typed.take(column.indices))
         fields.append(pa.field(column.name, typed.type, metadata={_FIELD: json.dumps(found, ensure_ascii=False)}))
         remarks += [remark.in_column(column.name) for remark in notes]
+    remarks += _remarks_on_levels(distinct, fields, {*codes})
     return pa.Table.from_arrays(columns, schema=pa.schema(fields)), remarks
+
+
+def _by_code(codes: Iterable[str]) -> list[tuple[str, float]]:
+    "The codes that are numbers, each with its number."
+    return [(code, number) for code in codes for number in number_codes([code])]
+
+
+def _remarks_on_gaps(column: _Distinct, coded: Mapping[str, pa.Array]) -> list[Remark]:
+    "A remark where cells hold one of the stated codes, with the rows, the cells as they stand and the codes."
+    used = {code: cells for code, cells in coded.items() if code and pc.any(cells).as_py()}
+    if not used:
+        return []
+    mask = np.logical_or.reduce([cells.to_numpy(zero_copy_only=False) for cells in used.values()])
+    shown = ", ".join(repr(text) for text in column.texts.filter(pa.array(mask)).to_pylist()[:3])
+    return [Remark(RemarkCode.MISSING_CODES, (f"{column.counts[mask].sum():,}", shown, *used))]
+
+
+def _remarks_on_levels(columns: Iterable[_Distinct], fields: Iterable[pa.Field], codes: set[str]) -> list[Remark]:
+    "A remark on each column of texts where a word is a value that means no value in another column of the file."
+    rows: list[tuple[str, bool, dict[str, int]]] = []
+    for column, field in zip(columns, fields, strict=True):
+        is_word = pc.fill_null(pc.is_in(pc.utf8_lower(column.texts), pa.array(sorted(MISSING_WORDS))), False)
+        mask = is_word.to_numpy(zero_copy_only=False)
+        held = zip(column.texts.filter(is_word).to_pylist(), column.counts[mask].tolist(), strict=True)
+        here = {text: n for text, n in held if n and text not in codes}
+        rows.append((column.name, pa.types.is_string(field.type), here))
+    gaps = {text.casefold() for _, is_text, here in rows if not is_text for text in here}
+    found = []
+    for name, is_text, here in rows:
+        if is_text and (both := {text: n for text, n in here.items() if text.casefold() in gaps}):
+            shown = ", ".join(f"{text!r} in {n:,}" for text, n in both.items())
+            found.append(Remark(RemarkCode.WORD_IS_VALUE, (shown, *both), name))
+    return found
 
 
 def without_numbers(column: Column, codes: Iterable[float]) -> Column:
@@ -125,15 +169,19 @@ def readings_of(schema: pa.Schema) -> dict[str, CellReading]:
 def _distinct(column: pa.ChunkedArray, name: str, codes: list[str], as_cells: bool) -> _Distinct:
     encoded = column.combine_chunks().dictionary_encode()
     texts = pc.utf8_trim_whitespace(encoded.dictionary)
+    counts = np.bincount(encoded.indices.drop_null(), minlength=len(texts))
+    spaced = pc.not_equal(texts, encoded.dictionary)
+    beside = pc.and_(spaced, pc.is_in(texts, pc.if_else(spaced, None, texts).drop_null()))
+    trimmed = (
+        0 if as_cells else int(counts[pc.and_(beside, pc.not_equal(texts, "")).to_numpy(zero_copy_only=False)].sum())
+    )
     few = texts.to_pylist() if len(texts) <= 1000 else []
     kept = [] if "NA" in codes else kept_codes(few)
     gaps = pa.array([""] if as_cells else sorted((MISSING_TEXTS - set(kept)) | set(codes)), pa.string())
     values = pc.if_else(pc.is_in(texts, gaps), pa.scalar(None, pa.string()), texts)
-    counts = np.bincount(encoded.indices.drop_null(), minlength=len(values))
     is_value = values.is_valid().to_numpy(zero_copy_only=False)
-    return _Distinct(
-        name, values, encoded.indices, TextColumn(name, values.drop_null().to_pylist(), counts[is_value]), kept
-    )
+    text = TextColumn(name, values.drop_null().to_pylist(), counts[is_value])
+    return _Distinct(name, values, encoded.indices, text, kept, texts, counts, trimmed)
 
 
 def _habits(columns: list[TextColumn], reading: ReadOptions, separator: str) -> FileHabits:

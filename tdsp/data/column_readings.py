@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FIRST_TEXTS', 'SAMPLE', 'MAX_DAMAGED', 'MAX_WORD_ROWS', 'MAX_OTHER_ROWS', 'MAX_WORDS', 'MIN_VALUES', 'Found',
-           'MAGNITUDES', 'SCALES', 'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'CODES', 'MIN_CODES', 'FINDERS', 'FileHabits',
-           'TextColumn', 'shape_of', 'one_of_each_shape', 'odd_words', 'remarks_on_odd', 'decimal_evidence',
-           'number_reading', 'column_decimal', 'is_number', 'factors_of', 'find_numbers', 'stated_numbers',
-           'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock',
-           'find_reading', 'kept_codes', 'reading_words']
+           'MAGNITUDES', 'SCALES', 'CURRENCIES', 'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'CODES', 'MIN_CODES', 'FINDERS',
+           'MAX_IN_THE_WAY', 'DATE_PATTERNS', 'FileHabits', 'TextColumn', 'shape_of', 'one_of_each_shape', 'odd_words',
+           'remarks_on_odd', 'decimal_evidence', 'number_reading', 'column_decimal', 'is_number', 'factors_of',
+           'find_numbers', 'stated_numbers', 'find_compact_dates', 'find_dates', 'telling_order', 'find_codes',
+           'find_booleans', 'find_clock', 'find_reading', 'kept_codes', 'reading_words']
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #da5905c7
 import re
@@ -151,6 +151,12 @@ SCALES = (  # units of one measure, in the first of them
      "sq. ft.": 0.09290304, "sq. meter": 1, "sq yards": 0.83612736, "sq. yards": 0.83612736, "acre": 4046.8564224,
      "acres": 4046.8564224, "hectare": 1e4, "ha": 1e4},
 )  # fmt: skip
+CURRENCIES = {  # signs and words of one currency, as it is called
+    "€": "eur", "euro": "eur", "euros": "eur", "€uro": "eur", "$": "usd", "us$": "usd", "dollar": "usd",
+    "dollars": "usd", "£": "gbp", "¥": "jpy", "yen": "jpy", "₹": "inr", "rs": "inr", "rs.": "inr", "zł": "pln",
+    "kč": "czk", "chf": "chf", "sek": "sek", "nok": "nok", "dkk": "dkk", "kr.": "kr", "kr": "kr", "cny": "cny",
+    "r$": "brl", "₽": "rub", "₺": "try", "₩": "krw", "₪": "ils",
+}  # fmt: skip
 Affix = tuple[str, str]  # text before and after a number
 
 
@@ -234,9 +240,8 @@ def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
         factor, unit = _magnitude(after, alone=len(afters) == 1)
         found[before, after] = factor
         units[before, after] = unit.casefold().removeprefix("+").strip()
-    currencies = {before.casefold() for before, _ in affixes if before} | {
-        unit for unit in units.values() if unit and _is_currency(unit)
-    }
+    signs = {before.casefold() for before, _ in affixes if before} | {u for u in units.values() if _is_currency(u)}
+    currencies = {CURRENCIES.get(sign, sign) for sign in signs}
     names = {unit for unit in units.values() if unit and not _is_currency(unit)}
     if len(currencies) > 1:
         return None
@@ -247,7 +252,24 @@ def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
 
 
 def _is_currency(unit: str) -> bool:
-    return bool(re.fullmatch(r"[€$£¥₹]|eur|euro|usd|gbp|chf|inr|pln|sek|nok|dkk|jpy|cny|kr|zł|kč", unit))
+    return unit in {*CURRENCIES, *CURRENCIES.values()}
+
+
+def _of_one_measure(column: TextColumn, affixes: list[Affix]) -> list[Affix]:
+    """The affixes without a currency in a few cells among other units, or other units in a few among currencies."""
+    money = {affix for affix in affixes if any(_is_currency(word.casefold()) for word in affix)}
+    others = {affix for affix in affixes if affix != ("", "") and affix not in money}
+    if not money or not others:
+        return affixes
+    rows: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for text, n in zip(column.texts, column.counts.tolist(), strict=True):
+        parts = number_parts(text)
+        if parts and (affix := (parts["before"], parts["after"])) in money | others:
+            rows[affix in money][text] = n
+    is_money = sum(rows[True].values()) > sum(rows[False].values())
+    few = rows[not is_money]
+    is_damage = sum(few.values()) <= MAX_DAMAGED * column.rows and len(set(map(shape_of, few))) == len(few)
+    return [affix for affix in affixes if affix not in (others if is_money else money)] if is_damage else affixes
 
 
 def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
@@ -255,9 +277,10 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     if not _is_mostly(column, _looks_like_number):
         return None
     affixes = _affixes(column)
-    kept = [affix for affix in affixes if _is_affix(affix)]
+    kept = _of_one_measure(column, [affix for affix in affixes if _is_affix(affix)])
     shown = [affix for affix in kept if affix != ("", "")]
-    with_letters = any(re.search(r"[^\W\d_]", "".join(affix)) for affix in shown)
+    words = [word for affix in shown for word in affix if not _is_currency(word.casefold())]
+    with_letters = any(re.search(r"[^\W\d_]", word) for word in words)
     if with_letters and len(column.texts) < MIN_VALUES // 2:
         return None  # few levels such as "3 rooms" are categories
     factors = factors_of(kept) if shown else {}
@@ -436,7 +459,9 @@ MIN_CODES = 2  # other codes that must be there before NA is one of them
 def find_codes(column: TextColumn, habits: FileHabits) -> Found | None:
     """Text, where one cell is digits that are no number: a leading zero, a hexadecimal, a telephone number."""
     if any(_CODE.fullmatch(text) for text in column.texts):
-        return {"kind": "text"}, (Remark(RemarkCode.DIGITS_AS_TEXT),)
+        reading = stated_numbers(column, habits)
+        is_number = all(known_text(t, reading) is None or parse_number(t, reading) is not None for t in column.texts)
+        return {"kind": "text"}, (Remark(RemarkCode.DIGITS_AS_TEXT, ("number",) if is_number else ()),)
     return None
 
 
@@ -473,8 +498,30 @@ def find_reading(column: TextColumn, habits: FileHabits) -> Found:
     sample = column.texts[:SAMPLE]
     for code, looks in ((RemarkCode.LOOKS_LIKE_DATES, _looks_like_date), (RemarkCode.LOOKS_LIKE_NUMBERS, is_number)):
         if len(sample) >= MIN_VALUES and sum(map(looks, sample)) > 0.8 * len(sample):
-            return {"kind": "text"}, (Remark(code, (repr(sample[0]),)),)
+            shown = next(repr(text) for text in sample if looks(text))
+            return {"kind": "text"}, (Remark(code, (shown, *_in_the_way(column, looks, habits))),)
     return {"kind": "text"}, ()
+
+
+MAX_IN_THE_WAY = 5  # words that could be stated as missing
+DATE_PATTERNS = ("%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%m/%d/%y", "%d/%m/%Y", "%d/%m/%y", "%d-%m-%Y", "%d-%m-%y")
+
+
+def _pattern(way: str) -> CellReading:
+    return {"kind": "date", "pattern": way}
+
+
+def _in_the_way(column: TextColumn, looks: Callable[[str], bool], habits: FileHabits) -> list[str]:
+    """The few texts without which a column would be read as what it looks like, else its one pattern of dates."""
+    is_other = np.array([not looks(text) for text in column.texts], dtype=bool)
+    if not is_other.any():
+        return [way for way in DATE_PATTERNS if all(map(partial(parse_date, reading=_pattern(way)), column.texts))][:1]
+    others = [text for text, other in zip(column.texts, is_other, strict=True) if other]
+    if not 0 < len(others) <= MAX_IN_THE_WAY:
+        return []
+    rest = [text for text, other in zip(column.texts, is_other, strict=True) if not other]
+    found = find_reading(TextColumn(column.name, rest, column.counts[~is_other]), habits)
+    return others if found[0]["kind"] != "text" else []
 
 
 def kept_codes(texts: Iterable[str]) -> list[str]:

@@ -209,10 +209,12 @@ def read_cells(
     if doubled and strict:
         raise DataError(f"{where}: column name {doubled[0].details[0]!r} occurs twice. Rename the columns.")
     sign = SEPARATORS.get(layout.separator, repr(layout.separator))
-    remarks = [Remark(RemarkCode.LAYOUT, (encoding_label(encoding), sign, HEADERS[layout.header]))]
+    above = _rows_above(text, layout)
+    remarks = [Remark(RemarkCode.LAYOUT, (encoding_label(encoding), sign, _place_of_names(layout.header, above)))]
     remarks += [Remark(RemarkCode.TWICE_ENCODED, repairs[0])] if repairs else []
     remarks += [Remark(RemarkCode.WRAPPED)] if layout.wrapped else []
-    remarks += _remarks_above(text, layout, top, comments)
+    counts = {RemarkCode.ROWS_ABOVE: above, RemarkCode.TAGS: int(layout.tags), RemarkCode.COMMENTS: comments}
+    remarks += [Remark(code, (str(n),)) for code, n in counts.items() if n]
     if strict:
         return Cells(cells.rename_columns(names), tuple(unnamed), tuple(remarks), layout.separator)
     cells, repeated = _without_repeated(cells, top)
@@ -279,11 +281,15 @@ def _cut_header(text: str, layout: Layout) -> tuple[list[list[str]], str, int]:
     return top, stream.read(), number + text.count("\n", 0, start)
 
 
-def _remarks_above(text: str, layout: Layout, top: list[list[str]], comments: int) -> list[Remark]:
+def _rows_above(text: str, layout: Layout) -> int:
     above = text.count("\n", 0, len(text) - len(_without_comments(text))) if layout.header else 0
-    counts = {RemarkCode.ROWS_ABOVE: above + layout.above, RemarkCode.TAGS: int(layout.tags)}
-    counts[RemarkCode.COMMENTS] = comments
-    return [Remark(code, (str(n),)) for code, n in counts.items() if n]
+    return above + layout.above
+
+
+def _place_of_names(rows: int, above: int) -> str:
+    if not rows or not above:
+        return HEADERS[rows]
+    return f"names in row {above + 1}" if rows == 1 else f"names in rows {above + 1} and {above + 2}"
 
 
 def _without_repeated(cells: pa.Table, top: list[list[str]]) -> tuple[pa.Table, list[Remark]]:

@@ -39,7 +39,7 @@ from tdsp.data.lake import (
     versions,
     write_note,
 )
-from .lineage import plain_columns, require_repeatable, trace
+from .lineage import Origins, plain_columns, require_repeatable, trace
 from .readers import BATCH, Rows, plain_batch, plain_schema, wide_columns, write_rows
 from .remarks import Remark
 from .sources import move_into_place
@@ -318,7 +318,7 @@ def _make_table(
         with _connected(paths, scratch) as connection:
             traced, plain = trace(connection, sql), plain_columns(connection, sql)
         readings = _readings_behind(
-            plain, {name: readings_of(pq.read_schema(found[0])) for name, found in paths.items()}
+            plain, {name: readings_of(pq.read_schema(found[0])) for name, found in paths.items()}, pq.read_schema(made)
         )
     else:
         rows = _join_files(paths[landed[0].name], made, where)
@@ -338,15 +338,23 @@ def _make_table(
 
 
 def _readings_behind(
-    plain: Mapping[str, tuple[str, str]], readings: Mapping[str, Mapping[str, CellReading]]
+    plain: Mapping[str, Origins], readings: Mapping[str, Mapping[str, CellReading]], schema: pa.Schema
 ) -> dict[str, CellReading]:
-    "The readings of the columns that come through the SQL as they are."
+    "The readings of the columns that come through the SQL as they are; none where sources read one differently."
+    known = {(source.casefold(), name): reading for source, of in readings.items() for name, reading in of.items()}
     found = {}
-    for name, (source, column) in plain.items():
-        sources = [source] if source else [other for other, known in readings.items() if column in known]
-        if len(sources) == 1 and column in readings.get(sources[0], {}):
-            found[name] = readings[sources[0]][column]
+    for name, origins in plain.items():
+        read = [known[source.casefold(), column] for source, column in origins if (source.casefold(), column) in known]
+        if read and all(reading == read[0] for reading in read) and _is_of(schema.field(name).type, read[0]):
+            found[name] = read[0]
     return found
+
+
+def _is_of(kind: pa.DataType, reading: CellReading) -> bool:
+    "Whether a column is still of the kind that its cells were read as, also where typed rows stand below them."
+    kinds = {"text": pa.types.is_string, "date": pa.types.is_timestamp, "boolean": pa.types.is_boolean}
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(kinds[reading["kind"]](kind)) if reading["kind"] in kinds else is_number
 
 
 def _join_files(paths: Sequence[Path], target: Path, where: str) -> int:

@@ -44,6 +44,9 @@ class RemarkCode(StrEnum):
     LOOKS_LIKE_NUMBERS = "looks-like-numbers"
     NA_IS_VALUE = "na-is-value"
     INFINITE = "infinite"
+    MISSING_CODES = "missing-codes"
+    TRIMMED = "trimmed"
+    WORD_IS_VALUE = "word-is-value"
     SHEET = "sheet"
     TWICE_ENCODED = "twice-encoded"
     ROWS_ABOVE = "rows-above"
@@ -87,10 +90,15 @@ _TEXTS = {
     RemarkCode.DATES_LIKE_OTHERS: "dates read {0}, as the file's other dates are",
     RemarkCode.SHORT_YEARS: "two-digit years read as {0} to {1}",
     RemarkCode.CLOCK: "{0} read as {1} seconds",
-    RemarkCode.LOOKS_LIKE_DATES: "looks like dates, such as {0}, kept as text; state the pattern by read_as",
-    RemarkCode.LOOKS_LIKE_NUMBERS: "looks like numbers, such as {0}, kept as text; state read_as: number",
+    RemarkCode.LOOKS_LIKE_DATES: "looks like dates, such as {0}, kept as text; read_as states the pattern, "
+    "missing_codes words that are gaps",
+    RemarkCode.LOOKS_LIKE_NUMBERS: "looks like numbers, such as {0}, kept as text; missing_codes states words that are "
+    "gaps",
     RemarkCode.NA_IS_VALUE: "{0} is a value here, as the others are codes of its kind; missing_codes makes it a gap",
     RemarkCode.INFINITE: "infinite values count as missing",
+    RemarkCode.MISSING_CODES: "{0} cells count as missing by missing_codes: {1}",
+    RemarkCode.TRIMMED: "spaces before or after the text of {0} cells left out",
+    RemarkCode.WORD_IS_VALUE: "a value here, in a column of texts, and a gap in another column: {0} rows",
     RemarkCode.SHEET: "sheet {0}{1}",
     RemarkCode.TWICE_ENCODED: "text that was encoded twice put right: {0!r} is {1!r}",
     RemarkCode.ROWS_ABOVE: "{0} rows above the names left out",
@@ -115,10 +123,17 @@ DATE_ORDERS = frozenset({  # the order of day, month and year was found out from
 })  # fmt: skip
 
 
-_NO_LINE = frozenset({  # on columns: SQL or the file itself has to change
-    RemarkCode.NO_VALUE, RemarkCode.SEVERAL_UNITS, RemarkCode.NESTED, RemarkCode.DURATION, RemarkCode.LARGE_INTEGERS,
-    RemarkCode.DATES_STORED_AS_TEXT, RemarkCode.NOTE,
-})  # fmt: skip
+_BY_SQL = "no line of the parameters; SQL can change it"
+_BY_STATED = "delete the line of the parameters that states it"
+_NO_LINE = {  # where no further line of the parameters reads it otherwise: what does, else the file has to change
+    RemarkCode.LAYOUT: "state encoding, separator or decimal where one is wrong",
+    RemarkCode.SEVERAL_UNITS: _BY_SQL, RemarkCode.DURATION: _BY_SQL, RemarkCode.LARGE_INTEGERS: _BY_SQL,
+    RemarkCode.DATES_STORED_AS_TEXT: _BY_SQL, RemarkCode.DOUBLED_NAME: _BY_SQL, RemarkCode.UNNAMED: _BY_SQL,
+    RemarkCode.TOTAL_KEPT: _BY_SQL, RemarkCode.NOTE: _BY_SQL,
+    RemarkCode.TEXT_AS_STATED: _BY_STATED, RemarkCode.READ_AS_STATED: _BY_STATED,
+    RemarkCode.TRIMMED: "no line of the parameters; cells are always read without them",
+}  # fmt: skip
+_IN_THE_FILE = "no line of the parameters; change the file"
 
 
 _PLURALS = re.compile(
@@ -129,6 +144,10 @@ _PLURALS = re.compile(
 def _one_of(sentence: str) -> str:
     "The sentence with its noun and verb in the singular where it counts one."
     return _PLURALS.sub(lambda m: f"1 {m[1]}{m[2]}{m[3] + 's' if m[3] else ''}", sentence)
+
+
+def _line(name: str, value: list[str] | dict[str, str]) -> str:
+    return f"{name}: {json.dumps(value, ensure_ascii=False)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +176,35 @@ class Remark:
         "The same remark, of a source."
         return replace(self, source=name)
 
-    @property
-    def undo(self) -> str:
-        "The line of the parameters that reads the column, or the source, otherwise; empty where none does."
-        if self.column:
-            as_code = {RemarkCode.DIGITS_AS_TEXT: "number", RemarkCode.LOOKS_LIKE_NUMBERS: "number"}
-            way = as_code.get(self.code, "%d.%m.%Y" if self.code == RemarkCode.LOOKS_LIKE_DATES else "text")
-            by_code = {
-                RemarkCode.NA_IS_VALUE: 'missing_codes: ["NA"]',
-                RemarkCode.DATE_PARTS: 'date_parts: ["days"]',
-            } | dict.fromkeys(_NO_LINE, "")
-            return by_code.get(self.code, f"read_as: {json.dumps({self.column: way}, ensure_ascii=False)}")
-        name = json.dumps(self.source or "table")
-        return f"encoding: {{{name}: utf-8}}, separator: {{{name}: comma}}" if self.code == RemarkCode.LAYOUT else ""
+    def undo(
+        self,
+        stated: Mapping[str, Any] | None = None,  # the parameters as they are, whose other entries the line keeps
+    ) -> str:
+        "The line of the parameters that reads the column otherwise; where none does, what to do instead."
+        stated = stated or {}
+        codes = [str(code) for code in stated.get("missing_codes", ())]
+        if self.code == RemarkCode.MISSING_CODES:
+            return _line("missing_codes", [code for code in codes if code not in self.details[2:]])
+        if self.code in (RemarkCode.NA_IS_VALUE, RemarkCode.WORD_IS_VALUE):
+            more = self.details[self.code == RemarkCode.WORD_IS_VALUE :]
+            return _line("missing_codes", [*dict.fromkeys([*codes, *more])])
+        if self.code == RemarkCode.DATE_PARTS:
+            return _BY_STATED if stated.get("date_parts") == ["days"] else _line("date_parts", ["days"])
+        if self.code in (RemarkCode.LOOKS_LIKE_DATES, RemarkCode.LOOKS_LIKE_NUMBERS):
+            return self._as_it_looks(stated, codes)
+        if not self.column or self.code in (*_NO_LINE, RemarkCode.NESTED, RemarkCode.NO_VALUE):
+            return _NO_LINE.get(self.code, _IN_THE_FILE)
+        if self.code == RemarkCode.DIGITS_AS_TEXT and self.details[:1] != ("number",):
+            return _BY_SQL
+        way = "number" if self.code == RemarkCode.DIGITS_AS_TEXT else "text"
+        return _line("read_as", {**stated.get("read_as", {}), self.column: way})
+
+    def _as_it_looks(self, stated: Mapping[str, Any], codes: list[str]) -> str:
+        "The pattern of the dates, or the words that stand in the way of reading a column as what it looks like."
+        found = self.details[1:]
+        if found and found[0].startswith("%"):
+            return _line("read_as", {**stated.get("read_as", {}), self.column: found[0]})
+        return _line("missing_codes", [*dict.fromkeys([*codes, *found])]) if found else _BY_SQL
 
     def as_dict(self) -> dict[str, Any]:
         "The remark as JSON keeps it."

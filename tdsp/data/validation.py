@@ -8,8 +8,8 @@ __all__ = ['MAX_LISTED_LEVELS', 'EXAMPLES', 'infer_contract', 'BreachCode', 'Bre
 # %% ../../notebooks/lib/data/08_validation.ipynb #b869bd01
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +21,9 @@ from ..config.contract import Contract, Rules, bound_of
 from ..core.errors import DataError, did_you_mean
 from ..core.formatting import count_of
 from ..core.kinds import ColumnKind
+from .remarks import Remark, RemarkCode
 from .sql import Scan, open_scan, sql_literal
+from .time_columns import calendar_bounds
 
 # %% ../../notebooks/lib/data/08_validation.ipynb #5c494ea6
 MAX_LISTED_LEVELS = 50
@@ -44,7 +46,9 @@ def _infer(scan: Scan, name: str, is_target: bool) -> Rules:
     )[0]
     gaps = 1 - present / max(1, scan.rows)
     nulls = 0.0 if not gaps else min(1.0, math.ceil(100 * max(gaps + 0.05, 1.5 * gaps)) / 100)
-    least, most = _wide(float(low), float(high)) if kind.is_numeric and present and not is_target else (None, None)
+    least, most = (
+        _bounds(name, float(low), float(high)) if kind.is_numeric and present and not is_target else (None,) * 2
+    )
     levels: tuple[str, ...] = ()
     if kind == ColumnKind.TEXT and 0 < distinct <= 2 * MAX_LISTED_LEVELS:
         found = scan.ask(f"SELECT {x} FROM t WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY {x}")
@@ -77,6 +81,12 @@ def _is_id(scan: Scan, name: str, kind: ColumnKind) -> bool:
         return bool(scan.ask(f"SELECT max({x}) - min({x}) + 1 = count(*) FROM t")[0][0])
     code = r"[\w./@:+-]*[A-Za-z][\w./@:+-]*\d[\w./@:+-]*|[0-9a-f-]{32,36}|[\w.+-]+@[\w.-]+"
     return not scan.ask(f"SELECT 1 FROM t WHERE NOT regexp_full_match({x}, {sql_literal(code)}) LIMIT 1")
+
+
+def _bounds(name: str, low: float, high: float) -> tuple[str, str]:
+    "The bounds of a month, a day or an hour, which are known; of any other number those that were seen, widened."
+    known = calendar_bounds(name, low, high)
+    return (str(known[0]), str(known[1])) if known else _wide(low, high)
 
 
 def _wide(low: float, high: float) -> tuple[str, str]:
@@ -164,7 +174,8 @@ class Breach:
     @property
     def words(self) -> str:
         "One line for a person."
-        seen = ", ".join(f"{value!r:.40} in row {row + 1:,}" for row, value in self.examples)
+        shown = "{!r:.40}" if self.code != BreachCode.NULLS else "{:.40}"  # a gap is no text
+        seen = ", ".join(f"{shown.format(value)} in row {row + 1:,}" for row, value in self.examples)
         name = f"{self.column}: " if self.column else ""
         return f"{name}expected {self.expected}; found {self.found}{f': {seen}' if seen else ''}"
 
@@ -241,7 +252,9 @@ def _breach(scan: Scan, rule: _CellRule, count: int) -> Breach:
 def _examples(scan: Scan, name: str, condition: str) -> _Examples:
     x = scan.of(name)
     return tuple(
-        scan.ask(f"SELECT row, coalesce({x}::VARCHAR, '') FROM t WHERE {condition} ORDER BY row LIMIT {EXAMPLES}")
+        scan.ask(
+            f"SELECT row, coalesce({x}::VARCHAR, 'no value') FROM t WHERE {condition} ORDER BY row LIMIT {EXAMPLES}"
+        )
     )
 
 
@@ -256,20 +269,45 @@ def _repeated(scan: Scan, name: str) -> Iterator[Breach]:
         yield Breach(BreachCode.UNIQUE, name, expected, shown, rows, rows / scan.rows, examples)
 
 
+_GAPS = {
+    RemarkCode.MISSING_CODES: "by missing_codes of the parameters",
+    RemarkCode.MISSING_WORDS: "as words among values",
+    RemarkCode.DAMAGED_CELLS: "as damaged cells",
+}
+
+
+def _with_cells(breach: Breach, remarks: Iterable[Remark]) -> str:
+    "The breach in words; where values lack, with the cells of the file that were read as gaps, and why."
+    read = [remark for remark in remarks if remark.column == breach.column and remark.code in _GAPS]
+    if breach.code != BreachCode.NULLS or not read:
+        return breach.words
+    count, cell = read[0].details[:2]
+    if len(read) == 1 and count == f"{breach.rows:,}" and cell.count("'") == 2:  # all of them are this cell
+        breach = replace(breach, examples=tuple((row, cell) for row, _ in breach.examples))
+    cells = "; ".join(f"{each.details[0]} cells hold {each.details[1]}, gaps {_GAPS[each.code]}" for each in read)
+    return f"{breach.words}; in the file {cells}"
+
+
 def require_contract(
     data: Path | pa.Table | pd.DataFrame,
     contract: Contract,
     *,
     now: datetime,
     where: str,  # how messages call the contract
+    remarks: Iterable[Remark] = (),  # on the sources: which cells of them are gaps
 ) -> None:
-    "Raise DataError with every column that breaks the contract, its counts and examples."
+    "Raise DataError with every column that breaks the contract, its counts and examples, cells as the file has them."
     found = check_contract(data, contract, now=now)
     if found:
+        noted = [*remarks]
         columns = len({breach.column for breach in found})
         head = f"The data break {where} in {columns} {'place' if columns == 1 else 'places'}; nothing was trained:"
         raise DataError(
             "\n  ".join(
-                [head, *(breach.words for breach in found), "Correct the data, or the contract where it is wrong."]
+                [
+                    head,
+                    *(_with_cells(breach, noted) for breach in found),
+                    "Correct the data, or the contract where it is wrong.",
+                ]
             )
         )

@@ -158,7 +158,8 @@ def _shape(wanted: str, share: float) -> Callable[[Profile, CheckInput], str]:
 def _mixed(column: Profile, case: CheckInput) -> str:
     share = (column.shapes or {}).get("number", 0) / column.present
     mixed = 0.1 <= share <= 0.9 and column.distinct > 10
-    return f"{format_percent(share)} of the values are numbers, the others are words" if mixed else ""
+    in_units = any(r.code == RemarkCode.SEVERAL_UNITS and r.column == column.name for r in case.remarks)
+    return f"{format_percent(share)} of the values are numbers, the others are words" if mixed and not in_units else ""
 
 
 def _missing_word(column: Profile, case: CheckInput) -> str:

@@ -11,7 +11,7 @@ import numbers
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,16 +23,19 @@ from ..config.parameters import load_parameters
 from ..core.cells import CellReading
 from ..core.errors import DataError, ParameterError, did_you_mean
 from ..core.files import write_atomic
-from ..core.formatting import cell_text, shorten
+from ..core.formatting import cell_text, count_of, shorten
 from ..core.project import STAGES, find_notebooks
 from ..core.yaml import to_yaml
 from ..data.cell_types import ReadOptions, readings_of
 from ..data.column_readings import reading_words
+from ..data.csv_reader import HEADERS
 from ..data.guesses import guess_settings
 from ..data.ingest import load_source, to_frame
-from ..data.remarks import Remark
+from ..data.local_files import TEXT
+from ..data.remarks import Remark, RemarkCode
 from ..data.schema import kind_of
-from ..data.target import Guess, require_free_names, require_target
+from ..data.splits import as_labels
+from ..data.target import Guess, StrayClass, find_stray_classes, require_free_names, require_target
 from ..data.time_columns import TimeParts, find_time_parts
 from ..data.validation import infer_contract
 
@@ -50,6 +53,7 @@ def draft_parameters(
     encoding: str = "",  # where it was stated
     parts: TimeParts | None = None,  # columns that NAME.sql makes a time of
     drop: Iterable[str] = (),  # columns that a person leaves out
+    stray: Sequence[StrayClass] = (),  # whose rows NAME.sql leaves out
 ) -> str:
     "The text of parameters/NAME.yaml."
     ids, stated = guesses["ids"], [*drop]
@@ -67,11 +71,7 @@ def draft_parameters(
         'due: ""  # by when, as YYYY-MM-DD',
         f"sources: {to_yaml({'table': uri})}",
         *([f"encoding: {to_yaml({'table': encoding})}  # as stated"] if encoding else []),
-        *(
-            [f"sql: {to_yaml(f'{name}.sql')}  # makes {as_comment(parts.name)} of {as_comment(parts.words)}"]
-            if parts
-            else []
-        ),
+        *([f"sql: {to_yaml(f'{name}.sql')}  # {as_comment(_sql_words(parts, stray))}"] if parts or stray else []),
         f"target: {to_yaml(target)}",
         "threshold: 0  # the score that is required; 0 asks for anything better than guessing",
         *(f"{key}: {to_yaml(told[key].value)}  # {as_comment(told[key].why)}" for key in order if key in told),
@@ -79,6 +79,26 @@ def draft_parameters(
     return "\n".join(lines) + "\n"
 
 # %% ../../notebooks/lib/runner/00_new_project.ipynb #68a7eaac
+def _sql_words(parts: TimeParts | None, stray: Sequence[StrayClass]) -> str:
+    "The work of NAME.sql, in words."
+    made = [f"makes {parts.name} of {parts.words}"] if parts else []
+    rows = count_of(sum(len(each.rows) for each in stray), "row")
+    left = (
+        [f"leaves out {rows} of {', '.join(repr(each.label) for each in stray)} in {stray[0].target}"] if stray else []
+    )
+    return "; ".join(made + left)
+
+
+def _sql_text(parts: TimeParts | None, stray: Sequence[StrayClass]) -> str:
+    "NAME.sql: the moment of each row, and the rows that are set aside."
+    head = f"-- The moment of each row, of {parts.words}.\n{parts.sql}" if parts else 'SELECT *\nFROM "table"\n'
+    condition = " AND ".join(each.condition for each in stray)
+    aside = (
+        f"-- Rows of another class set aside; delete the line WHERE to keep them.\nWHERE {condition}\n" if stray else ""
+    )
+    return head + aside
+
+
 @dataclass(frozen=True, slots=True)
 class DraftColumn:
     "A column as it was read."
@@ -124,6 +144,7 @@ class Draft:
     guesses: dict[str, Guess]
     remarks: tuple[str, ...]  # what was detected or mended while reading the file as a whole
     read: tuple[DraftColumn, ...] = ()
+    set_aside: tuple[str, ...] = ()  # rows that the SQL leaves out, each class in a sentence
 
 
 def project_name(data: str) -> str:
@@ -150,16 +171,24 @@ def write_draft(
     if file.exists():
         raise ParameterError(f"{file} exists and is left as it is. Choose another --name, or remove the file.")
     data = f"{data}#{sheet}" if sheet else data
-    source = load_source("table", data, root=Path.cwd(), reading=ReadOptions(encoding=encoding, target=target))
-    frame = to_frame(source.table)
-    _require_columns(drop, frame, target)
+    how = ReadOptions(encoding=encoding, target=target)
+    source = load_source("table", data, root=Path.cwd(), reading=how)
+    whole = to_frame(source.table)
+    _require_columns(drop, whole, target)
+    stray, frame = _set_aside(whole, target)
     parts, guesses = _guess(frame.drop(columns=[*drop]), target, readings_of(source.table.schema))
     require_free_names(map(str, frame.columns), require_target(frame, target))
     notebooks = _copy_notebooks(root)
-    write_atomic(file, draft_parameters(name, _portable(data, root), target, guesses, encoding, parts, drop))
-    table = source.table
+    write_atomic(file, draft_parameters(name, _portable(data, root), target, guesses, encoding, parts, drop, stray))
+    if parts or stray:
+        write_atomic(file.with_suffix(".sql"), _sql_text(parts, stray))
+    if codes := tuple(guesses["missing_codes"].value):  # the contract is of the cells as a run will read them
+        source = load_source("table", data, root=Path.cwd(), reading=replace(how, missing_codes=codes))
+        whole = to_frame(source.table)
+    held = {each.label for each in stray}
+    keep = pa.array((~as_labels(whole[target]).isin(held)).to_numpy(dtype=bool))
+    table = source.table.filter(keep)
     if parts:
-        write_atomic(file.with_suffix(".sql"), f"-- The moment of each row, of {parts.words}.\n{parts.sql}")
         table = table.append_column(parts.name, pa.array(parts.moments, pa.timestamp("us")))
     charter = file.with_name(f"{name}.charter.yaml")
     if not charter.exists():
@@ -171,12 +200,42 @@ def write_draft(
         charter,
         contract,
         notebooks,
-        len(frame),
-        frame.shape[1],
+        len(whole),
+        whole.shape[1],
         dict(guesses),
         tuple(str(remark) for remark in source.remarks if not remark.column),
-        describe_columns(source.table, frame, source.remarks),
+        describe_columns(source.table, whole, source.remarks),
+        tuple(_aside_words(each, data, source.remarks, file.with_suffix(".sql").name) for each in stray),
     )
+
+
+def _set_aside(frame: pd.DataFrame, target: str) -> tuple[list[StrayClass], pd.DataFrame]:
+    "The classes that shifted or single rows make, and the table without these rows."
+    stray = find_stray_classes(frame, target) if target in frame else []
+    rows = [row for each in stray for row in each.rows]
+    return stray, frame.drop(index=frame.index[rows]).reset_index(drop=True) if rows else frame
+
+
+def _aside_words(stray: StrayClass, data: str, remarks: Iterable[Remark], sql: str) -> str:
+    "A class that was set aside, with the lines of its rows and the way to keep it."
+    lines = _lines_of(stray, data, remarks)
+    places = f"line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))} of the file" if lines else ""
+    keep = "to keep it as a class, delete the line WHERE, write task: multiclass, and add it to the contract's levels"
+    return f"{stray.sentence(places)}; {sql} leaves it out: {keep}"
+
+
+def _lines_of(stray: StrayClass, data: str, remarks: Iterable[Remark]) -> list[int]:
+    "The lines of a local text file on which these rows stand; none where one does not hold the word."
+    layouts = [remark.details[2] for remark in remarks if remark.code == RemarkCode.LAYOUT]
+    path = Path(data)
+    if len(layouts) != 1 or path.suffix.lower() not in TEXT or not path.is_file():
+        return []
+    head = re.search(r"row (\d+)$|rows \d+ and (\d+)$", layouts[0])
+    above = int(head[1] or head[2]) if head else HEADERS.index(layouts[0])
+    lines = path.read_bytes().splitlines()
+    word = stray.label.encode("ascii", "replace").split(b"?")[0]
+    numbers = [above + row + 1 for row in stray.rows]
+    return numbers if all(n <= len(lines) and word in lines[n - 1] for n in numbers) else []
 
 
 def _require_columns(names: Iterable[str], frame: pd.DataFrame, target: str) -> None:

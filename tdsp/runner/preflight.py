@@ -87,7 +87,7 @@ def load_plan(plan: Plan) -> "Table | None":
     except OSError as error:
         place = error.filename or plan.outputs / "lake"
         raise DataError(f"The data cannot be loaded: {error.strerror} ({place}).") from None
-    hold_contract(table.path, plan.file.parent, plan.project)
+    hold_contract(table.path, plan.file.parent, plan.project, table.remarks)
     return table
 
 

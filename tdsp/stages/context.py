@@ -9,7 +9,7 @@ __all__ = ['GIVEN', 'STATES', 'modeling_table', 'read_options', 'open_table', 'h
 
 # %% ../../notebooks/lib/stages/00_context.ipynb #bc294ae6
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,6 +33,7 @@ from ..core.schema import Schema
 from ..data.cell_types import ReadOptions
 from ..data.ingest import Loading, Table, load_table
 from ..data.lake import working_copy
+from ..data.remarks import Remark
 from ..data.splits import FIELDS as SPLIT_FIELDS
 from ..data.splits import Split, units_of
 from ..data.sql import sql_name
@@ -99,7 +100,7 @@ def open_table(run: Run, p: Parameters) -> Table:
     record = run.record
     seen = {source.name: source.sha256 for source in record.inputs} or record.pinned
     table = modeling_table(p.as_dict(), root=root, folder=folder, lake=lake_of(run, root), pinned=seen)
-    contract = hold_contract(table.path, folder, record.project)
+    contract = hold_contract(table.path, folder, record.project, table.remarks)
     if contract is not None:
         run.note(contract={"columns": len(contract.columns), "breaches": 0})
     known = record.facts.get("table_sha256")
@@ -129,12 +130,17 @@ def _enter_table(run: Run, p: Parameters, table: Table) -> None:
         run.note(time_span=[str(moments.min()), str(moments.max())])
 
 
-def hold_contract(table: Path, folder: Path, project: str) -> Contract | None:
+def hold_contract(
+    table: Path,
+    folder: Path,  # of the parameter file
+    project: str,
+    remarks: Iterable[Remark] = (),  # on the sources: which cells of them are gaps
+) -> Contract | None:
     "The contract of a project, None where there is none. Raises DataError with every column that breaks it."
     file = folder / f"{project}.contract.yaml"
     contract = read_contract(file)
     if contract is not None:
-        require_contract(table, contract, now=datetime.now(UTC), where=file.name)
+        require_contract(table, contract, now=datetime.now(UTC), where=file.name, remarks=remarks)
     return contract
 
 

@@ -199,10 +199,11 @@ def date_steps(schema: Schema) -> list[Remark]:
     ]
 
 
-def reading_steps(remarks: Iterable[Remark]) -> pd.DataFrame:
-    "The changes to files and columns while reading, each with the line of the parameters that undoes it."
+def reading_steps(remarks: Iterable[Remark], p: Parameters | None = None) -> pd.DataFrame:
+    "The changes to files and columns while reading, each with the line of the parameters `p` that undoes it."
     columns = ["column", "what was done", "to undo, write into the parameters"]
-    rows = [(r.column or r.source, r.in_column("").text, r.undo or "change the file, or use SQL") for r in remarks]
+    stated = p.as_dict() if p is not None else {}
+    rows = [(r.column or r.source, r.in_column("").text, r.undo(stated)) for r in remarks]
     return pd.DataFrame(rows, columns=columns)
 
 

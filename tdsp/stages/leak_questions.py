@@ -137,9 +137,10 @@ def answer_yaml(
 ) -> str:
     "The two answers as lines for the parameters and for the charter."
     names = ", ".join(to_yaml(name) for name in dict.fromkeys([*forbidden, *question.columns]))
+    place = "in place of the present line" if forbidden else "as a new line"
     return "\n".join(
         [
-            f"# no: in parameters/{project}.yaml{', in place of the line of that name' if forbidden else ''}",
+            f"# no: in parameters/{project}.yaml, {place}",
             f"forbidden: [{names}]",
             f"# yes: in parameters/{project}.charter.yaml, beside other answers under findings",
             "findings:",

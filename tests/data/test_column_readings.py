@@ -92,6 +92,11 @@ def test_every_minus_is_one(text):
         ([f"About {i} EUR" for i in range(1, 21)], list(range(1, 21)), "'About 1 EUR' read as 1"),
         ([f"{i} MB" for i in range(1, 20)] + ["1 GB"], [i * 10**6 for i in range(1, 20)] + [10**9], ""),
         ([f"{i} EUR" for i in range(1, 20)] + ["5 USD"], None, "numbers in several units, kept as text"),
+        ([f"{i} EUR" for i in range(1, 20)] + ["€5", "7 €", "8"], [*range(1, 20), 5, 7, 8], "'1 EUR' read as 1"),
+        (["£588.00", "GBP 588.00", "588 £", "1,149.00"], [588, 588, 588, 1149], "'GBP 588.00' read as 588"),
+        (["Rs. 500", "INR 600", "₹700"], [500, 600, 700], "read as 500"),
+        ([f"${i}" for i in range(1, 20)] + ["£5"], None, "numbers in several units, kept as text"),
+        ([f"{i} km" for i in range(1, 150)] + ["£588"], [*range(1, 150), None], "1 damaged cell counts as missing"),
         (["1234*", "5"], [1234, 5], "'1234*' read as 1234"),
         (["1:23:45", "14:05"], [5025, 50700], "read as 5025 seconds"),
         (["0xE79C20", "12"], None, "kept as text"),
@@ -132,7 +137,7 @@ def test_versions_are_no_dates():
     """10.2.19 may be both; it stays text, and the remark has how to state it."""
     values = [f"10.{i % 9}.{i}" for i in range(19, 45)]
     found, remark = column(values, "firmware")
-    assert found == values and "kept as text; state the pattern by read_as" in remark
+    assert found == values and "kept as text; read_as states the pattern" in remark
 
 
 def test_one_damaged_cell_does_not_drop_a_measure_and_codes_stay_codes():

@@ -259,6 +259,48 @@ def test_rows_come_sorted_whatever_the_order_of_the_source(tmp_path):
     assert first.equals(again)
 
 
+PASSING = {  # SQL that hands columns through, with the column of the file behind each column of the table
+    'SELECT * FROM heat WHERE "load" < 60': {"load": "load", "when": "when", "free": "free"},
+    'SELECT * FROM (SELECT * FROM heat) WHERE ("load" <= 60) IS NOT FALSE': {"load": "load", "when": "when"},
+    'SELECT h.* EXCLUDE (free), "load" * 2 AS twice FROM heat AS h': {"load": "load", "when": "when", "twice": ""},
+    "SELECT x AS power, n FROM (SELECT *, 1 AS n FROM heat) AS q(y, x)": {"power": "load", "n": ""},
+    "WITH w AS (SELECT LOAD, free FROM heat) SELECT w.*, 1 AS one FROM w": {"load": "load", "free": "free", "one": ""},
+    "SELECT * REPLACE (load + 1 AS load) RENAME (free AS off) FROM heat": {"load": "", "off": "free", "when": "when"},
+    "SELECT heat.load, o.y FROM heat JOIN other AS o USING (free)": {"load": "load", "y": "y"},
+    "SELECT load, free FROM heat UNION ALL BY NAME SELECT load, y FROM later": {"load": "load", "free": "free"},
+    "SELECT load, y FROM heat UNION ALL SELECT load + 1, y FROM heat": {"load": "", "y": "y"},
+    "SELECT load AS free, upper(free) AS load FROM heat": {"free": "load", "load": ""},
+}
+
+
+@pytest.mark.parametrize(("sql", "columns"), PASSING.items(), ids=range(len(PASSING)))
+def test_a_column_that_sql_hands_through_keeps_its_reading(tmp_path, sql, columns):
+    """Cells of the file are read by the model as they were in training, whatever query is around it."""
+    rows = "".join(f"{i % 28 + 1}.01.2024;{i % 50},5;{'ja' if i % 3 else 'nein'};{i % 2}\n" for i in range(200))
+    for name in ("heat", "later", "other"):
+        (tmp_path / f"{name}.csv").write_text(f"when;load;free;y\n{rows}")
+    (tmp_path / "q.sql").write_text(sql)
+    names = [name for name in ("heat", "later", "other") if name in sql]
+    uris = {name: f"{name}.csv" for name in names}
+    whole = load(tmp_path, "heat.csv")
+    assert whole.readings["load"] == {"kind": "number", "decimal": ","}
+    table = load_table(uris, tmp_path / "q.sql", root=tmp_path, lake=tmp_path / "lake")
+    found = {name.casefold(): reading for name, reading in table.readings.items()}
+    for name, behind in columns.items():
+        assert found.get(name) == (whole.readings[behind] if behind else None), name
+
+
+def test_typed_rows_below_those_of_a_file_leave_its_reading(tmp_path):
+    """Predictions that come back are typed; the history's cells are still read as they were."""
+    cells = "".join(f"{i % 50},5;{i % 2}\n" for i in range(100))
+    (tmp_path / "history.csv").write_text(f"load;y\n{cells}")
+    pq.write_table(pa.table({"load": [1.5, 2.5], "y": ["0", "1"]}), tmp_path / "served.parquet")
+    (tmp_path / "q.sql").write_text("SELECT * FROM history UNION ALL BY NAME SELECT served.* FROM served")
+    uris = {"history": "history.csv", "served": "served.parquet"}
+    table = load_table(uris, tmp_path / "q.sql", root=tmp_path, lake=tmp_path / "lake")
+    assert table.readings == {"load": {"kind": "number", "decimal": ","}}  # y became text, which it was not
+
+
 def test_several_sources_need_sql_and_one_column_is_no_table(delays):
     """Both are reported before anything is trained."""
     with pytest.raises(DataError, match="2 sources and no SQL"):

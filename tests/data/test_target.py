@@ -11,7 +11,7 @@ from tdsp.data.guesses import _guess_missing_codes, guess_settings
 from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.schema import infer_schema
 from tdsp.data.splits import as_labels, split_table, units_of
-from tdsp.data.target import guess_positive, guess_task, require_free_names, require_target
+from tdsp.data.target import find_stray_classes, guess_positive, guess_task, require_free_names, require_target
 
 
 def series(*values, name="y"):
@@ -91,6 +91,25 @@ def test_a_target_that_cannot_be_learned_is_refused(df, target, options, message
     """Each refusal names the column and what is wrong with it."""
     with pytest.raises(DataError, match=message):
         require_target(df, target, **options)
+
+
+@pytest.mark.parametrize(
+    ("beside", "label", "is_stray"),
+    [
+        (["Web", "Friend"] * 150, "Friend", True),
+        (list(range(300)), "17", True),
+        (["low", "high"] * 150, "high", False),  # a column of the same classes
+        (["Web", "Friend"] * 150, "maybe", False),  # nobody's word
+    ],
+)
+def test_a_few_rows_of_a_neighbors_value_are_no_class(beside, label, is_stray):
+    """Two rows are a class where the column beside does not have their word, or shares the classes."""
+    y = ["low" if i % 3 else "mid" for i in range(300)]
+    y[7], y[90] = label, label
+    found = find_stray_classes(pd.DataFrame({"beside": beside, "y": y}), "y")
+    assert [(each.label, each.rows) for each in found] == [(label, (7, 90))] * is_stray
+    if not is_stray:
+        assert "in 2 rows only" in require_target(pd.DataFrame({"beside": beside, "y": y}), "y").why
 
 
 def test_a_target_settles_classes_rows_and_codes():

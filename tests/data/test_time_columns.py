@@ -93,6 +93,40 @@ def test_a_time_in_several_columns_is_put_together(kind):
     assert guess_time(frame.assign(**{parts.name: parts.moments}), "y", parts).value == parts.name
 
 
+HOURS = pd.Series(pd.date_range("2024-03-01", periods=24 * 40, freq="h"))
+
+
+def hourly(**more: object) -> pd.DataFrame:
+    """Forty days with a row an hour, whose parts stand in columns of German names."""
+    parts = {"Jahr": HOURS.dt.year, "Monat": HOURS.dt.month, "Tag": HOURS.dt.day}
+    return pd.DataFrame({**parts, **more, "y": RNG.random(len(HOURS))})
+
+
+@pytest.mark.parametrize("name", ["Std", "Std.", "h", "HH", "heure", "hora", "Ora", "uur", "Timme", "slot"])
+def test_the_hour_is_known_by_many_names_and_by_what_it_holds(name):
+    """Rows of one day have an hour each, and that alone tells; wind repeats within a day."""
+    parts = find_time_parts(hourly(wind=RNG.integers(0, 24, len(HOURS)), **{name: HOURS.dt.hour}), "y")
+    assert parts is not None and parts.columns["hour"] == name
+    assert (parts.moments.to_numpy() == HOURS.to_numpy()).all()
+
+
+def test_the_hour_that_comes_twice_when_clocks_are_set_back_is_one():
+    """One day in forty has 25 rows."""
+    frame = hourly(slot=HOURS.dt.hour)
+    parts = find_time_parts(pd.concat([frame.iloc[:3], frame.iloc[2:]], ignore_index=True), "y")
+    assert parts is not None and parts.columns["hour"] == "slot"
+
+
+def test_a_height_is_no_hour_and_rows_that_share_a_day_are_counted():
+    """The day is still the time of the row, and the reason says what is not known."""
+    frame = hourly(h=RNG.integers(40, 90, len(HOURS)))
+    parts = find_time_parts(frame, "y")
+    assert parts is not None and "hour" not in parts.columns
+    guess = guess_time(frame.assign(**{parts.name: parts.moments}), "y", parts)
+    assert guess.value == parts.name
+    assert "24 rows share one day, as no column of hours is known" in guess.why
+
+
 @pytest.mark.parametrize(
     "columns",
     [
@@ -134,7 +168,7 @@ def test_the_schema_stores_the_parts_of_dates_and_the_time_up_to_which_ages_coun
     assert found["time_column"]["name"] == "seen"
     (step,) = date_steps(found)
     assert step.text == "signed: features of the date: days since 1970, year, weekday, hour, age (days up to seen)"
-    assert step.undo == 'date_parts: ["days"]'
+    assert step.undo() == 'date_parts: ["days"]'
     plain = made(exclude=["seen"], time_column="seen", date_parts=["days"])
     assert plain["columns"][0]["parts"] == ["days"] and "time_column" not in plain
     assert "age" not in made(exclude=["seen"])["columns"][0]["parts"]

@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from tdsp.data.ingest import load_table
+from tdsp.data.schema import infer_schema
 from tdsp.packaging.bundle import loader_source
 from tdsp.packaging.loader import (
     BundleCheckError,
@@ -331,3 +333,30 @@ def test_a_date_gives_the_parts_that_its_schema_names_and_its_age_up_to_the_time
     assert list(feature_names(schema(column("born", "timestamp")))) == [
         "born.days", "born.month", "born.weekday", "born.hour"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM heat",
+        'SELECT * FROM (SELECT * FROM heat) WHERE ("load" <= 45) IS NOT FALSE',
+        "WITH w AS (SELECT h.* FROM heat h WHERE y IS NOT NULL) SELECT w.load, w.free, w.when, w.y FROM w",
+    ],
+)
+def test_cells_as_they_stand_in_the_training_file_give_the_features_of_training(tmp_path: Path, sql: str) -> None:
+    """Whatever SQL has handed the columns through: the raw rows are the rows that were learned from."""
+    rows = "".join(
+        f"{i % 28 + 1}.01.2024;{'-999' if i % 9 == 4 else f'{i % 50},5'};{'ja' if i % 3 else 'nein'};{i % 2}\n"
+        for i in range(200)
+    )
+    (tmp_path / "heat.csv").write_text(f"when;load;free;y\n{rows}")
+    (tmp_path / "q.sql").write_text(sql)
+    options: dict[str, Any] = {"root": tmp_path, "lake": tmp_path / "lake", "missing_codes": ["-999"]}
+    table = load_table({"heat": "heat.csv"}, tmp_path / "q.sql", **options)
+    stored = infer_schema(table.frame, target="y", task="binary", classes=("0", "1"), readings=table.readings)
+    raw = pd.read_csv(tmp_path / "heat.csv", sep=";", dtype=str)
+    learned = as_features(table.frame, stored)
+    cells = as_features(raw, stored)[list(learned)]
+    common = learned.sort_values(list(learned)).drop_duplicates().reset_index(drop=True)
+    given = cells.sort_values(list(learned)).drop_duplicates().reset_index(drop=True)
+    assert common.merge(given).shape == common.shape

@@ -128,3 +128,86 @@ def test_init_writes_a_contract_that_its_own_table_keeps(table):
         DataError, match=r"break my_customers.contract.yaml in 1 place; nothing was trained:\n  churned"
     ):
         check_plan(plan_run(draft.parameters))
+
+
+def shifted_table(tmp_path: Path, rows: int) -> Path:
+    """Agreements below a title, in which the cells of some rows stand one column too far to the right."""
+    lines = [f"A{i},{('Web', 'Friend')[i % 2]},{('no', 'no', 'yes')[i % 3]},{i % 7},{i % 50 + 1}.5" for i in range(300)]
+    for i in range(rows):
+        lines[40 + 100 * i] = f"A{40 + 100 * i},,Friend,no,3"
+    path = tmp_path / "agreements.csv"
+    path.write_text("Agreements of the club,,,,\nid,how,left,visits,price\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_rows_that_are_shifted_make_no_class(tmp_path, rows):
+    """The class is set aside with its lines and its column; the files that are written check as they are."""
+    from tdsp.runner.preflight import check_plan, plan_run
+
+    draft = write_draft(str(shifted_table(tmp_path, rows)), "left", root=tmp_path)
+    assert draft.guesses["task"].value == "binary" and draft.guesses["positive_class"].value == "yes"
+    (sentence,) = draft.set_aside
+    assert "'Friend' has" in sentence and "a value of how, the column before it" in sentence
+    assert ("(line 43 of the file)" if rows == 1 else "(lines 43, 143 of the file)") in sentence
+    assert "task: multiclass" in sentence and "leaves out" in draft.parameters.read_text()
+    table = check_plan(plan_run(draft.parameters, settings={}, out=tmp_path / "out"))
+    assert table is not None and table.rows == 300 - rows
+
+
+def test_a_run_names_the_shifted_rows_and_the_sql_that_leaves_them_out(tmp_path):
+    """Also where two rows would make a third class; with task: multiclass they are one."""
+    from tdsp.runner.preflight import check_plan, plan_run
+
+    draft = write_draft(str(shifted_table(tmp_path, 2)), "left", root=tmp_path)
+    draft.contract.unlink()
+    text = draft.parameters.read_text().replace("sql: ", "# sql: ").replace("task: ", "# task: ")
+    draft.parameters.write_text(text)
+    sql = r'rows 41, 141 of the table\).*SELECT \* FROM "table" WHERE \("left" = \'Friend\'\) IS NOT TRUE'
+    with pytest.raises(DataError, match=sql):
+        check_plan(plan_run(draft.parameters, settings={}, out=tmp_path / "out"))
+    kept = plan_run(draft.parameters, settings={"task": "multiclass", "metric": "log_loss"}, out=tmp_path / "out")
+    table = check_plan(kept)
+    assert table is not None and table.rows == 300
+
+
+def test_the_contract_of_init_is_of_the_cells_as_a_run_reads_them(tmp_path):
+    """A missing code that was guessed is a gap before limits are taken; parts of a date have their own limits."""
+    from tdsp.config.contract import read_contract
+    from tdsp.runner.preflight import check_plan, plan_run
+
+    hours = pd.date_range("2024-01-01", periods=24 * 60, freq="h")
+    wind = pd.Series(range(len(hours))) % 17 + 0.5
+    columns = {"Jahr": hours.year, "Monat": hours.month, "Tag": hours.day, "Std": hours.hour, "load": range(len(hours))}
+    frame = pd.DataFrame({**columns, "wind": wind.where(pd.Series(range(len(hours))) % 50 > 0, -999)})
+    frame.to_csv(tmp_path / "heat.csv", index=False)
+    draft = write_draft(str(tmp_path / "heat.csv"), "load", root=tmp_path)
+    assert draft.guesses["missing_codes"].value == ["-999"]
+    contract = read_contract(draft.contract)
+    assert contract is not None
+    rules = contract.columns
+    assert rules["wind"].min == "0" and 0 < rules["wind"].max_null_share < 0.2
+    limits = {name: (rules[name].min, rules[name].max) for name in ("Monat", "Tag", "Std")}
+    assert limits == {"Monat": ("1", "12"), "Tag": ("1", "31"), "Std": ("0", "23")}
+    check_plan(plan_run(draft.parameters, settings={}, out=tmp_path / "out"))
+    shut = draft.contract.read_text().replace(str(rules["wind"].max_null_share), "0")
+    draft.contract.write_text(shut)
+    breach = r"wind: expected a value in every row; found 29 rows .*'-999.0' in row 1, "
+    cell = rf"{breach}.*29 cells hold '-999.0', gaps by missing_codes"
+    with pytest.raises(DataError, match=cell):
+        check_plan(plan_run(draft.parameters, settings={}, out=tmp_path / "out"))
+
+
+def test_init_says_where_a_project_above_is(tmp_path, monkeypatch, capsys):
+    """Nothing is written into a folder above without a word."""
+    from tdsp.cli.projects import init
+
+    (tmp_path / "parameters").mkdir()
+    (tmp_path / "data").mkdir()
+    pd.DataFrame(CUSTOMERS).to_csv(tmp_path / "data" / "c.csv", index=False)
+    monkeypatch.chdir(tmp_path / "data")
+    init("c.csv", target="churned")
+    assert f"The project is {tmp_path.resolve()}, above this folder" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    init("data/c.csv", target="churned", name="second")
+    assert "above this folder" not in capsys.readouterr().out

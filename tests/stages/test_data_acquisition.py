@@ -79,6 +79,64 @@ def test_each_thing_that_was_read_has_the_line_that_undoes_it(tmp_path):
     assert frame["price"].iloc[0] == "$0.50" and frame["zip"].iloc[5] == 5 and frame["land"].isna().sum() == 40
 
 
+CELLS_OF = {  # cells of a column that is read in each of these ways
+    RemarkCode.MARKED_NUMBERS: [f"${i}.50" for i in range(60)],
+    RemarkCode.MISSING_WORDS: [f"{i}" if i % 5 else "unknown" for i in range(60)],
+    RemarkCode.DAMAGED_CELLS: [f"{i}.5" if i != 7 else "7.5/2" for i in range(200)],
+    RemarkCode.SEVERAL_UNITS: [f"{i} kg" if i % 2 else f"{i} km" for i in range(60)],
+    RemarkCode.DATES: [f"{i % 28 + 1}.0{i % 9 + 1}.2024" for i in range(60)],
+    RemarkCode.DATES_COMPACT: [f"202401{i % 28 + 1:02}" for i in range(60)],
+    RemarkCode.SHORT_YEARS: [f"{i % 28 + 1:02}.01.24" for i in range(60)],
+    RemarkCode.DATES_IN_UTC: [f"2024-01-{i % 28 + 1:02}T10:00:00Z" for i in range(60)],
+    RemarkCode.CLOCK: [f"{i % 24:02}:{i % 60:02}" for i in range(60)],
+    RemarkCode.DIGITS_AS_TEXT: [f"0{i}" for i in range(60)],
+    RemarkCode.LOOKS_LIKE_NUMBERS: [f"{i}.5" if i % 15 else ("1/2", "3/4")[i % 2] for i in range(60)],
+    RemarkCode.LOOKS_LIKE_DATES: [f"2024-01-{i % 28 + 1:02}" if i % 15 else ("5/13", "6/13")[i % 2] for i in range(60)],
+    RemarkCode.NA_IS_VALUE: ["NA" if i % 3 else "ZA" if i % 2 else "BW" for i in range(60)],
+    RemarkCode.INFINITE: [f"{i}.5" if i % 7 else "inf" for i in range(60)],
+    RemarkCode.MISSING_CODES: [f"{i}" if i % 7 else "-999,0" for i in range(60)],
+    RemarkCode.TRIMMED: ["Leeds" if i % 2 else "Leeds " if i % 3 else "York" for i in range(60)],
+    RemarkCode.WORD_IS_VALUE: ["Web" if i % 2 else "-" if i % 3 else "Referral" for i in range(60)],
+    RemarkCode.TEXT_AS_STATED: [f"{i}" for i in range(60)],
+}
+VERSIONS = [f"10.{i % 9 + 1}.{i}" for i in range(19, 45)]  # all of them may be dates
+STATED = {RemarkCode.TEXT_AS_STATED: {"read_as": {"x": "text"}}}
+WITHOUT_LINE = {RemarkCode.SEVERAL_UNITS, RemarkCode.TRIMMED, RemarkCode.TEXT_AS_STATED}
+
+
+@pytest.mark.parametrize(("code", "cells"), [*CELLS_OF.items(), (RemarkCode.LOOKS_LIKE_DATES, VERSIONS)])
+def test_the_line_that_undoes_a_reading_undoes_it_when_it_is_written(tmp_path, code, cells):
+    """Each kind by applying it; other entries of the parameters stay. Where no line does, the words are no line."""
+    body = "".join(f"{cell};{'-' if i % 9 == 0 else i};{'ab'[i % 2]}\n" for i, cell in enumerate(cells))
+    (tmp_path / "t.csv").write_text(f"x;n;y\n{body}")
+
+    def remarks(stated):
+        columns = tuple(stated.get("read_as", {}).items())
+        how = ReadOptions(columns=columns, missing_codes=tuple(stated.get("missing_codes", ())))
+        return load_source("t", "t.csv", root=tmp_path, reading=how).remarks
+
+    stated = {"missing_codes": ["-999", "77777"]} | STATED.get(code, {})
+    found = {remark.code: remark for remark in remarks(stated) if remark.column == "x"}
+    assert code in found, [*found]
+    line = yaml.safe_load(found[code].undo(stated))
+    assert isinstance(line, dict) == (code not in WITHOUT_LINE), line
+    if isinstance(line, dict):
+        assert "77777" in line.get("missing_codes", ["77777"])
+        again = {remark.code for remark in remarks(stated | line) if remark.column == "x"}
+        assert code not in again
+
+
+def test_what_was_done_to_a_file_has_no_line_that_would_do_nothing():
+    """SQL cannot bring back a line above the names, and two settings on one line are no YAML."""
+    layout = Remark(RemarkCode.LAYOUT, ("UTF-8", "comma", "names in row 2"), source="t")
+    above = Remark(RemarkCode.ROWS_ABOVE, ("1",), source="t")
+    steps = reading_steps([layout, above])["to undo, write into the parameters"]
+    assert [*steps] == [
+        "state encoding, separator or decimal where one is wrong",
+        "no line of the parameters; change the file",
+    ]
+
+
 def values_of(project):
     return load_parameters(project / "parameters" / "p.yaml", root=project).values
 

@@ -52,6 +52,7 @@ def test_both_ways_out_are_lines_that_can_be_copied(tmp_path):
     lines = answer_yaml(question, "tickets", ["sex"])
     stated = yaml.safe_load(lines)
     assert stated["forbidden"] == ["sex", "closed_flag"]
+    assert "in place of the present line" in lines and "as a new line" in answer_yaml(question, "tickets")
     file = tmp_path / "tickets.charter.yaml"
     file.write_text(lines.partition("forbidden")[2].partition("\n")[2].replace("TODO", "It is set at noon."))
     assert ask_about_leaks([COPY], [], read_charter(file).findings)[0].state == "accepted"
