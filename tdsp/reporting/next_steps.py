@@ -89,8 +89,9 @@ def open_questions(record: RunRecord) -> list[Step]:
 
 def _accepted(record: RunRecord) -> list[Step]:
     limits = "read what it may be used for, and its limits, in the model card."
+    card = "model/model_card.html" if record.artifact("bundle") else f"{STAGES[4]}.html"
     return [
-        Step(limits, "Decision maker", "model/model_card.html", "See the model card"),
+        Step(limits, "Decision maker", card, "See the model card"),
         *(
             Step(f"{gate.name}: {gate.power_text}.", "Not tested", f"{gate.stage}.html", "See it")
             for gate in record.gates

@@ -1,4 +1,4 @@
-"""What the third stage says of decisions and ranges."""
+"""Sentences of the third stage on decisions and ranges."""
 
 import numpy as np
 
