@@ -240,6 +240,7 @@ CAUTIONS = (
     "data",
     "row",
     "effect",
+    "case",
     "model",
     "decision",
     "range",
@@ -250,6 +251,6 @@ DERIVED: dict[str, Callable[[Evidence], JsonValue]] = {
     derive.__name__: derive
     for derive in (
         flow, outputs, candidate_reports, documents, difference_to_plan, limits, measures, origin_of_interval,
-        suspected_leaks, gates_not_passed, limits_seen,
+        suspected_leaks, limits_seen,
     )
 }  # fmt: skip
