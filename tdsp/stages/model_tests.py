@@ -180,7 +180,11 @@ def baseline_gate(scores: Scores) -> Gate:
         # a constant guess scores the same in every resample
         low, high = sorted(scores.metric.sign * (bound - base.value) for bound in (winner.low, winner.high))
         found = replace(found, low=low, high=high)
-    return gate(f"{scores.metric.label} gained over the baseline", found, 0.0, rule=">")
+    name = f"{scores.metric.label} gained over the baseline"
+    if found.value == 0 and not found.low < found.high:
+        note = "The model that goes forward predicts what the baseline predicts: no candidate was better on the folds."
+        return Gate(name, ">", 0.0, math.nan, math.nan, 0.0, "", note)
+    return gate(name, found, 0.0, rule=">")
 
 # %% ../../notebooks/lib/stages/08_model_tests.ipynb #c452c902
 def model_headline(gates: Sequence[Gate], scores: Scores, goal: Goal, key: str) -> Headline:

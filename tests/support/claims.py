@@ -47,7 +47,10 @@ def shows(text: str, value: float) -> bool:
 
 def states(text: str, limit: float) -> bool:
     """Whether a shown number is this limit as it was stated: four digits of it, not rounded to fewer."""
-    return math.isclose(number(text), limit, rel_tol=6e-5, abs_tol=1e-12) or number(text) == float(f"{limit:.3g}")
+    return math.isclose(number(text), limit, rel_tol=6e-5, abs_tol=1e-12) or number(text) in (
+        float(f"{limit:.3g}"),
+        float(f"{limit:.4g}"),
+    )
 
 
 def answer_of(gate: dict[str, Any]) -> str:
@@ -232,7 +235,8 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (r"do not decide on this run alone: not every rule could be decided\.",
      lambda c: "insufficient evidence" in _outcomes(c)),
     (r"do not decide on this run before the questions above are answered\.",
-     lambda c: bool(c.fact("questions")) and _outcomes(c).count("insufficient evidence") == 1),
+     lambda c: bool(asked := [name for name in ("questions", "carrier_questions") if c.fact(name)])
+     and _outcomes(c).count("insufficient evidence") == len(asked)),
     (r"read what it may be used for, and its limits, in the model card\.", lambda c: c.record["verdict"] == "accepted"),
     (r"predict with `.+`\.", lambda c: c.record["verdict"] == "accepted"),
     (r"repeat it with `.+`\.", lambda c: c.record["fixed"]),
@@ -244,7 +248,14 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     ((rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)"
       rf"; {N} (better than|behind) the baseline, (.+)\."),
      lambda c, *t: c.score(*t[:5]) and c.lead(*t[5:])),
+    ((rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)"
+      r"; the baseline scores the same\."),
+     lambda c, *t: c.score(*t) and c.metrics["gain_over_baseline"]["value"] == 0),
     (rf".+ is {N} on the test set \(95 % interval {N} to {N}, from resampling {N} ([^)]+)\)\.", Checker.score),
+    (r"The model that goes forward predicts what the baseline predicts: no candidate was better on the folds\.",
+     lambda c: c.metrics["gain_over_baseline"]["value"] == 0),
+    (rf"Over the folds, yes from {N} on costs {N} a row, always .+ {N}: use the probabilities, .+\.",
+     lambda _checker, _cut, own, constant: number(own) > number(constant)),
     (rf".+ is {N} on the test set\.",
      lambda c, value: shows(value, c.metrics["test_score"]["value"]) and c.metrics["test_score"]["low"] is None),
     (rf"{N} test rows, if independent, give .+ within ±{N}; wanted is ±{N}, (.+)\.", _reach),

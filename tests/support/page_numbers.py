@@ -14,7 +14,7 @@ SILENT = {"style", "title", "svg", "code", "pre", "summary", "nav", "header", "f
 FIXED = re.compile(  # what the design says and no run computes: dates, times, hashes, versions, names with digits
     r"\d{1,2} [A-Z][a-z]{2} \d{4}(, \d\d:\d\d( UTC)?)?|\d{4}-\d\d-\d\d([T ][\d:.]+)?"
     r"|\b[\w…]*[a-z_]\w*\d[\w…]*|\b\d+\w*[a-z_…]\w*|\d+(\.\d+){2,}|95\s% interval|\bin 100\b|\b9[59] of 100\b"
-    r"|\band \d+ more\b"
+    r"|\band \d+ more\b|\babout [\d,]+ more [\w ]+ would decide"
     r"|\b[1-5] (Business|Data|Modeling|Deployment|Acceptance)|stage [1-5]"
 )
 NUMBER = re.compile(
