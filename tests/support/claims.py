@@ -84,6 +84,10 @@ class Checker:
         kept: dict[str, Any] = json.loads((self.folder / "artifacts" / f"{name}.json").read_text())
         return kept
 
+    def text(self, name: str) -> str:
+        """The text of a file among the artifacts."""
+        return (self.folder / "artifacts" / name).read_text(encoding="utf-8")
+
     def fact(self, name: str) -> Any:
         """The value of a fact; None where there is none."""
         return self.record["facts"].get(name, {}).get("value")
@@ -241,6 +245,10 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (r"predict with `.+`\.", lambda c: c.record["verdict"] == "accepted"),
     (r"repeat it with `.+`\.", lambda c: c.record["fixed"]),
     (rf"(.+) is {N}[^(]*?(?: \({N} to {N}\))?, required (≥|≤|>) {N}.*\.", Checker.gate_sentence),
+    (rf"(.+) is not measured, required (≥|≤|>) {N}\.",
+     lambda c, name, _rule, _limit: any(g["name"] == name and g["value"] is None for g in c.gates)),
+    (r"No sensitive group has enough rows\.",
+     lambda c: not re.search(r",(recall|false positive rate|accuracy|mean error),", c.text("fairness.csv"))),
     (rf"If the value stays, about {N} more (.+) would decide it\.", Checker.would_decide),
     (rf"It is so near the limit that {N} times as many (.+) would not decide it\.", Checker.is_near),
     (rf"{N} (.+) are too few to decide; {N} are needed\.",
