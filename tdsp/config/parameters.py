@@ -252,7 +252,8 @@ def read_values(
         if name not in schema:
             faults.append(f"{place}: unknown parameter {name!r}.{did_you_mean(name, schema)}")
         elif name in values:
-            faults.append(f"{place}: {name} occurs twice, first in line {values[name][1]}; keep one")
+            keep = "put all into one list" if isinstance(values[name][0], list) else "keep one"
+            faults.append(f"{place}: {name} occurs twice, first in line {values[name][1]}; {keep}")
         else:
             try:
                 values[name] = (choose_from(_value(node, schema[name].type), schema[name]), key.line)

@@ -122,6 +122,7 @@ def faults_of(root: Path, text: str) -> str:
         ("tresold: 0.8", "unknown parameter 'tresold'. Did you mean 'threshold'?"),
         ("threshold: high", "threshold: 'high' is no float"),
         ("threshold: 0.8\nthreshold: 0.9", "threshold occurs twice, first in line 2; keep one"),
+        ("drop: [a]\ndrop: [b]", "drop occurs twice, first in line 2; put all into one list"),
         ("split: tyme", "'tyme' is none of auto, random, time. Did you mean 'time'?"),
         ("title: yes", 'YAML reads yes as True; write "yes" with quotes'),
         ("title: 10:30", 'YAML reads 10:30 as 630; write "10:30" with quotes'),
