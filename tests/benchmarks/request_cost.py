@@ -1,9 +1,9 @@
-"""The cost of a request against its size: CPU seconds of hostile bodies at growing sizes, and the exponent of the growth.
+"""The cost of a request against its size: CPU seconds of hostile bodies as they grow, and the exponent of the growth.
 
     python -m tests.benchmarks.request_cost
 
-Each kind of body is read at four sizes, the least CPU time of three each; the exponent is the slope of the logarithms. One
-means that twice the body costs twice the time.
+Each kind of body is read at four sizes, the least CPU time of three each; the exponent is the slope of the logarithms.
+One means that twice the body costs twice the time.
 """
 
 import json
