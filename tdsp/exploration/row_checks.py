@@ -36,7 +36,7 @@ class ImpossibleRows:
 
 
 MAX_SHOWN_ROWS = 8
-MAX_SHARE, MAX_ZERO_SHARE = 0.01, 0.2  # of the rows: more are a part of the data, not a fault in it
+MAX_SHARE, MAX_ZERO_SHARE = 0.01, 0.1  # of the rows: more are a part of the data, not a fault in it
 MIN_VALUES = 50
 
 
