@@ -239,8 +239,8 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
     (r"do not decide on this run alone: not every rule could be decided\.",
      lambda c: "insufficient evidence" in _outcomes(c)),
     (r"do not decide on this run before the questions above are answered\.",
-     lambda c: bool(asked := [name for name in ("questions", "carrier_questions") if c.fact(name)])
-     and _outcomes(c).count("insufficient evidence") == len(asked)),
+     lambda c: bool(waiting := [name for name in ("questions", "carrier_questions") if c.fact(name)])
+     and _outcomes(c).count("insufficient evidence") == len(waiting)),
     (r"read what it may be used for, and its limits, in the model card\.", lambda c: c.record["verdict"] == "accepted"),
     (r"predict with `.+`\.", lambda c: c.record["verdict"] == "accepted"),
     (r"repeat it with `.+`\.", lambda c: c.record["fixed"]),
