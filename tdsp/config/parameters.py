@@ -277,9 +277,8 @@ class Resolved:
     "Every parameter's value and where it came from."
 
     values: dict[str, Any]
-    origins: dict[
-        str, str
-    ]  # "default", "effort", "edited cell", "given" (by hand, "given to STAGE" in a draft) or FILE:LINE
+    # "default", "effort", "edited cell", "given" (by hand, "given to STAGE" in a draft) or FILE:LINE
+    origins: dict[str, str]
     schema: dict[str, Parameter]
 
     def entries(self) -> dict[str, ParameterEntry]:

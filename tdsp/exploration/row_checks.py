@@ -103,7 +103,7 @@ class _Fit:
     def of(self, cells: pd.Series) -> np.ndarray:
         "Whether each cell, as text, could be one of this column; a gap could."
         if self.kind == "number":
-            numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float)
+            numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
             return cells.isna().to_numpy() | ((numbers >= self.low) & (numbers <= self.high))
         return cells.isna().to_numpy() | (cells.isin(self.levels).to_numpy() if self.kind else True)
 
@@ -117,11 +117,11 @@ class _Fit:
 
 
 def _fit_of(column: pd.Series) -> _Fit:
-    numbers = column.dropna() if _is_number(column) else _texts(column).dropna()
-    if not dtypes.is_datetime64_any_dtype(column):
-        numbers = pd.to_numeric(numbers, errors="coerce").dropna()
-    else:
+    numbers = column.dropna()
+    if dtypes.is_datetime64_any_dtype(column):
         numbers = numbers[:0]
+    elif not _is_number(column):
+        numbers = pd.to_numeric(_texts(numbers), errors="coerce").dropna()
     if numbers.nunique() > 2 and len(numbers) >= 0.9 * column.notna().sum():
         first, low, high, last = numbers.quantile([0.005, 0.05, 0.95, 0.995])
         return _Fit("number", first - (high - low), last + (high - low))
@@ -146,11 +146,12 @@ def _texts(column: pd.Series, rows: np.ndarray | None = None) -> pd.Series:
 
 def _fits(fit: _Fit, column: pd.Series) -> np.ndarray:
     "Whether each cell could be one of this column, (n_rows,); each distinct text is looked at once."
+    if not fit.kind:
+        return np.full(len(column), True)
     if fit.kind == "number" and _is_number(column):
-        numbers = column.to_numpy(dtype=float, na_value=np.nan)
-        return ~((numbers < fit.low) | (numbers > fit.high))
+        return fit.of(column)
     codes, found = pd.factorize(_texts(column))
-    return np.append(fit.of(pd.Series(found, dtype="str")), True)[codes] if fit.kind else np.full(len(column), True)
+    return np.append(fit.of(pd.Series(found, dtype="str")), True)[codes]
 
 
 def _shifted(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRows]:
@@ -177,12 +178,11 @@ def _shifted(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRow
         count = np.sum(moved, axis=0) if moved else np.zeros(len(suspects))
         among = np.flatnonzero((count >= MIN_MISFITS) & (count >= 0.7 * wrong))
         if among.size and among.size <= max(MIN_MISFITS, MAX_SHARE * len(whole)):
-            names = [str(whole.columns[j]) for j, at in zip(inside, moved, strict=True) if at[among[0]]]
-            first = names[0]
+            columns = [[whole.columns[j] for j, at in zip(inside, moved, strict=True) if at[one]] for one in among]
+            first = columns[0][0]
             value = cells[list(whole.columns).index(first)].iloc[among[0]]
             words = f"cells stand one column to the {side}, such as {value!r} in {first}"
-            why = f"{words} ({count_of(len(names), 'cell')} of row {suspects[among[0]] + 1:,})"
-            columns = [[whole.columns[j] for j, at in zip(inside, moved, strict=True) if at[one]] for one in among]
+            why = f"{words} ({count_of(len(columns[0]), 'cell')} of row {suspects[among[0]] + 1:,})"
             yield ImpossibleRows("", why, _ints(suspects[among]), _sql_keeping(whole, suspects[among], columns))
 
 

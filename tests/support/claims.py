@@ -138,30 +138,26 @@ class Checker:
                 return True
         return False
 
-    def would_decide(self, more: str, unit: str) -> bool:
-        """Whether an undecided gate becomes clear with so many units more, its value kept."""
+    def missing(self, unit: str) -> list[tuple[int, float]]:
+        """The units of each undecided gate with an interval, and how many times as many more it needs."""
+        found = []
         for gate in self.gates:
             for metric in self.metrics.values():
                 same = gate["low"] is not None and all(metric[k] == gate[k] for k in ("value", "low", "high"))
                 if same and answer_of(gate) == "insufficient evidence" and metric["resampled"] == unit:
                     upper = gate["value"] > gate["limit"]
                     half = gate["value"] - gate["low"] if upper else gate["high"] - gate["value"]
-                    needed = metric["n"] * ((half / abs(gate["value"] - gate["limit"])) ** 2 - 1)
-                    if math.isclose(number(more), needed, rel_tol=0.1):
-                        return True
-        return False
+                    distance = max(abs(gate["value"] - gate["limit"]), 1e-300)
+                    found.append((metric["n"], (half / distance) ** 2 - 1))
+        return found
+
+    def would_decide(self, more: str, unit: str) -> bool:
+        """Whether an undecided gate becomes clear with so many units more, its value kept."""
+        return any(math.isclose(number(more), n * times, rel_tol=0.1) for n, times in self.missing(unit))
 
     def is_near(self, times: str, unit: str) -> bool:
         """Whether an undecided gate with an interval stays open with so many times its units, its value kept."""
-        for gate in self.gates:
-            for metric in self.metrics.values():
-                same = gate["low"] is not None and all(metric[k] == gate[k] for k in ("value", "low", "high"))
-                if same and answer_of(gate) == "insufficient evidence" and metric["resampled"] == unit:
-                    upper = gate["value"] > gate["limit"]
-                    half = gate["value"] - gate["low"] if upper else gate["high"] - gate["value"]
-                    if (half / max(abs(gate["value"] - gate["limit"]), 1e-300)) ** 2 - 1 > 0.9 * number(times):
-                        return True
-        return False
+        return any(needed > 0.9 * number(times) for _, needed in self.missing(unit))
 
     def resampled(self, n: str, unit: str) -> bool:
         """Whether an interval of the run comes from so many of these units."""
