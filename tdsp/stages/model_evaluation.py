@@ -440,6 +440,15 @@ def worst_predictions(
     return worst_rows(rows, scores.y_true[at], y_pred[at], added, ids, classes=study.outcome.classes, features=made)
 
 # %% ../../notebooks/lib/stages/07_model_evaluation.ipynb #c1325d80
+def _score_of(
+    study: ModelingContext, y_true: np.ndarray, y_pred: np.ndarray, test: pd.DataFrame, kept: np.ndarray
+) -> tuple[str, str]:
+    "The score on some of the test rows and its interval, as text."
+    units = study.units(test[kept])
+    found = bootstrap(study.metric, y_true[kept], y_pred[kept], units=units, n_resamples=200, random_state=study.seed)
+    return format_estimate(found.value, found.low, found.high)
+
+
 def score_without_impossible_rows(
     study: ModelingContext, choice: Choice, scores: Scores, test: pd.DataFrame
 ) -> pd.DataFrame:
@@ -461,11 +470,7 @@ def score_without_impossible_rows(
         predictions["without them in training either"] = (tested, y_pred)
     rows = []
     for name, (kept, y_pred) in predictions.items():
-        units = study.units(test[kept])
-        found = bootstrap(
-            study.metric, scores.y_true[kept], y_pred[kept], units=units, n_resamples=200, random_state=study.seed
-        )
-        rows.append((name, int(kept.sum()), *format_estimate(found.value, found.low, found.high)))
+        rows.append((name, int(kept.sum()), *_score_of(study, scores.y_true, y_pred, test, kept)))
     counted = f"{(~tested).sum():,} test rows and {(~trained).sum():,} training rows cannot be"
     sentence = f"{counted}: {label} is {rows[0][2]} with them, {rows[-1][2]} without."
     if not refitted and tested.all():
@@ -492,11 +497,7 @@ def score_by_case(study: ModelingContext, scores: Scores, test: pd.DataFrame) ->
     for name, kept in sides.items():
         value, interval = "not known, as they are too few", ""
         if kept.sum() >= MIN_CASE_ROWS and len(np.unique(scores.y_true[kept])) > 1:
-            y_pred, units = scores.predictions["winner"][kept], study.units(test[kept])
-            found = bootstrap(
-                study.metric, scores.y_true[kept], y_pred, units=units, n_resamples=200, random_state=study.seed
-            )
-            value, interval = format_estimate(found.value, found.low, found.high)
+            value, interval = _score_of(study, scores.y_true, scores.predictions["winner"], test, kept)
         rows.append((name, int(kept.sum()), value, interval))
     share = f"{returns.sum():,} of {len(test):,} test rows have a {column} that training rows have, too"
     _, n_new, value, interval = rows[1]

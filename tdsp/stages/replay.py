@@ -118,16 +118,16 @@ class Watch:
         rule = alarm_rule(reference.own_beyond, self.trainer.seed, reference.size)
         judgments: list[WindowJudgment] = []
         faults: list[Fault | None] = []
-        known: list[bool] = []
         broken: Cry | None = None
         windows = complete_windows(cut_windows(len(rows), reference.size, times), reference.size, times)
         seasons = [season_known(reference.record, times, one) for one in windows]
         for i, (judgment, fault) in enumerate(judge_windows(reference, rows, windows, seasons)):
             judgments.append(judgment)
             faults.append(fault)
-            known.append(seasons[i])
             importance = reference.record["importance"]
-            found = drift_findings(judgments, faults, rule, reference.size, importance, known, reference.ignored)
+            found = drift_findings(
+                judgments, faults, rule, reference.size, importance, seasons[: i + 1], reference.ignored
+            )
             alarm = next((one for one in found if one.state == "alarm"), None)
             if alarm is None:
                 continue
