@@ -92,13 +92,15 @@ def format_int(value: Measured) -> str:
 
 def are_years(values: Iterable[float]) -> bool:
     "Whether numbers are whole and all could be years: these are written without a thousands separator."
-    return all(1800 <= value <= 2200 and value == round(value) for value in map(float, values))
+    known = [value for value in map(float, values) if math.isfinite(value)]
+    return bool(known) and all(1800 <= value <= 2200 and value == round(value) for value in known)
 
 
 def number_texts(values: Iterable[float]) -> list[str]:
     "Return numbers of one column as texts, years as years."
     values = [float(value) for value in values]
-    return [f"{value:.0f}" for value in values] if are_years(values) else [format_number(value) for value in values]
+    is_year = are_years(values)
+    return [f"{value:.0f}" if is_year and math.isfinite(value) else format_number(value) for value in values]
 
 
 def format_percent(

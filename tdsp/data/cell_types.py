@@ -8,7 +8,7 @@ __all__ = ['AUTO', 'CELLS', 'Column', 'ReadOptions', 'type_columns', 'without_nu
 # %% ../../notebooks/lib/data/14_cell_types.ipynb #f4955896
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -137,20 +137,33 @@ def _remarks_on_gaps(column: _Distinct, coded: Mapping[str, pa.Array]) -> list[R
 
 def _remarks_on_levels(columns: Iterable[_Distinct], fields: Iterable[pa.Field], codes: set[str]) -> list[Remark]:
     "A remark on each column of texts where a word is a value that means no value in another column of the file."
-    rows: list[tuple[str, bool, dict[str, int]]] = []
-    for column, field in zip(columns, fields, strict=True):
-        is_word = pc.fill_null(pc.is_in(pc.utf8_lower(column.texts), pa.array(sorted(MISSING_WORDS))), False)
-        mask = is_word.to_numpy(zero_copy_only=False)
-        held = zip(column.texts.filter(is_word).to_pylist(), column.counts[mask].tolist(), strict=True)
-        here = {text: n for text, n in held if n and text not in codes}
-        rows.append((column.name, pa.types.is_string(field.type), here))
-    gaps = {text.casefold() for _, is_text, here in rows if not is_text for text in here}
+    pairs = [*zip(columns, fields, strict=True)]
+    gaps = set[str]()
+    for column, field in pairs:
+        if not pa.types.is_string(field.type):
+            words = {
+                word.lower() for word in json.loads(field.metadata[_FIELD]).get("missing", ()) if _WORD.fullmatch(word)
+            }
+            gaps |= {text.lower() for text in _rows_of(column, MISSING_WORDS | words)} - {
+                code.lower() for code in codes
+            }
     found = []
-    for name, is_text, here in rows:
-        if is_text and (both := {text: n for text, n in here.items() if text.casefold() in gaps}):
+    for column, field in pairs:
+        if pa.types.is_string(field.type) and (both := _rows_of(column, gaps)):
             shown = ", ".join(f"{text!r} in {n:,}" for text, n in both.items())
-            found.append(Remark(RemarkCode.WORD_IS_VALUE, (shown, *both), name))
+            found.append(Remark(RemarkCode.WORD_IS_VALUE, (shown, *both), column.name))
     return found
+
+
+_WORD = re.compile(r"\D+")
+
+
+def _rows_of(column: _Distinct, words: Collection[str]) -> dict[str, int]:
+    "The texts of a column that are one of these words, capitals aside, with their rows."
+    is_word = pc.fill_null(pc.is_in(pc.utf8_lower(column.values), pa.array(sorted(words), pa.string())), False)
+    mask = is_word.to_numpy(zero_copy_only=False)
+    held = zip(column.values.filter(is_word).to_pylist(), column.counts[mask].tolist(), strict=True)
+    return {text: n for text, n in held if n}
 
 
 def without_numbers(column: Column, codes: Iterable[float]) -> Column:

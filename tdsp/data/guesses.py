@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core.cells import CellReading
 from ..core.kinds import ColumnKind
+from .column_readings import shape_of
 from .repeats import find_key_column
 from .schema import find_exclusions, kind_of
 from .target import Guess, require_target
@@ -21,11 +22,15 @@ from .time_columns import TimeParts, guess_time
 from ..stats.metrics import DEFAULT_METRIC
 
 # %% ../../notebooks/lib/data/11_guesses.ipynb #db9165fd
-_WHO = "patient|customer|client|user|subject|person|household|account|driver|student|store|shop|session|device|machine"
+_WHO = (
+    "patient|customer|client|user|subject|person|household|account|driver|student|store|shop|session|device|machine"
+    "|policy|contract|member|employee|vehicle|vendor|supplier|company|claimant|applicant|kunde|vertrag|konto|mitglied"
+)
 _GROUP = re.compile(rf"(?i:(^|_|\b)({_WHO})(_|\b|$))|(_id|Id|ID)$")  # in the singular: households is a count
 _MEASURE = re.compile(
     r"(^|_|\b)(percent|pct|rate|ratio|share|score|avg|mean|amount|total|count)(_|\b|$)", re.IGNORECASE
 )
+_NUMBERED = re.compile(r"(nummer|nr|number|_no|code|key)\.?$", re.IGNORECASE)  # of codes that name a case
 _NO_CASES = "no column names cases that come back"
 _SENTINELS = (-99, -999, -9999, -99999)
 
@@ -41,12 +46,13 @@ def guess_settings(
     found = require_target(df, target)
     measures = {name for name, reading in (readings or {}).items() if reading.get("affixes")}
     time, group = guess_time(df, target, parts), _guess_group(df.drop(columns=[*measures - {target}]), target)
+    comes_back = f"; {group.why}: split: group and group_column: {group.value} test on new ones" if group.value else ""
     kind = "time" if time.value else "group" if group.value else "random"
     guesses = {
         "task": Guess(found.task, found.why),
         "metric": Guess(DEFAULT_METRIC[found.task], f"the usual one for {found.task}"),
         "time_column": time,
-        "group_column": group if kind != "time" else Guess("", "not used in a split by time"),
+        "group_column": group if kind != "time" else Guess("", f"not used in a split by time{comes_back}"),
         "split": Guess(
             kind,
             {"time": time.why.partition(";")[0], "group": f"{group.why}; random if new rows are of the same ones"}.get(
@@ -64,7 +70,8 @@ def guess_settings(
 def _guess_group(df: pd.DataFrame, target: str) -> Guess:
     for name in df.columns:
         n = df[name].nunique()
-        if name == target or not _GROUP.search(str(name)) or _MEASURE.search(str(name)):
+        named = _GROUP.search(str(name)) or (_NUMBERED.search(str(name)) and _are_codes(df[name]))
+        if name == target or not named or _MEASURE.search(str(name)):
             continue
         if kind_of(df[name]) in (ColumnKind.BOOLEAN, ColumnKind.DATE, ColumnKind.NUMBER):  # fractions measure
             continue
@@ -72,6 +79,14 @@ def _guess_group(df: pd.DataFrame, target: str) -> Guess:
             return Guess(name, f"{name} names {n:,} different ones in {len(df):,} rows")
     key = find_key_column(df, target)
     return Guess(key.name, f"{key.name} names what comes back: {key}") if key else Guess("", _NO_CASES)
+
+
+def _are_codes(column: pd.Series) -> bool:
+    "Whether nearly all texts are written alike, letters by letters and digits by digits, with three digits at least."
+    if kind_of(column) != ColumnKind.TEXT:
+        return False
+    shapes = column.dropna().astype("str").map(shape_of).value_counts(normalize=True).head(1)
+    return len(shapes) > 0 and shapes.iloc[0] > 0.95 and shapes.index[0].count("9") >= 3
 
 
 def _guess_ids(df: pd.DataFrame, target: str) -> Guess:

@@ -37,6 +37,7 @@ class RemarkCode(StrEnum):
     MISSING_WORDS = "missing-words"
     DAMAGED_CELLS = "damaged-cells"
     SEVERAL_UNITS = "several-units"
+    OTHER_CURRENCY = "other-currency"
     DATES_LIKE_OTHERS = "dates-like-others"
     SHORT_YEARS = "short-years"
     CLOCK = "clock"
@@ -87,6 +88,8 @@ _TEXTS = {
     RemarkCode.MISSING_WORDS: "{0} words count as missing: {1}",
     RemarkCode.DAMAGED_CELLS: "{0} damaged cells count as missing: {1}",
     RemarkCode.SEVERAL_UNITS: "numbers in several units, kept as text: {0}; bring them to one by SQL",
+    RemarkCode.OTHER_CURRENCY: "{0} cells count as missing, in another currency than the others: {1}; no rate is "
+    "known, so convert them in the file",
     RemarkCode.DATES_LIKE_OTHERS: "dates read {0}, as the file's other dates are",
     RemarkCode.SHORT_YEARS: "two-digit years read as {0} to {1}",
     RemarkCode.CLOCK: "{0} read as {1} seconds",

@@ -20,6 +20,7 @@ from pandas.api import types as dtypes
 
 from ..core.errors import DataError, ParameterError, did_you_mean
 from ..core.formatting import count_of
+from .column_readings import TextColumn, rows_by_currency
 from .schema import MIN_ROWS
 from .splits import as_labels
 from .sql import sql_literal, sql_name
@@ -221,6 +222,7 @@ def require_target(
             f'SELECT * FROM "table" WHERE {" AND ".join(each.condition for each in stray)}. '
             f"To keep {_them(stray)}, state task: multiclass."
         )
+    _require_one_currency(y, target)
     guess = guess_task(y) if task == "auto" else Guess(task, "given")
     size = (len(y), len(df) - len(y))
     if guess.value == "regression":
@@ -251,6 +253,20 @@ def _require_values(y: pd.Series, target: str, n_rows: int) -> None:
         raise DataError(f"target {target!r} is {str(y.iloc[0])!r} in every row: there is nothing to predict.")
     if len(y) < MIN_ROWS:
         raise DataError(f"{len(y)} rows with a target are too few to learn from and test on; {MIN_ROWS} is the least.")
+
+
+def _require_one_currency(y: pd.Series, target: str) -> None:
+    if dtypes.is_numeric_dtype(y) or dtypes.is_datetime64_any_dtype(y):
+        return
+    counts = as_labels(y).value_counts()
+    found = rows_by_currency(TextColumn(target, [*map(str, counts.index)], counts.to_numpy()))
+    if len(found) > 1 and sum(map(len, found.values())) > 0.5 * len(counts):
+        held = (f"{name.upper()} in {count_of(sum(rows.values()), 'row')}, such as {next(iter(rows))!r}"
+                for name, rows in found.items())  # fmt: skip
+        raise DataError(
+            f"target {target!r} holds amounts in several currencies: {'; '.join(held)}. No rate is known: "
+            "convert them to one in the file."
+        )
 
 
 def _require_classes(counts: pd.Series, target: str, task: str, least: int) -> None:

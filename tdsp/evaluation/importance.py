@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ..core.formatting import cell_text, count_of, format_number, format_percent, shorten
+from ..core.formatting import are_years, cell_text, count_of, format_number, format_percent, shorten
 from ..core.schema import Schema
 from ..packaging.loader import feature_names
 from ..stats.metrics import Metric, class_probabilities
@@ -359,7 +359,7 @@ def worst_rows(
         actual, predicted, chance = _actual_and_predicted(y[i], y_pred[i], classes)
         wrong = added.values.iloc[i] * (1 if classes or y_pred[i] > y[i] else -1)
         largest = wrong[wrong > 0].sort_values(ascending=False).head(3)
-        reasons = [_reason(name, rows.iloc[i], added, i, (features or {}).get(name, name)) for name in largest.index]
+        reasons = [_reason(name, rows, added, i, (features or {}).get(name, name)) for name in largest.index]
         way = "to this class" if classes else "upwards" if y_pred[i] > y[i] else "downwards"
         unit = "log odds" if classes else "in units of the target"
         because = f"Largest contributions {way}: {', '.join(reasons)} ({unit})." if reasons else f"None {way}."
@@ -378,8 +378,14 @@ def _actual_and_predicted(y_true: float, y_pred: np.ndarray | float, classes: Se
     return str(classes[int(y_true)]), str(classes[k]), f" ({sure})"
 
 
-def _reason(name: str, row: pd.Series, added: Contributions, i: int, feature: str) -> str:
+def _cell(column: pd.Series, i: int) -> str:
+    "A cell as a reader wants it, a year as a year."
+    is_year = pd.api.types.is_numeric_dtype(column) and are_years(column.dropna()) and pd.notna(column.iloc[i])
+    return f"{column.iloc[i]:.0f}" if is_year else cell_text(column.iloc[i])
+
+
+def _reason(name: str, rows: pd.DataFrame, added: Contributions, i: int, feature: str) -> str:
     error = "" if added.errors is None else f" ± {format_number(float(f'{added.errors[name].iloc[i]:.1g}'))}"
-    value = f" = {shorten(cell_text(row[feature]), 16)}" if feature in row.index else ""
+    value = f" = {shorten(_cell(rows[feature], i), 16)}" if feature in rows else ""
     amount = float(f"{added.values[name].iloc[i]:.2g}")
     return f"{shorten(feature if value else name)}{value} ({'+' if amount > 0 else ''}{format_number(amount)}{error})"

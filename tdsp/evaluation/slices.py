@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from ..core.formatting import count_of, format_number
+from ..core.formatting import count_of, number_texts
 from ..core.results import Estimate, Gate
 from ..stats.gates import disproof_gate
 from ..stats.metrics import Metric, true_class_probability
@@ -48,7 +48,7 @@ class Condition:
             return f"{self.column} missing"
         if self.level is not None:
             return f"{self.column} is {self.level}"
-        ends = [format_number(end) for end in (self.low, self.high)]
+        ends = number_texts((self.low, self.high))
         if math.isinf(self.low):
             return f"{self.column} below {ends[1]}"
         return f"{self.column} from {ends[0]}" + ("" if math.isinf(self.high) else f" to below {ends[1]}")

@@ -24,7 +24,7 @@ from ..core.results import Gate
 from ..core.schema import Schema
 from ..core.yaml import to_yaml
 from ..data.target import Target
-from ..data.time_columns import written_later
+from ..data.time_columns import later_than, written_later
 from ..exploration.findings import Finding
 from ..exploration.leakage import Leak, date_features, find_leaks, is_too_good, with_made
 from ..exploration.pair_copies import MAX_PAIRS
@@ -58,13 +58,15 @@ def search_leaks(
 
 
 def _late_dates(train: pd.DataFrame, schema: Schema, outcome: Target) -> list[Leak]:
-    "Dates that are written after the outcome, by the rule that a new project is guessed with."
+    "Dates that are written after the outcome, or are later than the time of the row, by the rules of a new project."
     names = [column["name"] for column in schema["columns"] if column["type"] == "timestamp"]
     end = [schema["time_column"]["name"]] if "time_column" in schema else []
     moments = {name: train[name] for name in (*end, *names)}
     found = {name: written_later(train, name, outcome.name, moments) for name in names}
     words = "is written after the outcome"
-    return [Leak(name, 0.0, 0.0, f"{name} {words}: {why}", "written-later") for name, why in found.items() if why]
+    late = [Leak(name, 0.0, 0.0, f"{name} {words}: {why}", "written-later") for name, why in found.items() if why]
+    after = {name: later_than(train[name], train[end[0]]) for name in names if end and not found[name]}
+    return late + [Leak(name, 0.0, 0.0, why, "later-date") for name, why in after.items() if why]
 
 # %% ../../notebooks/lib/stages/09_leak_questions.ipynb #2d759e5e
 LEAK_CODES = ("target-sum", "target-threshold", "filled-after")  # findings of rules that are asked about here

@@ -22,6 +22,29 @@ def column(values: list[str], name: str = "x", **others: list[str]) -> tuple[lis
     return table[name].to_pylist(), " | ".join(map(str, remarks))
 
 
+def test_a_few_amounts_in_another_currency_are_gaps_with_a_word():
+    """No rate is known: they are no numbers of this column, here or at prediction; many make it a column of several."""
+    few = [f"{i} EUR" for i in range(95)] + ["5 USD", "£7", "12 USD"]
+    found, remarks = column(few)
+    assert found == [*range(95), None, None, None]
+    assert "3 cells count as missing, in another currency than the others: '5 USD', '12 USD', '£7'" in remarks
+    many = [f"{i} EUR" for i in range(60)] + [f"{i} USD" for i in range(40)]
+    found, remarks = column(many)
+    assert found == many and "numbers in several units, kept as text" in remarks
+
+
+def test_a_word_that_is_a_gap_among_numbers_is_named_in_a_column_of_texts():
+    """Any word, and not only the usual ones; a text that is a gap in both is no remark."""
+    table, remarks = read(
+        "built;owner\n"
+        + "".join(f"{1950 + i};{'let' if i % 2 else 'own'}\n" for i in range(40))
+        + "k. A.;k. A.\nNA;own\n1999;NA\n"
+    )
+    assert table["built"].null_count == 2 and table["owner"].null_count == 1
+    assert "owner: a value here, in a column of texts, and a gap in another column: 'k. A.' in 1" in remarks
+    assert "'NA'" not in remarks
+
+
 def test_a_group_that_begins_with_zero_settles_the_column():
     """0.461 is no thousand: the column has decimal points although the others have commas."""
     table, _ = read("usage;km\n71,5;8.831\n49,6;0.461\n")

@@ -80,6 +80,12 @@ def test_the_positive_class_is_the_event(values, positive):
         (table(y=["a"] * 99 + ["b"]), "y", {}, r"too few rows in class 'b' \(1\)"),
         (table(y=[f"id{i // 2}" for i in range(100)]), "y", {"min_class_rows": 3}, r"too few rows in class"),
         (table(y=[f"id{i}" for i in range(100)]), "y", {}, "an id or free text"),
+        (
+            table(y=[f"{i} {'EUR' if i % 3 else 'USD'}" for i in range(100)]),
+            "y",
+            {},
+            "several currencies: EUR in 66 rows, such as '1 EUR'; USD in 34 rows, such as '0 USD'",
+        ),
         (table(y=pd.date_range("2020", periods=100)), "y", {}, "is a date"),
         (table(10), "y", {}, "10 rows with a target are too few"),
         (table(), "y", {"task": "regression"}, "holds text such as 'no'; a regression needs numbers"),

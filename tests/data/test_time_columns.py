@@ -11,7 +11,7 @@ from tdsp.core.errors import ParameterError
 from tdsp.data.guesses import guess_settings
 from tdsp.data.schema import infer_schema, require_date_parts
 from tdsp.data.sql import open_duckdb
-from tdsp.data.time_columns import find_time_parts, guess_time
+from tdsp.data.time_columns import find_time_parts, guess_time, later_than
 from tdsp.stages.data_acquisition import date_steps
 
 N = 240
@@ -50,6 +50,16 @@ def test_a_duration_as_target_gives_the_end_away():
     took = RNG.integers(1, 60, N).astype(float)
     guess = guess_time(table(day_of_end=days(took), y=took), "y")
     assert guess.value == "opened" and "its distance to opened gives y" in guess.why
+
+
+def test_a_date_later_than_the_time_of_its_row_is_doubted():
+    """However little it says of the target; a plan, a constant distance and a birth are not."""
+    settled = days(RNG.integers(5, 90, N))
+    guess = guess_time(table(settled=settled), "y")
+    assert guess.value == "opened" and "settled is later than opened in 100\u202f% of the rows, by" in guess.why
+    assert "forbidden" in guess.why
+    for name, dates in (("due_day", settled), ("next_day", days(1)), ("born", days(-9000 - RNG.integers(0, 9000, N)))):
+        assert later_than(dates.rename(name), OPENED.rename("opened")) == ""
 
 
 @pytest.mark.parametrize("name", ["reservation_status_date", "last_review", "closed_at", "termination_date"])
@@ -154,6 +164,17 @@ def test_a_measure_is_no_group():
             guess_settings(pd.DataFrame({name: column, "y": EVENT}), "y", readings=readings)["group_column"].value == ""
         )
     assert guess_settings(pd.DataFrame({"customer": values, "y": EVENT}), "y")["group_column"].value == "customer"
+
+
+def test_a_number_of_a_case_is_a_group_also_beside_a_time():
+    """Codes written alike that come back; in a split by time the line is shown that tests new ones."""
+    numbers = pd.Series([f"P-{i:05d}" for i in RNG.integers(0, 60, N)])
+    frame = pd.DataFrame({"Policennummer": numbers, "x": RNG.normal(size=N), "y": EVENT})
+    assert guess_settings(frame, "y")["group_column"].value == "Policennummer"
+    beside = guess_settings(frame.assign(opened=OPENED.sort_values(ignore_index=True)), "y")["group_column"]
+    assert beside.value == "" and "split: group and group_column: Policennummer" in beside.why
+    rooms = pd.DataFrame({"room_number": RNG.choice(["1", "2", "12"], N), "y": EVENT})
+    assert guess_settings(rooms, "y")["group_column"].value == ""
 
 
 def test_the_schema_stores_the_parts_of_dates_and_the_time_up_to_which_ages_count():

@@ -79,6 +79,8 @@ TRAPS = {
     "padded:region": lambda: table(region=levels(("ASIA ", 600), ("EUROPE", 600))),
     "rare-level:place": lambda: table(place=levels(("INLAND", 700), ("BAY", 498), ("ISLAND", 2))),
     "level-variants:place": lambda: table(place=levels(("Bay", 700), ("bay", 300), ("Inland", 200))),
+    "level-variants:city": lambda: table(city=levels(("Köln", 500), ("Koeln", 300), ("Mainz", 400))),
+    "begins-constant:plan": lambda: table(plan=np.where(np.arange(N) < 400, "old", levels(("old", 600), ("new", 600)))),
     "tick-box:seen": lambda: table(seen=np.where(RNG.random(N) < 0.4, "The Empire", None)),
     "copy:grade_no": lambda: table(grade=np.array(["a", "b", "c", "d"])[np.arange(N) % 4], grade_no=np.arange(N) % 4),
     "near-copy:felt": lambda: table(felt=(WIND * 1.8 + RNG.normal(0, 0.05, N)).round(2)),

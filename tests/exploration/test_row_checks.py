@@ -37,6 +37,21 @@ def test_an_amount_that_is_often_zero_may_be():
     assert rows_of(table) == {}
 
 
+def test_amounts_typed_in_hundredths_are_named_within_the_tail():
+    """Whole numbers among the largest of a column with decimals; agreed sums are not."""
+    table = cars(2000).assign(price=np.random.default_rng(3).lognormal(7, 0.8, 2000).round(2))
+    assert rows_of(table) == {}
+    typed = table.copy()
+    typed.loc[[50, 900, 1700], "price"] = [74_213.0, 105_467.0, 88_901.0]
+    (found,) = [each for each in find_impossible_rows(typed, typed, target="price") if "without decimals" in each.why]
+    assert found.rows == (50, 900, 1700) and "100 times too large, it seems" in found.sentence
+    kept = duckdb.sql(f"SELECT count(*) FROM typed WHERE ({found.keep}) IS NOT FALSE").fetchall()[0]
+    assert kept == (1997,)
+    agreed = table.copy()
+    agreed.loc[[50, 900, 1700], "price"] = [20_000.0, 15_000.0, 12_500.0]
+    assert rows_of(agreed) == {}
+
+
 def test_prices_of_tens_of_millions_zeros_and_a_negative_one_are_named():
     """Rows are counted from 1 below the names; the SQL leaves exactly these out and keeps gaps."""
     table = cars()

@@ -262,7 +262,7 @@ PATTERNS: list[tuple[str, Callable[..., Any]]] = [
      lambda _checker, _cut, own, constant: number(own) > number(constant)),
     (rf".+ is {N} on the test set\.",
      lambda c, value: shows(value, c.metrics["test_score"]["value"]) and c.metrics["test_score"]["low"] is None),
-    (rf"{N} test rows, if independent, give .+ within ±{N}; wanted is ±{N}, (.+)\.", _reach),
+    (rf"{N} test rows, if independent(?: and with tails .+)?, give .+ within ±{N}; wanted is ±{N}, (.+)\.", _reach),
     (rf"{N} rows to learn from, {N} to test on, .+\.",
      lambda c, learn, test: (int(number(learn)), int(number(test))) == _parts(c)),
     (rf"{N} columns? can be learned from; left out: {N}\.",

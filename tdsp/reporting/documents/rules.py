@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['CONDITIONS', 'ITEMS', 'RULES', 'CAUTIONS', 'DERIVED', 'Condition', 'columns_and_target', 'sources', 'goal_is_smart',
            'roles_are_held', 'phases_in_order', 'files_are_registered', 'hashes_are_known', 'no_password_in_addresses',
-           'columns_known_at_prediction', 'no_forbidden_column', 'columns_are_described', 'dummy_and_simple_were_tried',
-           'test_set_read_once', 'score_has_interval', 'scripts_are_kept', 'package_is_complete',
-           'next_steps_have_owners', 'goal_has_verdict', 'flow', 'outputs', 'candidate_reports', 'documents',
-           'difference_to_plan', 'limits', 'measures', 'origin_of_interval', 'suspected_leaks', 'gates_not_passed',
-           'limits_seen']
+           'columns_known_at_prediction', 'no_forbidden_column', 'columns_have_meanings', 'contents_are_shown',
+           'dummy_and_simple_were_tried', 'test_set_read_once', 'score_has_interval', 'scripts_are_kept',
+           'package_is_complete', 'next_steps_have_owners', 'goal_has_verdict', 'flow', 'outputs', 'candidate_reports',
+           'documents', 'difference_to_plan', 'limits', 'measures', 'origin_of_interval', 'suspected_leaks',
+           'gates_not_passed', 'limits_seen']
 
 # %% ../../../notebooks/lib/reporting/documents/09_rules.ipynb #bdfbb163
 import zipfile
@@ -114,10 +114,15 @@ def no_forbidden_column(evidence: Evidence) -> str:
     return _named("forbidden, and used", sorted(used))
 
 
-def columns_are_described(evidence: Evidence) -> str | None:
+def columns_have_meanings(evidence: Evidence) -> str:
+    stated = {name for name, column in evidence.charter.columns.items() if column.meaning}
+    return _named("none is stated for", [name for name in evidence.columns if name not in stated])
+
+
+def contents_are_shown(evidence: Evidence) -> str | None:
     rows = evidence.rows("artifacts/columns.csv")
-    described = {str(row["column"]) for row in rows or []}
-    return None if rows is None else _named("not described", sorted(set(evidence.columns) - described))
+    shown = {str(row["column"]) for row in rows or []}
+    return None if rows is None else _named("not shown", sorted(set(evidence.columns) - shown))
 
 
 def dummy_and_simple_were_tried(evidence: Evidence) -> str | None:
@@ -167,9 +172,9 @@ RULES: dict[str, Callable[[Evidence], str | None]] = {
     rule.__name__: rule
     for rule in (
         goal_is_smart, roles_are_held, phases_in_order, files_are_registered, hashes_are_known,
-        no_password_in_addresses, columns_known_at_prediction, no_forbidden_column, columns_are_described,
-        dummy_and_simple_were_tried, test_set_read_once, score_has_interval, scripts_are_kept, package_is_complete,
-        next_steps_have_owners, goal_has_verdict,
+        no_password_in_addresses, columns_known_at_prediction, no_forbidden_column, columns_have_meanings,
+        contents_are_shown, dummy_and_simple_were_tried, test_set_read_once, score_has_interval, scripts_are_kept,
+        package_is_complete, next_steps_have_owners, goal_has_verdict,
     )
 }  # fmt: skip
 
