@@ -15,6 +15,7 @@ FIXED = re.compile(  # what the design says and no run computes: dates, times, h
     r"\d{1,2} [A-Z][a-z]{2} \d{4}(, \d\d:\d\d( UTC)?)?|\d{4}-\d\d-\d\d([T ][\d:.]+)?"
     r"|\b[\w…]*[a-z_]\w*\d[\w…]*|\b\d+\w*[a-z_…]\w*|\d+(\.\d+){2,}|95\s% interval|\bin 100\b|\b9[59] of 100\b"
     r"|\band \d+ more\b|\babout [\d,]+ more [\w ]+ would decide"
+    r"|(?<!\w)'[^']{1,40}'(?!\w)"  # a cell as it is in the file
     r"|\b[1-5] (Business|Data|Modeling|Deployment|Acceptance)|stage [1-5]"
 )
 NUMBER = re.compile(
@@ -76,6 +77,10 @@ def results_of(folder: Path) -> set[float]:
         (entry.get("headline") or {}).pop("sentence", None)
         entry.pop("note", None)
     found = set(values_of(record))
+    reference = folder / "model" / "reference.json"
+    own = json.loads(reference.read_text())["windows"] if reference.exists() else {}
+    found.update(float(len(windows["rows"])) for windows in own.values())
+    found.update(float(size) for size in own if size.isdigit())
     for path in (folder / "artifacts").rglob("*"):
         if path.suffix == ".json" and path.name != "reference.json":  # distributions, which no page shows
             found.update(values_of(json.loads(path.read_text())))
