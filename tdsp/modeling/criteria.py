@@ -11,6 +11,7 @@ __all__ = ['Row', 'Fit', 'MAX_SHUFFLED_COLUMNS', 'MAX_REFIT_ROWS', 'MAX_REFIT_CE
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from ..core.results import Estimate
-from ..core.threads import latencies_ms
+from ..core.threads import cores, few_threads, latencies_ms, quiet
 from ..stats.metrics import Metric
 from ..stats.resampling import Units, estimate_of, evenly_spaced, gain_of, score_resamples
 
@@ -262,8 +263,10 @@ def measure(
 ) -> pd.DataFrame:
     "A row a candidate: candidate, family, score with low and high, and all that the functions above return; note."
     rows: list[Row] = []
-    for c in candidates:
+    models: list[BaseEstimator] = []
+    for c in candidates:  # one after another, as time and memory are measured
         model, bill = training(c, data, price=price)
+        models.append(model)
         about: Row = {
             "candidate": c.name,
             "family": c.family,
@@ -273,12 +276,18 @@ def measure(
             "allowance": c.allowance,
         }
         packaged = c.whole() if c.whole else model
-        about |= {**explainability(data, packaged), **bill, **inference(packaged, data)}
-        curve, few_rows = _attempt("rows", partial(learning_curve, c, data, model))
-        needed, few_columns = _attempt("columns", partial(columns_needed, c, data))
-        blank = dict.fromkeys(("last_doubling", "next_doubling", "columns_needed"), np.nan)
-        rows.append({**about, **blank, **curve, **needed, "note": f"{few_rows} {few_columns}".strip()})
-    return _with_optimism(pd.DataFrame(rows), data.metric)
+        rows.append({**about, **explainability(data, packaged), **bill, **inference(packaged, data)})
+    with quiet(1), ThreadPoolExecutor(cores(), initializer=few_threads) as pool:
+        fewer = [*pool.map(lambda c, model: _with_fewer(c, model, data), candidates, models)]
+    return _with_optimism(pd.DataFrame([about | more for about, more in zip(rows, fewer, strict=True)]), data.metric)
+
+
+def _with_fewer(candidate: FinalCandidate, model: "BaseEstimator", data: MeasurementData) -> Row:
+    "The part of a candidate's row that is measured by fits on fewer rows and columns; note says what failed."
+    curve, few_rows = _attempt("rows", partial(learning_curve, candidate, data, model))
+    needed, few_columns = _attempt("columns", partial(columns_needed, candidate, data))
+    blank = dict.fromkeys(("last_doubling", "next_doubling", "columns_needed"), np.nan)
+    return {**blank, **curve, **needed, "note": f"{few_rows} {few_columns}".strip()}
 
 
 def _with_optimism(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:

@@ -355,7 +355,9 @@ def reference_rows(record: RunRecord, goal: Goal) -> tuple[IntervalRow, ...]:
     "Rows beside the model's: the runner-up on the test set, and the score that a random split would have shown."
     headline, name = record.stage("3_modeling").headline, record.fact("runner_up")
     shown = headline.interval_rows if headline else ()
-    rows = [replace(row, label=f"Runner-up, {name}") for row in shown if row.kind == "other"]
+    learned, rows_of = record.fact("runner_up_rows", 0), record.fact("train_rows", 0)
+    few = f" (learned from {learned:,} rows)" if 0 < learned < rows_of else ""
+    rows = [replace(row, label=f"Runner-up, {name}{few}") for row in shown if row.kind == "other"]
     random = record.metrics.get("random_split")
     if random and random.label == random_split_label(goal.label):
         rows.append(IntervalRow("Quick model, random split", random.value, random.low, random.high, kind="reference"))
