@@ -1,6 +1,6 @@
 """`tdsp init` and `tdsp run` beside ten lines of cleaning by hand and default HistGradientBoosting, on the same rows.
 
-    python -m tests.benchmarks.messy run [TABLE …]     runs are kept in a folder (BENCH_FOLDER, BENCH_TRIALS of search)
+    python -m tests.benchmarks.messy run [TABLE …]     runs are kept in BENCH_FOLDER (BENCH_TRIALS or BENCH_EFFORT)
     python -m tests.benchmarks.messy                   the table, from the runs that are kept
 
 Tables come raw from the folder of sample data beside the clone; guesses of init stand. What SOURCES.md names as a leak
@@ -23,6 +23,7 @@ import pandas as pd
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 KEPT = Path(os.environ.get("BENCH_FOLDER") or ROOT / "outputs" / "bench_messy")
+EFFORT = os.environ.get("BENCH_EFFORT", "")  # quick, normal or thorough, in place of a number of trials
 TRIALS = int(os.environ.get("BENCH_TRIALS") or 8)  # not seconds: the same on a busy machine
 FAN = "Do you consider yourself to be a fan of the Star Trek franchise?"
 
@@ -106,7 +107,7 @@ def run(name: str) -> None:
     arguments = ["init", Path(case.file).name, "--target", case.target, "--name", name]
     drafted = subprocess.run([*tdsp, *arguments], cwd=folder, capture_output=True, text=True, check=True)
     (folder / "init.txt").write_text(drafted.stdout)
-    settings = ["--set", f"search_trials={TRIALS}", "--no-track"]
+    settings = [*(["--effort", EFFORT] if EFFORT else ["--set", f"search_trials={TRIALS}"]), "--no-track"]
     if case.leaks:
         settings += ["--set", f"forbidden={json.dumps(case.leaks)}"]
     done = subprocess.run([*tdsp, "run", f"parameters/{name}.yaml", *settings], cwd=folder, capture_output=True,
