@@ -145,6 +145,8 @@ def next_step_text(folder: Path, record: RunRecord) -> str:
         NextStep.STATE_GOAL: state,
         NextStep.MEET_GATES: f"open the page: it names what was not met; tdsp show {folder.name} lists the gates{also}",
     }
+    if record.current_status == "running":
+        return "wait until it ends, or stop it with Ctrl+C where it was started"
     return texts.get(summary.next_step, f"tdsp show {folder.name}; correct the cause, then run again")
 
 

@@ -129,7 +129,8 @@ def print_comparison(found: "Comparison", written: list[Path]) -> None:
     from tdsp.reporting.comparison.page import rows_text
     from tdsp.reporting.comparison.statistics import gain_text
 
-    echo(f"Compared with {found.reference}, on the same test rows; a positive gain is better")
+    same = ", on the same test rows" if any(pair.main for pair in found.pairs) else ""
+    echo(f"Compared with {found.reference}{same}; a positive gain is better")
     gains = [(pair.main.label, gain_text(pair.main)) if pair.main else ("", "") for pair in found.pairs]
     rows = [(pair.run, pair.verdict, *gain) for pair, gain in zip(found.pairs, gains, strict=True)]
     echo_table(("run", "verdict", "measure", "gain, 95 % interval"), rows)

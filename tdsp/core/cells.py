@@ -58,7 +58,9 @@ _NUMBER = re.compile(
 _PLAIN = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
 _MINUS = str.maketrans("\u2212\u2013\uff0d\ufe63", "----")
 _FOOTNOTE = re.compile(r"[*+†‡]{1,3}|/-|\.-|,-")
-_ABOUT = re.compile(r"(about|approx\.?|around|circa|ca\.?|c\.|over|under|up to|from|min\.?|max\.?)(?!\w)\s*", re.I)
+_ABOUT = re.compile(
+    r"(about|approx\.?|around|circa|ca\.?|c\.|over|under|up to|from|min\.?|max\.?)(?![\w$])\s*", re.I
+)  # CA$ is a currency
 _ABOUT_SIGN = re.compile(r"[~≈<>≤≥]=?\s*")
 
 

@@ -87,12 +87,14 @@ def write_code(root: Path, target: Path, parameter_files: Iterable[Path]) -> Cod
     files |= {
         f"tdsp/{p.relative_to(PACKAGE)}": p for p in sorted((PACKAGE / "reporting/templates").rglob("*")) if p.is_file()
     }
-    files |= {f"parameters/{p.name}": p for p in parameter_files if p.is_file()}
+    stated = [path for path in parameter_files if path.is_file()]
+    files |= {f"parameters/{path.name}": path for path in stated}
     with atomic_replace(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(name for name in files if "__pycache__" not in name):
             archive.writestr(zipfile.ZipInfo(name), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
     commit, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--untracked-files=no")
-    return CodeVersion(sha256_file(target), commit, bool(changes) if commit else None)
+    untracked = _git(root, "ls-files", "--others", "--", *map(str, stated)) if stated else ""
+    return CodeVersion(sha256_file(target), commit, bool(changes or untracked) if commit else None)
 
 # %% ../../notebooks/lib/core/05_environment.ipynb #159157c0
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FIRST_TEXTS', 'SAMPLE', 'MAX_DAMAGED', 'MAX_OTHER_CURRENCY', 'MAX_WORD_ROWS', 'MAX_OTHER_ROWS', 'MAX_WORDS',
-           'MIN_VALUES', 'Found', 'MAGNITUDES', 'SCALES', 'CURRENCIES', 'Affix', 'YEARS_AHEAD', 'AMBIGUOUS', 'CODES',
-           'MIN_CODES', 'FINDERS', 'MAX_IN_THE_WAY', 'DATE_PATTERNS', 'FileHabits', 'TextColumn', 'shape_of',
-           'one_of_each_shape', 'odd_words', 'remarks_on_odd', 'decimal_evidence', 'number_reading', 'column_decimal',
-           'is_number', 'factors_of', 'currency_of', 'rows_by_currency', 'find_numbers', 'stated_numbers',
-           'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans', 'find_clock',
-           'find_reading', 'kept_codes', 'reading_words']
+           'MIN_VALUES', 'Found', 'MAGNITUDES', 'SCALES', 'CURRENCIES', 'MAX_UNKNOWN_UNITS', 'Affix', 'YEARS_AHEAD',
+           'AMBIGUOUS', 'CODES', 'MIN_CODES', 'FINDERS', 'MAX_IN_THE_WAY', 'DATE_PATTERNS', 'FileHabits', 'TextColumn',
+           'shape_of', 'one_of_each_shape', 'odd_words', 'remarks_on_odd', 'decimal_evidence', 'number_reading',
+           'column_decimal', 'is_number', 'factors_of', 'currency_of', 'rows_by_currency', 'find_numbers',
+           'stated_numbers', 'find_compact_dates', 'find_dates', 'telling_order', 'find_codes', 'find_booleans',
+           'find_clock', 'find_reading', 'kept_codes', 'reading_words']
 
 # %% ../../notebooks/lib/data/17_column_readings.ipynb #da5905c7
 import re
@@ -146,9 +146,11 @@ MAGNITUDES = {
 }  # fmt: skip
 SCALES = (  # units of one measure, in the first of them
     {"b": 1, "byte": 1, "bytes": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12},
-    {"m": 1, "mm": 1e-3, "cm": 1e-2, "km": 1e3},
-    {"g": 1, "mg": 1e-3, "kg": 1e3},
-    {"s": 1, "sec": 1, "secs": 1, "ms": 1e-3, "min": 60, "mins": 60, "h": 3600, "hr": 3600, "hrs": 3600, "hours": 3600},
+    {"m": 1, "mm": 1e-3, "cm": 1e-2, "km": 1e3, "mi": 1609.344, "mile": 1609.344, "miles": 1609.344, "ft": 0.3048,
+     "feet": 0.3048, "foot": 0.3048, "yd": 0.9144, "inch": 0.0254, "inches": 0.0254},
+    {"g": 1, "mg": 1e-3, "kg": 1e3, "kgs": 1e3, "lb": 453.59237, "lbs": 453.59237, "oz": 28.349523125},
+    {"s": 1, "sec": 1, "secs": 1, "ms": 1e-3, "min": 60, "mins": 60, "h": 3600, "hr": 3600, "hrs": 3600, "hour": 3600,
+     "hours": 3600, "day": 86_400, "days": 86_400},
     {"sqm": 1, "sq m": 1, "m²": 1, "sq. m": 1, "sqft": 0.09290304, "sq ft": 0.09290304, "sq. ft": 0.09290304,
      "sq. ft.": 0.09290304, "sq. meter": 1, "sq yards": 0.83612736, "sq. yards": 0.83612736, "acre": 4046.8564224,
      "acres": 4046.8564224, "hectare": 1e4, "ha": 1e4},
@@ -157,8 +159,13 @@ CURRENCIES = {  # signs and words of one currency, as it is called
     "€": "eur", "euro": "eur", "euros": "eur", "€uro": "eur", "$": "usd", "us$": "usd", "dollar": "usd",
     "dollars": "usd", "£": "gbp", "¥": "jpy", "yen": "jpy", "₹": "inr", "rs": "inr", "rs.": "inr", "zł": "pln",
     "kč": "czk", "chf": "chf", "sek": "sek", "nok": "nok", "dkk": "dkk", "kr.": "kr", "kr": "kr", "cny": "cny",
-    "r$": "brl", "₽": "rub", "₺": "try", "₩": "krw", "₪": "ils",
+    "r$": "brl", "₽": "rub", "₺": "try", "₩": "krw", "₪": "ils", "usd": "usd", "eur": "eur", "gbp": "gbp", "ca$": "cad",
+    "c$": "cad", "can$": "cad", "cad": "cad", "a$": "aud", "au$": "aud", "aud": "aud", "nz$": "nzd", "nzd": "nzd",
+    "hk$": "hkd", "hkd": "hkd", "s$": "sgd", "sgd": "sgd", "mx$": "mxn", "mxn": "mxn", "zar": "zar", "huf": "huf",
+    "ft": "huf", "lei": "ron", "ron": "ron",
 }  # fmt: skip
+_KNOWN_UNITS = {"", *CURRENCIES, *CURRENCIES.values(), *(unit for scale in SCALES for unit in scale)}
+MAX_UNKNOWN_UNITS = 3  # beside numbers that are named as several units
 Affix = tuple[str, str]  # text before and after a number
 
 
@@ -238,7 +245,10 @@ def _magnitude(after: str, alone: bool) -> tuple[float, str]:
     return 1.0, after
 
 
-def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
+def factors_of(
+    affixes: Iterable[Affix],
+    usual: str = "",  # unit that numbers without one are in; empty: the first of the scale
+) -> dict[Affix, float] | None:
     """The factor of numbers with each text around them; None where they are in several units."""
     afters = {after for _, after in affixes if after}
     found: dict[Affix, float] = {}
@@ -246,7 +256,7 @@ def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
     for before, after in affixes:
         factor, unit = _magnitude(after, alone=len(afters) == 1)
         found[before, after] = factor
-        units[before, after] = unit.casefold().removeprefix("+").strip()
+        units[before, after] = _unit_name(unit)
     currencies = {currency_of(affix) for affix in found} - {""}
     names = {unit for unit in units.values() if unit and not _is_currency(unit)}
     if len(currencies) > 1:
@@ -254,7 +264,28 @@ def factors_of(affixes: Iterable[Affix]) -> dict[Affix, float] | None:
     if len({name.removesuffix("s") for name in names}) <= 1:
         return found
     scale = next((scale for scale in SCALES if names <= scale.keys()), None)
-    return {affix: found[affix] * scale.get(units[affix], 1) for affix in found} if scale else None
+    if not scale:
+        return None
+    alike = len({scale[name] for name in names}) == 1  # hours and hrs
+    base = scale[next(iter(names))] if alike else scale.get(usual, 1)
+    return {
+        affix: found[affix] * scale[name] / base if (name := units[affix]) in scale else found[affix] for affix in found
+    }
+
+
+def _unit_name(unit: str) -> str:
+    return unit.casefold().removeprefix("+").strip()
+
+
+def _usual_unit(column: TextColumn, affixes: Collection[Affix]) -> str:
+    """The unit of most rows where numbers without one are beside several; empty where there is no need of it."""
+    if ("", "") not in affixes or len({_magnitude(after, alone=False)[1] for _, after in affixes} - {""}) < 2:
+        return ""
+    rows = Counter[str]()
+    for text, n in zip(column.texts, column.counts.tolist(), strict=True):
+        if (affix := _affix_of(text)) in affixes and affix[1]:
+            rows[_unit_name(_magnitude(affix[1], alone=False)[1])] += n
+    return max(rows, key=lambda unit: rows[unit], default="")
 
 
 def _is_currency(unit: str) -> bool:
@@ -264,7 +295,7 @@ def _is_currency(unit: str) -> bool:
 def currency_of(affix: Affix) -> str:
     """The currency of a number with these texts around it; empty where it has none."""
     before, after = affix
-    unit = _magnitude(after, alone=False)[1].casefold().removeprefix("+").strip()
+    unit = _unit_name(_magnitude(after, alone=False)[1])
     sign = before.casefold() or (unit if _is_currency(unit) else "")
     return CURRENCIES.get(sign, sign)
 
@@ -325,8 +356,14 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     with_letters = any(re.search(r"[^\W\d_]", word) for word in words)
     if with_letters and len(column.texts) < MIN_VALUES // 2:
         return None  # few levels such as "3 rooms" are categories
-    factors = factors_of(kept) if shown else {}
+    usual = _usual_unit(column, kept)
+    factors = factors_of(kept, usual) if shown else {}
     if factors is None:
+        if (
+            len({_unit_name(_magnitude(after, alone=False)[1]) for _, after in shown} - _KNOWN_UNITS)
+            > MAX_UNKNOWN_UNITS
+        ):
+            return None  # names of models such as 580N and 310SL
         examples = ", ".join(repr(text) for affix, text in affixes.items() if affix in shown[:3])
         return {"kind": "text"}, (Remark(RemarkCode.SEVERAL_UNITS, (examples,)),)
     reading = number_reading(column_decimal(column.texts, habits), habits)
@@ -343,6 +380,9 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
         reading["missing"] = odd
     rest = [text for text in odd if text not in others]
     remarks = [*_remarks_on_numbers(column, reading), *remarks_on_odd(column, rest)]
+    if usual and len(set(factors.values())) > 1:
+        plain = sum(n for t, n in zip(column.texts, column.counts.tolist(), strict=True) if _affix_of(t) == ("", ""))
+        remarks.append(Remark(RemarkCode.PLAIN_NUMBERS, (f"{plain:,}", usual)))
     return reading, (*remarks, *_remark_on_currencies(column, others))
 
 
@@ -385,8 +425,9 @@ def _float(text: str) -> float | None:
 
 def stated_numbers(column: TextColumn, habits: FileHabits) -> CellReading:
     """The reading of a column that is stated to be numbers, with whatever units it has."""
-    affixes = [affix for affix in _affixes(column) if affix != ("", "")]
-    factors = factors_of(affixes) or dict.fromkeys(affixes, 1.0)
+    every = [*_affixes(column)]
+    affixes = [affix for affix in every if affix != ("", "")]
+    factors = factors_of(affixes, _usual_unit(column, every)) or dict.fromkeys(affixes, 1.0)
     reading = number_reading(column_decimal(column.texts, habits), habits)
     return reading | ({"affixes": [(*affix, factors[affix]) for affix in sorted(affixes)]} if affixes else {})
 

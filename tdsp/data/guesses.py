@@ -56,7 +56,7 @@ def guess_settings(
         "split": Guess(
             kind,
             {"time": time.why.partition(";")[0], "group": f"{group.why}; random if new rows are of the same ones"}.get(
-                kind, "no column of times or groups"
+                kind, "no column of times or groups is certain"
             ),
         ),
         "ids": _guess_ids(df, target),

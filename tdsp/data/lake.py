@@ -287,7 +287,7 @@ def log_arrival(landed: LandedSource, rows: int, lake: Path, scratch: Path) -> N
             return
 
 # %% ../../notebooks/lib/data/04_lake.ipynb #ad81b5f1
-READER = 6  # raise when equal files would be read differently
+READER = 7  # raise when equal files would be read differently
 LIBRARIES = ("duckdb", "pandas", "pyarrow", "scikit-learn", "python-calamine")
 
 

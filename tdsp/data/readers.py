@@ -353,7 +353,10 @@ def table_of_values(columns: dict[str, list[Any]], where: str, reading: ReadOpti
     texts = {name: column.fill_null("") for name, column in found.items() if pa.types.is_string(column.type)}
     typed, remarks = type_columns(pa.table(texts), reading=reading) if texts else (pa.table({}), [])
     table = pa.table({name: typed[name] if name in texts else column for name, column in found.items()})
-    return plain_table(table, where, missing_codes=reading.missing_codes), remarks
+    plain = plain_table(table, where, missing_codes=reading.missing_codes)
+    read = {field.name: field.metadata for field in typed.schema}
+    schema = pa.schema([field.with_metadata(read.get(field.name)) for field in plain.schema])
+    return pa.Table.from_arrays(plain.columns, schema=schema), remarks
 
 
 def _column_of(values: list[Any], name: str, where: str) -> pa.Array:

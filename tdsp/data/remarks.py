@@ -38,6 +38,7 @@ class RemarkCode(StrEnum):
     DAMAGED_CELLS = "damaged-cells"
     SEVERAL_UNITS = "several-units"
     OTHER_CURRENCY = "other-currency"
+    PLAIN_NUMBERS = "plain-numbers"
     DATES_LIKE_OTHERS = "dates-like-others"
     SHORT_YEARS = "short-years"
     CLOCK = "clock"
@@ -88,6 +89,7 @@ _TEXTS = {
     RemarkCode.MISSING_WORDS: "{0} words count as missing: {1}",
     RemarkCode.DAMAGED_CELLS: "{0} damaged cells count as missing: {1}",
     RemarkCode.SEVERAL_UNITS: "numbers in several units, kept as text: {0}; bring them to one by SQL",
+    RemarkCode.PLAIN_NUMBERS: "{0} cells count as {1}, the most frequent unit, as they have none",
     RemarkCode.OTHER_CURRENCY: "{0} cells count as missing, in another currency than the others: {1}; no rate is "
     "known, so convert them in the file",
     RemarkCode.DATES_LIKE_OTHERS: "dates read {0}, as the file's other dates are",

@@ -137,7 +137,7 @@ def _rule_of(names: list[str], kind: str, time: str, group: str, other: str) -> 
     whys = {
         "time": f"the last rows by {column}: a model is used after the time it was trained in",
         "group": f"whole groups of {column}: rows of one group are alike",
-        "random": "at random, with the same shares of classes on both sides",
+        "random": "at random",
         "key": f"by the hash of {column}: rows that are added later move none of the others",
         "given": f"as {column} says",
         "order": "the last rows of the file: its order is taken for that of time",

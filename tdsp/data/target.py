@@ -45,6 +45,17 @@ def _rarest(values: pd.Series) -> str:
     return f", {counts.index[-1]!r} in {count_of(n, 'row')} only" if n <= max(10, 0.01 * len(values)) else ""
 
 
+def _spelled(values: pd.Series) -> str:
+    "Classes that differ in capitals or blanks alone, with the SQL that makes them one; empty for none."
+    spellings: dict[str, list[str]] = {}
+    for label in as_labels(values).value_counts().index:
+        spellings.setdefault("".join(label.split()).casefold(), []).append(repr(label))
+    several = [" and ".join(labels) for labels in spellings.values() if len(labels) > 1]
+    name = sql_name(str(values.name))
+    one = f"make one of each by SQL: SELECT * REPLACE (lower({name}) AS {name})"
+    return f'; {", ".join(several[:3])} may be one class: {one} FROM "table"' if several else ""
+
+
 def guess_task(y: pd.Series) -> Guess:
     "binary, multiclass or regression, from the values of the target."
     values = y.dropna()
@@ -52,7 +63,7 @@ def guess_task(y: pd.Series) -> Guess:
     if n == 2:
         return Guess("binary", f"{y.name} has two values: {' and '.join(sorted(as_labels(values).unique()))}")
     if not dtypes.is_numeric_dtype(values) or dtypes.is_bool_dtype(values):
-        return Guess("multiclass", f"{y.name} holds text with {n} different values{_rarest(values)}")
+        return Guess("multiclass", f"{y.name} holds text with {n} different values{_spelled(values)}{_rarest(values)}")
     if not (values == values.round()).all():
         return Guess("regression", f"{y.name} holds fractions")
     if n <= MAX_CLASS_VALUES:

@@ -326,9 +326,11 @@ def _tree_contributions(
     steps = getattr(pipeline, "steps", [])
     if not steps or not hasattr(steps[-1][1], "booster_"):
         return None
-    names = (
-        [name.rpartition("__")[2] for name in pipeline[:-1].get_feature_names_out()] if len(steps) > 1 else list(rows)
-    )
+    try:
+        made = pipeline[:-1].get_feature_names_out() if len(steps) > 1 else rows.columns
+    except AttributeError:  # hashed words have no names
+        return None
+    names = [str(name).rpartition("__")[2] for name in made]
     owner = {feature: column for column, features in groups.items() for feature in features}
     if not set(names) <= set(owner):
         return None

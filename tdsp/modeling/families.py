@@ -168,6 +168,7 @@ class Settings(TypedDict, total=False):
     monotone: Mapping[str, str]  # column -> up or down
     log_target: bool  # the target is learned on its logarithm
     columns_as: str  # key of COLUMNS, in place of the family's
+    constant: str  # of the baseline: mean or median
     strength: float  # of the linear model
     depth: int  # of the tree
     leaf: int  # of the extremely randomized trees, as `columns`
@@ -205,8 +206,12 @@ def _monotone_cst(task: Task, settings: Settings) -> list[int] | None:
 
 
 def dummy_model(task: Task, settings: Settings) -> "BaseEstimator":
-    "The baseline: the prior of the classes, or the mean."
-    return DummyRegressor() if task.kind == "regression" else DummyClassifier(strategy="prior")
+    "The baseline: the prior of the classes, or the constant that the metric asks for."
+    return (
+        DummyRegressor(strategy=settings.get("constant", "mean"))
+        if task.kind == "regression"
+        else DummyClassifier(strategy="prior")
+    )
 
 # %% ../../notebooks/lib/modeling/00_families.ipynb #6c1dfc31
 MAX_NEWTON_COLUMNS = 500  # whose squared number of second derivatives is computed in each step

@@ -323,7 +323,7 @@ def search(
     limit = TimeBudget(budget_seconds, cv.n_folds, cores(), workers_of(*X.shape))
     with quiet(1), ThreadPoolExecutor(limit.cores, initializer=few_threads) as pool:
         state = _Search(problem, limit, pool, progress)
-        state.follow([(BASELINE, Settings())])
+        state.follow([(BASELINE, Settings(constant="median") if metric.name == "mae" else Settings())])
         _try_all(state, wanted, trials, plan(wanted, skewed=is_skewed(y, task), warm=warm), is_skewed(y, task))
         _require_one([*state.found.values()])
         made = _ensemble(problem, state.found, state.predictions, limit) if ENSEMBLE in wanted else []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.charter import is_placeholder
+from ..core.formatting import decimals_of, format_number
 from ..core.results import GUESS, Goal, Headline, IntervalRow
 from ..stats.metrics import METRICS, Metric, require_metric
 from ..stats.sample_size import Assumptions, expected_half_width, rows_needed
@@ -73,13 +74,24 @@ def check_reach(
     assumed: Assumptions = {"guess": (goal.limit + goal.perfect) / 2, "classes": max(len(goal.classes), 2)}
     if goal.classes:
         assumed["share"] = float(np.bincount(y, minlength=len(goal.classes)).min() / len(y))
-    elif goal.metric in ("r2", "rmse") and y.std() > 0:  # squared errors vary as the target's tails let them
-        assumed["design_effect"] = max(1.0, float((np.mean(((y - y.mean()) / y.std()) ** 4) - 1) / 2))
+    elif y.std() > 0:  # errors vary as the target's tails let them
+        assumed["design_effect"] = max(1.0, _tails(y, goal.metric))
     rows = int(len(y) * holdout_share)
     width, needed = expected_half_width(measure, rows, **assumed), rows_needed(measure, wanted, **assumed)
     reachable = 0 < needed <= rows
     tailed = " and with tails as heavy as the target's" if assumed.get("design_effect", 1) > MIN_TAILS else ""
     return Reach(rows, width, wanted, needed, reachable, _reach_sentence(measure, rows, width, wanted, needed, tailed))
+
+
+def _tails(y: np.ndarray, metric: str) -> float:
+    "Rows that a score needs where errors are spread as the target, in rows that it needs for normal errors."
+    away = np.abs(y - np.median(y)) if metric == "mae" else ((y - y.mean()) / y.std()) ** 2
+    normal = math.pi / 2 - 1 if metric == "mae" else 2.0
+    return float(away.var() / away.mean() ** 2 / normal)
+
+
+def _half(width: float) -> str:
+    return format_number(width, decimals_of(width))
 
 
 MIN_TAILS = 1.5  # times as many rows as normal errors would need
@@ -88,9 +100,8 @@ MIN_TAILS = 1.5  # times as many rows as normal errors would need
 def _reach_sentence(measure: Metric, rows: int, width: float, wanted: float, needed: int, tailed: str) -> str:
     if math.isinf(width):
         return f"{rows:,} test rows are too few for an interval of {measure.label}; {needed:,} are needed."
-    found = (
-        f"{rows:,} test rows, if independent{tailed}, give {measure.label} within ±{width:.2g}; wanted is ±{wanted:.2g}"
-    )
+    within = f"within ±{_half(width)}; wanted is ±{_half(wanted)}"
+    found = f"{rows:,} test rows, if independent{tailed}, give {measure.label} {within}"
     return f"{found}, so they are enough." if 0 < needed <= rows else f"{found}, for which {needed:,} are needed."
 
 # %% ../../notebooks/lib/stages/01_business_understanding.ipynb #bc12d930

@@ -438,9 +438,10 @@ def train_test_shift(run: Run, p: Parameters, columns: pd.DataFrame, test: pd.Da
     if columns.empty:
         return None
     ours, theirs = columns, test
-    if CASE in test:  # rows that repeat one another would tell by themselves on which side they are
-        first = ~run.read_table("train")[CASE].duplicated().to_numpy()
-        ours, theirs = columns[first], test[~test[CASE].duplicated()]
+    alike = split.column if split.kind == "group" else CASE
+    if alike in test:  # rows that are alike would tell by themselves on which side they are
+        first = ~run.read_table("train")[alike].duplicated().to_numpy()
+        ours, theirs = columns[first], test[~test[alike].duplicated()]
     shift = replace(score_shift(ours, theirs[list(columns)], random_state=p.random_state), left_out=tuple(out))
     run.add_metric(
         "part_shift", shift.estimate, label="ROC-AUC of telling test rows from training rows", higher_is_better=False

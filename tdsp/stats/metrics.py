@@ -114,10 +114,12 @@ def _balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> Scorer:
     order = np.argsort(y_true, kind="stable")
     starts = np.unique(y_true[order], return_index=True)[1]  # of each class among the sorted rows
     hits = _hits(y_true, y_pred)[order]
+    whole = np.add.reduceat(hits, starts) / np.diff([*starts, len(hits)])
 
     def score(weights: np.ndarray) -> float:
         rows, right = np.add.reduceat(weights[order], starts), np.add.reduceat(weights[order] * hits, starts)
-        return float(np.mean(right[rows > 0] / rows[rows > 0])) if rows.any() else math.nan
+        recalls = np.divide(right, rows, out=whole.copy(), where=rows > 0)  # a class that was not drawn keeps its own
+        return float(recalls.mean()) if rows.any() else math.nan
 
     return score
 

@@ -115,6 +115,19 @@ def test_every_minus_is_one(text):
         ([f"About {i} EUR" for i in range(1, 21)], list(range(1, 21)), "'About 1 EUR' read as 1"),
         ([f"{i} MB" for i in range(1, 20)] + ["1 GB"], [i * 10**6 for i in range(1, 20)] + [10**9], ""),
         ([f"{i} EUR" for i in range(1, 20)] + ["5 USD"], None, "numbers in several units, kept as text"),
+        ([f"{i} h" for i in range(20)] + ["7 hrs", "9"], [*range(20), 7, 9], "'0 h' read as 0"),
+        (
+            [f"{i} km" for i in range(20)] + ["10 mi", "5"],
+            [*range(20), 16.09344, 5],
+            "1 cell counts as km, the most frequent unit",
+        ),
+        ([f"{i} kg" for i in range(20)] + ["10 lb"], [*(1000 * i for i in range(20)), 4535.9237], "'0 kg' read as 0"),
+        (
+            [f"${i}" for i in range(1, 30)] + ["CA$5"],
+            [*range(1, 30), None],
+            "in another currency than the others: 'CA$5'",
+        ),
+        (["580N", "950H", "310SL", "320D", "77XT"] * 5, None, ""),  # names of models
         ([f"{i} EUR" for i in range(1, 20)] + ["€5", "7 €", "8"], [*range(1, 20), 5, 7, 8], "'1 EUR' read as 1"),
         (["£588.00", "GBP 588.00", "588 £", "1,149.00"], [588, 588, 588, 1149], "'GBP 588.00' read as 588"),
         (["Rs. 500", "INR 600", "₹700"], [500, 600, 700], "read as 500"),

@@ -52,6 +52,12 @@ def test_a_duration_as_target_gives_the_end_away():
     assert guess.value == "opened" and "its distance to opened gives y" in guess.why
 
 
+def test_a_time_with_a_gap_names_the_lines_that_take_it():
+    """One empty cell does not turn a split by time into one at random without a word."""
+    guess = guess_time(table(opened=OPENED.sort_values(ignore_index=True).mask(np.arange(N) == 7)), "y")
+    assert guess.value == "" and "opened is empty in 1 row" in guess.why and "time_column: opened" in guess.why
+
+
 def test_a_date_later_than_the_time_of_its_row_is_doubted():
     """However little it says of the target; a plan, a constant distance and a birth are not."""
     settled = days(RNG.integers(5, 90, N))

@@ -52,6 +52,33 @@ def test_amounts_typed_in_hundredths_are_named_within_the_tail():
     assert rows_of(agreed) == {}
 
 
+def test_typed_errors_do_not_hide_one_another():
+    """Several prices far above a gap are named at once, and so are prices of 1 far below it."""
+    table = cars(1000)
+    table.loc[[3, 8, 21], "price"] = [2_900_000, 5_400_000, 7_700_000]
+    table.loc[[40, 41], "price"] = 1
+    found = [each for each in find_impossible_rows(table, table, target="price") if each.column == "price"]
+    assert [each.rows for each in found] == [(3, 8, 21), (40, 41)]
+    left = table.drop(index=[3, 8, 21, 40, 41])
+    assert rows_of(left.reset_index(drop=True)) == {}
+
+
+def test_dates_that_cannot_be_are_named():
+    """A visit in 2042, and a booking after its visit; births, and orders that differ often, are none."""
+    rng = np.random.default_rng(1)
+    visit = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, 600), "D"))
+    table = pd.DataFrame({"visit": visit, "booked": visit - pd.to_timedelta(rng.integers(1, 60, 600), "D")})
+    table["born"] = pd.Timestamp("1930-01-01") + pd.to_timedelta(rng.integers(0, 30_000, 600), "D")
+    assert find_impossible_rows(table, table) == []
+    table.loc[[5, 6], "visit"] = pd.Timestamp("2042-03-01")
+    table.loc[9, "booked"] = table.loc[9, "visit"] + pd.Timedelta(days=3)
+    found = find_impossible_rows(table, table)
+    assert [(each.column, each.rows) for each in found] == [("visit", (5, 6)), ("booked", (9,))]
+    frame, kept = table, " AND ".join(f"({each.keep}) IS NOT FALSE" for each in found)
+    assert duckdb.sql(f"SELECT count(*) FROM frame WHERE {kept}").fetchall() == [(len(frame) - 3,)]
+    assert "visit is 2042-03-01" in found[0].sentence and "booked is later than visit" in found[1].sentence
+
+
 def test_prices_of_tens_of_millions_zeros_and_a_negative_one_are_named():
     """Rows are counted from 1 below the names; the SQL leaves exactly these out and keeps gaps."""
     table = cars()

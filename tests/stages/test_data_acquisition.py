@@ -12,7 +12,7 @@ from tdsp.config.parameters import load_parameters
 from tdsp.core.errors import DataError, ParameterError
 from tdsp.core.formatting import format_percent
 from tdsp.core.record import create_run, new_record
-from tdsp.core.results import Gate, Goal
+from tdsp.core.results import Estimate, Gate, Goal
 from tdsp.data.cell_types import ReadOptions
 from tdsp.data.ingest import load_source, to_frame
 from tdsp.data.remarks import Remark, RemarkCode
@@ -334,14 +334,15 @@ def test_new_cases_have_a_score_of_their_own(customers):
     y = (test["churned"] == "yes").to_numpy(dtype=int)
     known = test["customer"].isin(train["customer"]).to_numpy()
     y_pred = np.where(known, 0.25 + y / 2, 0.5)  # learned by heart
-    scores = SimpleNamespace(y_true=y, predictions={"winner": y_pred})
+    estimate = Estimate(0.7, 0.6, 0.8)
+    scores = SimpleNamespace(y_true=y, predictions={"winner": y_pred}, estimate=estimate)
 
     def units(rows):
         return make_units(len(rows))
 
     study = SimpleNamespace(run=run, train=train, metric=METRICS["roc_auc"], units=units, seed=0)
     table = score_by_case(study, scores, test)
-    assert table["rows"].tolist() == [len(test), (~known).sum(), known.sum()] and table["ROC-AUC"].tolist()[1] == "0.5"
+    assert table["rows"].tolist() == [len(test), (~known).sum(), known.sum()] and table["ROC-AUC"].tolist()[:2] == ["0.70", "0.5"]
     (caution,) = run.fact("case_cautions")
     assert (
         caution.startswith(f"{known.sum()} of {len(test)} test rows have a customer")
