@@ -342,7 +342,8 @@ def test_new_cases_have_a_score_of_their_own(customers):
 
     study = SimpleNamespace(run=run, train=train, metric=METRICS["roc_auc"], units=units, seed=0)
     table = score_by_case(study, scores, test)
-    assert table["rows"].tolist() == [len(test), (~known).sum(), known.sum()] and table["ROC-AUC"].tolist()[:2] == ["0.70", "0.5"]
+    assert table["rows"].tolist() == [len(test), (~known).sum(), known.sum()]
+    assert table["ROC-AUC"].tolist()[:2] == ["0.70", "0.5"]
     (caution,) = run.fact("case_cautions")
     assert (
         caution.startswith(f"{known.sum()} of {len(test)} test rows have a customer")
