@@ -79,7 +79,7 @@ def _suspicion(judgment: WindowJudgment) -> dict[str, float]:
     if impossible := impossible_columns(judgment):
         return {name: judgment.unseen[name] if name in impossible else 0.0 for name in judgment.drift}
     own = largest_effects(judgment)
-    return {name: max(own[name], 0.5) * max(judgment.broken.get(name, 1.0), 0.5) for name in own}
+    return {name: max(own[name], 0.25) * max(judgment.broken.get(name, 1.0), 0.5) for name in own}
 
 
 def impossible_columns(judgment: WindowJudgment) -> list[str]:

@@ -65,7 +65,7 @@ class OwnWindows(TypedDict):
     names: list[str]
     rows: list[int]
     drift: list[list[float]]  # (n_windows, 5 * n_columns): by EFFECTS
-    relations: list[list[float]]  # (n_windows, 5 * n_checked), 3 in one of before; NaN is written as -1
+    relations: list[list[float]]  # (n_windows, 4 * n_checked), 3 in one of before; NaN is written as -1
     constant: NotRequired[list[str]]  # columns with one value in more of them than chance: a month, a holiday
 
 
@@ -346,7 +346,7 @@ class Reference:
     @cached_property
     def _statistics(self) -> np.ndarray:
         n, checked = len(self.own["rows"]), len(self.record["relations"])
-        kinds = len(self.own["relations"][0]) // max(checked, 1)  # 3 in a reference of before: it has no gains
+        kinds = len(self.own["relations"][0]) // max(checked, 1)  # 3 in a reference of before: it has no gain
         stored = np.array(self.own["relations"], dtype=float).reshape(n, kinds, checked)
         return np.where(stored[:, :1] == -1, np.nan, stored)  # all of them are missing, or none
 
@@ -398,7 +398,7 @@ class Reference:
         return effects / self._drift.limit(self.critical, floor, places), self._drift.scores(effects, floor, places)
 
     def _broke(self, statistics: np.ndarray, n_rows: int, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        "The breaks of these relations in critical values, and their scores, (5, n_places); NaN without residuals."
+        "The breaks of these relations in critical values, and their scores, (4, n_places); NaN without residuals."
         floor = self._chance(n_rows)[:, places]
         away = np.abs(statistics[: len(floor)] - self._center[:, places])
         return away / self._broken.limit(self.critical, floor, places), self._broken.scores(away, floor, places)

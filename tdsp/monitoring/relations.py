@@ -33,8 +33,8 @@ MAX_COLUMNS = 40  # that are predicted; the others are only predictors
 MAX_PREDICTORS = 60
 SMALLEST_SHIFT = 0.02  # of the spread of a column: residuals that move less are no news, however exact a relation
 MARKS = np.linspace(0.005, 0.995, 100)  # quantiles of the residuals that are kept
-STATISTICS = 5  # of a window and a column, in the order of `residual_statistics`
-UNIT_ROWS = 500  # of a window, by which units are compared
+STATISTICS = 4  # of a window and a column, in the order of `residual_statistics`
+UNIT_ROWS = 500  # of a window, by which scales are compared
 
 
 # what was done to the values, and factor and offset that undo it; sources: the definitions of the units
@@ -97,25 +97,24 @@ def _residuals(model: "lightgbm.Booster", X: np.ndarray, column: int) -> np.ndar
 
 
 def residual_statistics(residuals: np.ndarray, values: np.ndarray) -> np.ndarray:
-    "Median and 90 per cent quantile of the size, the median, and the gains by other units, (5,); NaN for too few rows."
+    "Median and 90 per cent quantile of the size, the median, and the gain by another scale, (4,); NaN for too few rows."
     known = np.isfinite(residuals)
     if known.sum() < 10:
         return np.full(STATISTICS, np.nan)
     residuals, values = residuals[known], values[known]
-    return np.array([*np.quantile(np.abs(residuals), [0.5, 0.9]), np.median(residuals), *_gains(residuals, values)])
+    return np.array([*np.quantile(np.abs(residuals), [0.5, 0.9]), np.median(residuals), _scale_gain(residuals, values)])
 
 
-def _gains(residuals: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The ratios of the residuals to those by the best of UNITS, at most 100: of factors, of scales with another zero.
+def _scale_gain(residuals: np.ndarray, values: np.ndarray) -> float:
+    """The ratio of the residuals to those by the best scale of another zero, as Celsius for Fahrenheit; at most 100.
 
-    The two are apart because a cold week looks like a factor, and no week like another scale.
+    No real week looks like another scale; a factor looks like a cold week, and like the fault of the other column.
     """
     some = evenly_spaced(len(values), UNIT_ROWS)
     residuals, values = residuals[some], values[some]
-    size, factors, offsets = np.median(np.abs(residuals)), *np.array(list(UNITS.values())).T[..., None]
-    left = np.median(np.abs((factors - 1) * values + offsets + residuals), axis=1)
-    gains, zero = size / np.maximum(left, max(size / 100, 1e-300)), offsets[:, 0] != 0
-    return float(gains[~zero].max()), float(gains[zero].max())
+    scales = [(factor - 1) * values + offset for factor, offset in UNITS.values() if offset]
+    size, left = np.median(np.abs(residuals)), np.median(np.abs(scales + residuals), axis=1).min()
+    return float(size / max(left, size / 100, 1e-300))
 
 # %% ../../notebooks/lib/monitoring/02_relations.ipynb #302de364
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,10 +162,9 @@ class Relations:
         return [one.column for one in self.checked].index(column)
 
     def chance(self, n_rows: float) -> np.ndarray:
-        "Half the width of the 90 per cent band of each statistic over so many rows, (5, n_checked); 1 of the gains."
+        "Half the width of the 90 per cent band of each statistic over so many rows, (4, n_checked); 1 of the gain."
         parts = [
-            np.append(np.maximum(_chance(one.marks, n_rows), SMALLEST_SHIFT * one.spread), [1.0, 1.0])
-            for one in self.checked
+            np.append(np.maximum(_chance(one.marks, n_rows), SMALLEST_SHIFT * one.spread), 1.0) for one in self.checked
         ]
         return np.column_stack(parts) if parts else np.empty((STATISTICS, 0))
 
@@ -264,11 +262,11 @@ def _explained(values: np.ndarray, residuals: np.ndarray) -> float:
 
 
 def reference_statistics(residuals: np.ndarray, values: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
-    "The statistics of the reference's windows, (n_windows, 5, n_checked)."
+    "The statistics of the reference's windows, (n_windows, 4, n_checked)."
     return np.array([window_statistics(residuals[window.rows], values[window.rows]) for window in windows])
 
 
 def window_statistics(residuals: np.ndarray, values: np.ndarray) -> np.ndarray:
-    "The statistics of one window, (5, n_checked); values and residuals are (n_rows, n_checked)."
+    "The statistics of one window, (4, n_checked); values and residuals are (n_rows, n_checked)."
     parts = [residual_statistics(residuals[:, i], values[:, i]) for i in range(residuals.shape[1])]
     return np.column_stack(parts) if parts else np.empty((STATISTICS, 0))

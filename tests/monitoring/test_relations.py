@@ -44,7 +44,7 @@ def week() -> pd.DataFrame:
     return weather().iloc[MAY].reset_index(drop=True)
 
 
-def opened(built: Built, statistics: int = 5) -> Reference:
+def opened(built: Built, statistics: int = 4) -> Reference:
     """The reference, with so many statistics of each relation: of before there were three."""
     own, n = built.record["windows"]["week"], len(built.record["relations"])
     kept = own | {"relations": [row[: statistics * n] for row in own["relations"]]}
@@ -75,7 +75,7 @@ def test_another_scale_makes_the_residuals_smaller():
     expected = np.linspace(50, 90, 400)
     noise = np.random.default_rng(1).normal(0, 4, 400)
     celsius, cold = (expected + noise - 32) / 1.8, expected + noise - 15
-    gains = [residual_statistics(values - expected, values)[4] for values in (celsius, cold)]
+    gains = [residual_statistics(values - expected, values)[3] for values in (celsius, cold)]
     assert gains[0] > 8 and gains[1] < 0.5
     assert np.isnan(residual_statistics(np.full(20, np.nan), np.arange(20.0))).all()
 
