@@ -97,7 +97,7 @@ def _residuals(model: "lightgbm.Booster", X: np.ndarray, column: int) -> np.ndar
 
 
 def residual_statistics(residuals: np.ndarray, values: np.ndarray) -> np.ndarray:
-    "Median and 90 per cent quantile of the size, the median, and the gain by another scale, (4,); NaN for too few rows."
+    "Median and 90 per cent quantile of the size, the median, and the gain by another scale, (4,); NaN for few rows."
     known = np.isfinite(residuals)
     if known.sum() < 10:
         return np.full(STATISTICS, np.nan)
