@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIT_ROWS', 'FOLDS', 'TREES', 'MIN_EXPLAINED', 'MIN_DISTINCT', 'MAX_COLUMNS', 'MAX_PREDICTORS', 'SMALLEST_SHIFT',
-           'MARKS', 'residual_statistics', 'Relation', 'Relations', 'models_from_text', 'fit_relations',
-           'reference_statistics', 'window_statistics']
+           'MARKS', 'STATISTICS', 'UNIT_ROWS', 'UNITS', 'residual_statistics', 'Relation', 'Relations',
+           'models_from_text', 'window_folds', 'fit_relations', 'reference_statistics', 'window_statistics']
 
 # %% ../../notebooks/lib/monitoring/02_relations.ipynb #1d1e479b
 import gzip
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% ../../notebooks/lib/monitoring/02_relations.ipynb #60fe0c46
 FIT_ROWS = 20_000
-FOLDS = 4  # blocks of neighboring windows, each predicted by models that have not seen it
+FOLDS = 4
 TREES = 60
 MIN_EXPLAINED = 0.1  # share of the spread that the others have to explain before a column can be checked
 MIN_DISTINCT = 5  # values of a number
@@ -33,6 +33,27 @@ MAX_COLUMNS = 40  # that are predicted; the others are only predictors
 MAX_PREDICTORS = 60
 SMALLEST_SHIFT = 0.02  # of the spread of a column: residuals that move less are no news, however exact a relation
 MARKS = np.linspace(0.005, 0.995, 100)  # quantiles of the residuals that are kept
+STATISTICS = 4  # of a window and a column, in the order of `residual_statistics`
+UNIT_ROWS = 500  # of a window, by which scales are compared
+
+
+# what was done to the values, and factor and offset that undo it; sources: the definitions of the units
+UNITS: dict[str, tuple[float, float]] = {
+    "degrees Fahrenheit became Celsius": (1.8, 32.0),
+    "degrees Celsius became Fahrenheit": (1 / 1.8, -32 / 1.8),
+    "degrees Celsius became Kelvin": (1.0, -273.15),
+    "Kelvin became degrees Celsius": (1.0, 273.15),
+} | {
+    f"{a} became {b}": (1 / factor, 0.0)
+    for one, other, size in (
+        ("miles", "kilometers", 1.609344), ("feet", "meters", 0.3048), ("inches", "centimeters", 2.54),
+        ("pounds", "kilograms", 0.45359237), ("hectopascal", "inches of mercury", 0.0295299830714),
+        ("miles an hour", "meters a second", 0.44704), ("knots", "meters a second", 0.514444),
+        ("meters a second", "kilometers an hour", 3.6), ("hours", "minutes", 60.0),
+        ("gallons", "liters", 3.785411784),
+    )
+    for a, b, factor in ((one, other, size), (other, one, 1 / size))
+}  # fmt: skip
 
 
 def _matrix(frame: pd.DataFrame, profiles: Mapping[str, ColumnProfile]) -> np.ndarray:
@@ -75,12 +96,25 @@ def _residuals(model: "lightgbm.Booster", X: np.ndarray, column: int) -> np.ndar
     return found
 
 
-def residual_statistics(residuals: np.ndarray) -> np.ndarray:
-    "Median and 90 per cent quantile of the size, and the median, of a window's residuals, (3,); NaN for too few."
-    known = residuals[np.isfinite(residuals)]
-    if len(known) < 10:
-        return np.full(3, np.nan)
-    return np.array([*np.quantile(np.abs(known), [0.5, 0.9]), np.median(known)])
+def residual_statistics(residuals: np.ndarray, values: np.ndarray) -> np.ndarray:
+    "Median and 90 per cent quantile of the size, the median, and the gain by another scale, (4,); NaN for few rows."
+    known = np.isfinite(residuals)
+    if known.sum() < 10:
+        return np.full(STATISTICS, np.nan)
+    residuals, values = residuals[known], values[known]
+    return np.array([*np.quantile(np.abs(residuals), [0.5, 0.9]), np.median(residuals), _scale_gain(residuals, values)])
+
+
+def _scale_gain(residuals: np.ndarray, values: np.ndarray) -> float:
+    """The ratio of the residuals to those by the best scale of another zero, as Celsius for Fahrenheit; at most 100.
+
+    No real week looks like another scale; a factor looks like a cold week, and like the fault of the other column.
+    """
+    some = evenly_spaced(len(values), UNIT_ROWS)
+    residuals, values = residuals[some], values[some]
+    scales = [(factor - 1) * values + offset for factor, offset in UNITS.values() if offset]
+    size, left = np.median(np.abs(residuals)), np.median(np.abs(scales + residuals), axis=1).min()
+    return float(size / max(left, size / 100, 1e-300))
 
 # %% ../../notebooks/lib/monitoring/02_relations.ipynb #302de364
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +143,11 @@ class Relations:
         ]
         return np.column_stack(parts) if parts else np.empty((len(frame), 0))
 
+    def values(self, frame: pd.DataFrame) -> np.ndarray:
+        "The values of the checked columns, (n_rows, n_checked)."
+        parts = [as_numbers(frame[one.column]) for one in self.checked]
+        return np.column_stack(parts) if parts else np.empty((len(frame), 0))
+
     def expected(self, frame: pd.DataFrame, column: str) -> np.ndarray:
         "The values of a checked column that the others expect, (n_rows,)."
         X, names = _matrix(frame, self.profiles), list(self.profiles)
@@ -123,9 +162,11 @@ class Relations:
         return [one.column for one in self.checked].index(column)
 
     def chance(self, n_rows: float) -> np.ndarray:
-        "Half the width of the 90 per cent band of each statistic over so many rows, (3, n_checked)."
-        parts = [np.maximum(_chance(one.marks, n_rows), SMALLEST_SHIFT * one.spread) for one in self.checked]
-        return np.column_stack(parts) if parts else np.empty((3, 0))
+        "Half the width of the 90 per cent band of each statistic over so many rows, (4, n_checked); 1 of the gain."
+        parts = [
+            np.append(np.maximum(_chance(one.marks, n_rows), SMALLEST_SHIFT * one.spread), 1.0) for one in self.checked
+        ]
+        return np.column_stack(parts) if parts else np.empty((STATISTICS, 0))
 
     def as_text(self) -> bytes:
         "All models in LightGBM's text form, compressed; the same models give the same bytes."
@@ -151,10 +192,18 @@ def _chance(marks: np.ndarray, n_rows: float) -> np.ndarray:
     return np.array([half_band(size, 0.5), half_band(size, 0.9), half_band(marks, 0.5)])
 
 
+def window_folds(n_rows: int, windows: Sequence[Window], *, apart: bool) -> np.ndarray:
+    "The fold of each row, (n_rows,): windows by turns, so that the others know the season, or apart, in long runs."
+    folds = np.zeros(n_rows, dtype=int)
+    for i, window in enumerate(windows):
+        folds[window.rows] = i * FOLDS // len(windows) if apart else i % FOLDS
+    return folds
+
+
 def fit_relations(
     frame: pd.DataFrame,
     profiles: Mapping[str, ColumnProfile],
-    windows: Sequence[Window],
+    folds: np.ndarray,  # (n_rows,), of `window_folds`
     *,
     columns: Sequence[str] = (),  # to check, the most important ones first; none: all numbers
     random_state: int,
@@ -162,9 +211,6 @@ def fit_relations(
     "The relations of a reference, and its residuals out of fold, (n_rows, n_checked)."
     profiles = dict(list(profiles.items())[:MAX_PREDICTORS])
     X, names = _matrix(frame, profiles), list(profiles)
-    block = np.zeros(len(frame), dtype=int)
-    for i, window in enumerate(windows):
-        block[window.rows] = i * FOLDS // max(len(windows), 1)
     categories = [i for i, name in enumerate(names) if "levels" in profiles[name]]
     wanted = [name for name in columns or names if name in profiles and "levels" not in profiles[name]]
     checked, models, residuals = [], [], []
@@ -172,7 +218,7 @@ def fit_relations(
         column = names.index(name)
         if len(np.unique(X[np.isfinite(X[:, column]), column])) < MIN_DISTINCT:
             continue
-        left = _out_of_fold(X, column, categories, block, random_state)
+        left = _out_of_fold(X, column, categories, folds, random_state)
         explained = _explained(X[:, column], left)
         if explained < MIN_EXPLAINED:
             continue
@@ -188,11 +234,11 @@ def fit_relations(
 
 
 def _out_of_fold(
-    X: np.ndarray, column: int, categories: Sequence[int], block: np.ndarray, random_state: int
+    X: np.ndarray, column: int, categories: Sequence[int], folds: np.ndarray, random_state: int
 ) -> np.ndarray:
     left = np.full(len(X), np.nan)
     for fold in range(FOLDS):
-        train, test = np.flatnonzero(block != fold), np.flatnonzero(block == fold)
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if not len(train) or not len(test):
             continue
         model = _fit(X[train[evenly_spaced(len(train), FIT_ROWS)]], column, categories, random_state)
@@ -215,12 +261,12 @@ def _explained(values: np.ndarray, residuals: np.ndarray) -> float:
     return float(1 - np.abs(residuals[known]).mean() / spread) if spread > 0 else 0.0
 
 
-def reference_statistics(residuals: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
-    "The statistics of the reference's windows, (n_windows, 3, n_checked)."
-    return np.array([window_statistics(residuals[window.rows]) for window in windows])
+def reference_statistics(residuals: np.ndarray, values: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    "The statistics of the reference's windows, (n_windows, 4, n_checked)."
+    return np.array([window_statistics(residuals[window.rows], values[window.rows]) for window in windows])
 
 
-def window_statistics(residuals: np.ndarray) -> np.ndarray:
-    "The statistics of the residuals of one window, (3, n_checked)."
-    n = residuals.shape[1]
-    return np.column_stack([residual_statistics(residuals[:, i]) for i in range(n)]) if n else np.empty((3, 0))
+def window_statistics(residuals: np.ndarray, values: np.ndarray) -> np.ndarray:
+    "The statistics of one window, (4, n_checked); values and residuals are (n_rows, n_checked)."
+    parts = [residual_statistics(residuals[:, i], values[:, i]) for i in range(residuals.shape[1])]
+    return np.column_stack(parts) if parts else np.empty((STATISTICS, 0))

@@ -92,7 +92,8 @@ def reference_sizes(n_rows: int, times: pd.Series | None) -> list[str]:
     "The sizes that cut a reference into enough windows: at most two numbers of rows, and the periods of its time."
     chunks = [str(rows) for rows in CHUNKS if MIN_WINDOWS <= n_rows // rows <= 20 * MIN_WINDOWS]
     chosen = sorted({*chunks[-1:], *chunks[len(chunks) // 2 : len(chunks) // 2 + 1]}, key=int)
-    periods = [size for size in PERIODS if times is not None and enough(cut_windows(n_rows, size, times))]
+    cuts = {size: cut_windows(n_rows, size, times) for size in PERIODS if times is not None}
+    periods = [size for size, windows in cuts.items() if enough(complete_windows(windows, size, times))]
     return [*periods, *chosen]
 
 

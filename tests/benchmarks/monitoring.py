@@ -25,7 +25,7 @@ from scipy import stats as distributions
 from tdsp.data.schema import infer_schema
 from tdsp.monitoring.faults import name_fault, suspect
 from tdsp.monitoring.reference import LEVEL, Reference, build_reference, open_reference, usable_windows
-from tdsp.monitoring.windows import Window, cut_windows
+from tdsp.monitoring.windows import Window, complete_windows, cut_windows
 from tdsp.stats.resampling import share_interval
 from tests.benchmarks.monitoring_cost import cost
 from tests.benchmarks.monitoring_life import accuracy, alarm_years, daily_losses
@@ -72,7 +72,7 @@ def held_out(stream: Stream, size: str) -> Iterator[HeldOut]:
     schema = infer_schema(features, target=stream.target, task=stream.task, classes=["0", "1"], positive_class="1")
     predicted = pd.DataFrame({"prediction": predictions_of(stream.name)})
     both = features.assign(prediction=predicted["prediction"])
-    windows = usable_windows(cut_windows(len(frame), size, times))
+    windows = complete_windows(usable_windows(cut_windows(len(frame), size, times)), size, times)
     for fold in range(FOLDS):
         out, kept = windows[fold::FOLDS], [w for i, w in enumerate(windows) if i % FOLDS != fold]
         rows = np.concatenate([window.rows for window in kept])

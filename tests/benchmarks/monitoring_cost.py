@@ -21,7 +21,7 @@ from tdsp.core.schema import Schema
 from tdsp.data.schema import infer_schema
 from tdsp.monitoring.drift import chance_effects, column_profile, grid_of, window_effects
 from tdsp.monitoring.reference import build_reference, open_reference
-from tdsp.monitoring.relations import fit_relations
+from tdsp.monitoring.relations import fit_relations, window_folds
 from tdsp.monitoring.windows import Window, cut_windows
 
 ROWS, COLUMNS = 1_000_000, 20
@@ -111,7 +111,8 @@ def relations(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, float]:
     kinds = {spec["name"]: spec["type"] for spec in _schema(part)["columns"]}
     profiles = {name: column_profile(part[name], kind) for name, kind in kinds.items()}
     numbers = [name for name in profiles if "levels" not in profiles[name]]
-    found = _measured(lambda: fit_relations(part, profiles, cut_windows(len(part), "1000"), random_state=1))
+    folds = window_folds(len(part), cut_windows(len(part), "1000"), apart=True)
+    found = _measured(lambda: fit_relations(part, profiles, folds, random_state=1))
     return {key: value / (len(numbers) if key != "mb" else 1) for key, value in found.items()}
 
 

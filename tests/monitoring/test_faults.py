@@ -127,11 +127,12 @@ def test_a_broken_day_is_an_alarm_when_it_comes_again(reference: Reference):
 
 
 def test_the_rule_of_an_alarm_follows_from_the_reference():
-    """A calm reference allows the quickest rule, one that cries in bursts none of the quick ones."""
+    """A calm reference allows the quickest rule, one that cries in bursts, or by days, none of the quick ones."""
     assert alarm_rule([False] * 40, 1, "week") == (2, 2)
     bursts = ([True] * 3 + [False] * 7) * 4
     assert alarm_rule(bursts, 1, "week") not in {(2, 2), (2, 3), (3, 4)}
     assert alarm_rule([False] * 5, 1, "week") is None
+    assert alarm_rule([False] * 200, 1, "day") == (5, 8)  # three days of a storm are no lasting drift
     assert since([False, True, False, True, True]) == 1 and since([True, False, False, True]) == 3
 
 
