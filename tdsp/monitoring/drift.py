@@ -161,13 +161,18 @@ class _Part:
     numbers: np.ndarray  # in order of the rows, NaN for a gap; empty for levels
 
 
-def _part(values: pd.Series, grid: Grid) -> _Part:
+def _coded(values: pd.Series, grid: Grid) -> np.ndarray:
+    "The values as codes of the grid's levels, or as numbers, (n_rows,)."
+    return level_codes(values, grid.edges) if isinstance(grid.edges, pd.Index) else as_numbers(values)
+
+
+def _part(values: np.ndarray, grid: Grid) -> _Part:
     rows = max(len(values), 1)
     if isinstance(grid.edges, pd.Index):
-        counts = np.bincount(level_codes(values, grid.edges) + 1, minlength=len(grid.edges) + 2)[1:]
+        counts = np.bincount(values + 1, minlength=len(grid.edges) + 2)[1:]
         n = int(counts.sum())
         return _Part(counts / max(n, 1), 1 - n / rows, n, np.empty(0), np.empty(0))
-    numbers = as_numbers(values)
+    numbers = values
     known = np.sort(numbers)  # gaps come last
     known = known[: np.searchsorted(known, np.inf, side="right")]
     return _Part(_distribution(known, grid.edges), 1 - len(known) / rows, len(known), known, numbers)
@@ -224,10 +229,17 @@ def window_effects(
     frame: pd.DataFrame, profiles: Mapping[str, ColumnProfile], grids: Mapping[str, Grid] | None = None
 ) -> np.ndarray:
     "Effects of a window, its rows in order, against a reference: of EFFECTS, (5, n_columns)."
+    known = grids or {name: grid_of(profile) for name, profile in profiles.items()}
+    return _effects({name: _coded(frame[name], known[name]) for name in profiles}, profiles, known)
+
+
+def _effects(
+    coded: Mapping[str, np.ndarray], profiles: Mapping[str, ColumnProfile], grids: Mapping[str, Grid]
+) -> np.ndarray:
     effects = np.zeros((len(EFFECTS), len(profiles)))
     for i, (name, profile) in enumerate(profiles.items()):
-        grid = grids[name] if grids else grid_of(profile)
-        part = _part(frame[name], grid)
+        grid = grids[name]
+        part = _part(coded[name], grid)
         effects[:, i] = (
             _distance(part.shares, grid.shares) if part.n else 0.0,
             0.0 if profile.get("predicted") else abs(part.missing - profile["missing"]),
@@ -266,8 +278,9 @@ def reference_effects(
     total = sum(len(window.rows) for window in windows)
     found = np.zeros((len(windows), len(EFFECTS), len(profiles)))
     grids = {name: grid_of(profile) for name, profile in profiles.items()}
+    coded = {name: _coded(frame[name], grids[name]) for name in profiles}
     for i, window in enumerate(windows):
-        found[i] = window_effects(frame.iloc[window.rows], profiles, grids)
+        found[i] = _effects({name: values[window.rows] for name, values in coded.items()}, profiles, grids)
         found[i, :2] = np.minimum(found[i, :2] * total / max(total - len(window.rows), 1), 1.0)
     found[:, 2] = np.maximum(found[:, 2], _only_here(frame, windows, profiles))
     return found

@@ -10,12 +10,14 @@ __all__ = ['FIT_ROWS', 'FOLDS', 'TREES', 'MIN_EXPLAINED', 'MIN_DISTINCT', 'MAX_C
 # %% ../../notebooks/lib/monitoring/02_relations.ipynb #1d1e479b
 import gzip
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ..core.threads import cores
 from .drift import ColumnProfile, as_numbers, level_codes
 from .windows import Window
 from ..stats.resampling import evenly_spaced
@@ -213,24 +215,24 @@ def fit_relations(
     X, names = _matrix(frame, profiles), list(profiles)
     categories = [i for i, name in enumerate(names) if "levels" in profiles[name]]
     wanted = [name for name in columns or names if name in profiles and "levels" not in profiles[name]]
-    checked, models, residuals = [], [], []
-    for name in wanted[:MAX_COLUMNS]:
+
+    def one(name: str) -> "tuple[Relation, lightgbm.Booster, np.ndarray] | None":
         column = names.index(name)
         if len(np.unique(X[np.isfinite(X[:, column]), column])) < MIN_DISTINCT:
-            continue
+            return None
         left = _out_of_fold(X, column, categories, folds, random_state)
         explained = _explained(X[:, column], left)
         if explained < MIN_EXPLAINED:
-            continue
-        at = evenly_spaced(len(X), FIT_ROWS)
-        model = _fit(X[at], column, categories, random_state)
+            return None
+        model = _fit(X[evenly_spaced(len(X), FIT_ROWS)], column, categories, random_state)
         if model is None:
-            continue
-        checked.append(Relation(name, explained, np.nanquantile(left, MARKS), _spread(X[:, column])))
-        models.append(model)
-        residuals.append(left)
-    found = np.column_stack(residuals) if residuals else np.empty((len(frame), 0))
-    return Relations(profiles, tuple(checked), tuple(models)), found
+            return None
+        return Relation(name, explained, np.nanquantile(left, MARKS), _spread(X[:, column])), model, left
+
+    with ThreadPoolExecutor(cores()) as pool:
+        found = [each for each in pool.map(one, wanted[:MAX_COLUMNS]) if each]
+    residuals = np.column_stack([left for *_, left in found]) if found else np.empty((len(frame), 0))
+    return Relations(profiles, tuple(one for one, *_ in found), tuple(model for _, model, _ in found)), residuals
 
 
 def _out_of_fold(
