@@ -292,10 +292,13 @@ class Resolved:
 # what is tried, for parameters that nobody states
 EFFORTS: dict[str, dict[str, Value]] = {
     "quick": {
-        "candidates": ["dummy", "linear", "lightgbm", "ensemble"], "search_trials": 6, "cv_rows": 20_000,
-        "n_resamples": 500, "importance_rows": 1000, "importance_repeats": 2,
+        "candidates": ["dummy", "linear", "lightgbm"], "search_trials": 3, "n_resamples": 500,
+        "importance_rows": 1000,
     },
-    "thorough": {"search_trials": 48, "cv_rows": 100_000},
+    "thorough": {
+        "candidates": ["dummy", "linear", "lightgbm", "tree", "extra_trees", "mlp", "hist_gb", "ensemble"],
+        "search_trials": 48, "cv_rows": 100_000, "importance_rows": 4000, "importance_repeats": 3,
+    },
 }  # fmt: skip
 
 

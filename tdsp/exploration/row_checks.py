@@ -130,15 +130,16 @@ MAX_GAP_CHANCE = 1e-6
 
 def _beyond_a_gap(values: np.ndarray) -> tuple[float, float] | None:
     "The least value above a gap that the tail below it does not allow, and the value below; None where there is none."
-    ordered, tail = np.sort(values)[::-1], len(values) // 20
     if len(values) < 4 * MIN_VALUES:
         return None
-    for n in range(max(1, int(MAX_SHARE * len(values))), 0, -1):
-        ratio = ordered[n - 1] / ordered[n]
-        spread = float(np.log(ordered[n:tail] / ordered[tail]).mean())  # of the tail, after Hill
-        if ratio >= MIN_GAP and (spread <= 0 or -n * np.log(ratio) / spread < np.log(MAX_GAP_CHANCE)):
-            return float(ordered[n - 1]), float(ordered[n])
-    return None
+    ordered, tail = np.sort(values)[::-1], len(values) // 20
+    n = np.arange(1, max(1, int(MAX_SHARE * len(values))) + 1)  # values above the gap
+    logs = np.log(ordered[: tail + 1])
+    steps, below = logs[n - 1] - logs[n], np.cumsum(logs[:tail][::-1])[::-1]
+    spread = below[n] / (tail - n) - logs[tail]  # of the tail below, after Hill
+    is_gap = (steps >= np.log(MIN_GAP)) & (-n * steps < np.log(MAX_GAP_CHANCE) * spread)
+    last = int(n[is_gap].max(initial=0))
+    return (float(ordered[last - 1]), float(ordered[last])) if last else None
 
 
 def _impossible_dates(train: pd.DataFrame, whole: pd.DataFrame) -> Iterator[ImpossibleRows]:

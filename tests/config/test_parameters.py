@@ -360,13 +360,13 @@ def test_effort_sets_what_nobody_states():
     """Stated values hold; the others are those of the effort, and the record says so."""
     schema = read_schema(Path(__file__).parents[2] / "notebooks")
     quick = resolve(schema, given={"effort": "quick", "search_trials": "5"})
-    assert quick.values["candidates"] == ["dummy", "linear", "lightgbm", "ensemble"]
+    assert quick.values["candidates"] == ["dummy", "linear", "lightgbm"]
     assert quick.values["search_trials"] == 5
     assert (quick.origins["candidates"], quick.origins["search_trials"]) == ("effort", "given")
     usual, thorough = resolve(schema), resolve(schema, given={"effort": "thorough"})
     assert usual.values["search_trials"] < thorough.values["search_trials"]
     assert {name for name in usual.values if usual.values[name] != thorough.values[name]} == {
-        "effort", "search_trials", "cv_rows"
+        "effort", "candidates", "search_trials", "cv_rows", "importance_rows", "importance_repeats"
     }  # fmt: skip
     with pytest.raises(ParameterError, match="quick"):
         resolve(schema, given={"effort": "fast"})
