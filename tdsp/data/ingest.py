@@ -175,7 +175,12 @@ def _sql_message(message: str, offset: int, where: str, tables: Iterable[str]) -
     if unknown:
         hint = did_you_mean(unknown[1], tables)
         return f"{place}: there is no source {unknown[1]!r}.{hint} The sources are: {', '.join(tables)}."
-    return f"{place}: {' '.join(re.split(r'LINE [0-9]+:', message)[0].split())}"
+    words = re.search(r'at or near "(\w+)"', message)
+    quoted = next((name for name in tables if words and name.casefold() == words[1].casefold()), "")
+    hint = (
+        f" The source {quoted} is named like a word of SQL: write it in quotes, {sql_name(quoted)}." if quoted else ""
+    )
+    return f"{place}: {' '.join(re.split(r'LINE [0-9]+:', message)[0].split())}{hint}"
 
 # %% ../../notebooks/lib/data/06_ingest.ipynb #5998e10d
 def spread_rows(
