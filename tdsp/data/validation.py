@@ -273,6 +273,7 @@ _GAPS = {
     RemarkCode.MISSING_CODES: "by missing_codes of the parameters",
     RemarkCode.MISSING_WORDS: "as words among values",
     RemarkCode.DAMAGED_CELLS: "as damaged cells",
+    RemarkCode.OTHER_CURRENCY: "as amounts in another currency",
 }
 
 
@@ -307,7 +308,7 @@ def require_contract(
                 [
                     head,
                     *(_with_cells(breach, noted) for breach in found),
-                    "Correct the data, or the contract where it is wrong.",
+                    "Correct the data, or the contract where it is wrong; `tdsp ingest` writes a missing one.",
                 ]
             )
         )
