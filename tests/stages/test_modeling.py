@@ -184,6 +184,24 @@ def test_a_labeled_table_is_scored_beside_the_test_set(tmp_path):
         run_cells(tmp_path / "odd", flights(600), before="cost_or_coverage", **settings)
 
 
+def test_a_runner_up_of_many_rows_is_the_model_of_its_last_fold(tmp_path):
+    """The winner learns from all rows; the caption names the rows of the runner-up, and no fit is made for it."""
+    few = run_cells(tmp_path, flights(1200), before="plot_calibration", positive_class="late", cv_rows=300, **QUICK)
+    learned = few["run"].fact("runner_up_rows")
+    assert learned == len(few["folds"].pairs[-1][0]) < 300 and list(few["fitted"]) == [
+        "winner",
+        "runner_up",
+        "baseline",
+    ]
+    assert f"learned from {learned} rows" in model_evaluation.comparison_caption(few["study"])
+    held_out = model_evaluation.fit_held_out(
+        few["study"].candidate(few["choice"].runner_up), few["X"], few["y"], task="binary", cv=few["folds"],
+        classes=few["outcome"].classes, random_state=few["study"].seed,
+    )  # fmt: skip
+    rows = few["X"].head(50)
+    assert np.array_equal(few["fitted"]["runner_up"].predict_proba(rows), held_out.pipeline.predict_proba(rows))
+
+
 def test_a_labeled_table_is_read_by_the_readings_of_the_model(tmp_path):
     """9.600 alone would be 9.6, NA alone a gap, and a short text in another encoding."""
     (tmp_path / "labelled.csv").write_bytes("debt;land;city;y\n9.600;NA;Zamość;no\n".encode("cp1250"))
