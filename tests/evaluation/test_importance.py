@@ -20,6 +20,7 @@ from tdsp.evaluation.importance import (
     plot_importance,
     worst_rows,
 )
+from tdsp.modeling.fitting import predict, refit
 from tdsp.stats.metrics import METRICS
 from tdsp.stats.plotting import description_of, themed_svg
 from tdsp.stats.resampling import make_units
@@ -230,6 +231,21 @@ def test_contributions_of_lightgbm_are_its_own_and_add_up():
     assert added.errors is None and (raw[:5] - added.values.sum(axis=1)).to_numpy() == pytest.approx(mean, abs=0.05)
     against = contributions(None, X.head(5), X, groups, of=np.zeros(5, dtype=int), **settings)
     assert against.values.to_numpy() == pytest.approx(-added.values.to_numpy())
+
+
+def test_lightgbm_on_hashed_words_is_explained_by_sampling():
+    """Words have no names there: a model that rests on them ends no run, and their column has its contribution."""
+    rng = np.random.default_rng(0)
+    X, _ = trips(400)
+    good = rng.random(400) < 0.5
+    notes = np.where(good, "runs well and was kept dry all winter", "leaks oil and does not start at all")
+    X = X.assign(notes=[f"{text} number {i % 97} in row {i}" for i, text in enumerate(notes)])
+    pipeline = refit("lightgbm", X, good.astype(int), task="binary", random_state=1)
+    added = contributions(
+        lambda T: predict(pipeline, T, task="binary"), X.head(3), X, {name: [name] for name in X}, task="binary",
+        of=np.ones(3, dtype=int), additive=False, pipeline=pipeline, n_orders=10, random_state=1,
+    )  # fmt: skip
+    assert added.errors is not None and (added.values.abs().idxmax(axis=1) == "notes").all()
 
 
 @pytest.mark.slow
