@@ -34,6 +34,14 @@ class MonitorPage(PageView):
     contents: tuple[tuple[str, str], ...]
 
 
+def _rows_words(result: dict[str, Any]) -> str:
+    "Rows in judged windows, in others, and refused."
+    judged = sum(one["rows"] for one in result["judgments"]) or result["rows"]
+    rest = result["rows"] - judged
+    outside = f", {format_int(rest)} in windows left out" if rest else ""
+    return f"{format_int(judged)} judged{outside}, {format_int(result['rejected'])} refused"
+
+
 def render_monitor(folder: Path, result: dict[str, Any]) -> Path:
     "Write the page of a monitoring from monitor.json and the executed notebook; return its path."
     label = status_label(str(result["state"]).capitalize(), EDGES.get(result["state"], "unsure"))
@@ -43,7 +51,7 @@ def render_monitor(folder: Path, result: dict[str, Any]) -> Path:
     facts = [
         ("Model", f"{result['model']} `{result['version']}`"),
         ("Data", f"`{result['data']}`"),
-        ("Rows", f"{format_int(result['rows'])} judged, {format_int(result['rejected'])} refused"),
+        ("Rows", _rows_words(result)),
         ("Windows", f"{result['windows']}, each {windows} long"),
         ("Made", format_date(result["made_at"])),
     ]

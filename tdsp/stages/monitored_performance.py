@@ -219,6 +219,12 @@ def _performance_findings(
         found.append(
             Finding("performance", "watch", "", last["window"], text, "Look again when the next labels are in.")
         )
+    for row in table if not found else ():
+        if row["out_of_bounds"]:
+            score = estimate_text(row["value"], row["low"], row["high"])
+            when = f"in the window of {row['window']}, out of {limits}"
+            text = f"{label} was {score} {when}; one window alone may be chance."
+            found.append(Finding("note", "ok", "", row["window"], text))
     if not table and not len(wealth):
         text = f"Accuracy is not judged: no window has {MIN_ROWS} labeled rows of more than one class."
         found.append(Finding("unjudged", "insufficient data", "", "", text, "Wait for more labels."))
@@ -446,7 +452,8 @@ def _parts_sentence(parts: Sequence[Part]) -> str:
 def parts_table(performance: Performance) -> pd.DataFrame:
     "One row a part of the drop; a note where there is none."
     if not performance.parts:
-        return pd.DataFrame({"note": ["The loss has not risen above that of the test set, or its labels are not in."]})
+        risen = "The mean loss of the last labeled windows does not lie above that of the test set: there is no rise."
+        return pd.DataFrame({"note": [risen if performance.table else "No labels are in, so no rise is known."]})
     return pd.DataFrame(performance.parts).rename(columns={"value": "rise of the mean loss"})
 
 # %% ../../notebooks/lib/stages/11_monitored_performance.ipynb #61af3f0d

@@ -9,7 +9,7 @@ __all__ = ['SEASON_DAYS', 'MAX_POINTS', 'MonitorSettings', 'Monitored', 'open_mo
 
 # %% ../../notebooks/lib/stages/10_monitoring.ipynb #2d8ae920
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..core.project import find_root
 from ..core.record import utc_now
 from ..monitoring.decomposition import Part
 from ..monitoring.estimates import EstimatedWindow
-from ..monitoring.faults import Fault, judge_windows, largest_effects, suspect
+from ..monitoring.faults import Fault, broken_columns, judge_windows, largest_effects, suspect
 from ..monitoring.ingestion import IngestionWindow, ingestion_findings, ingestion_windows, making_notes
 from ..monitoring.reference import Reference, ReferenceRecord, WindowJudgment, open_reference
 from ..monitoring.states import ORDER, Finding, State, alarm_rule, drift_findings, state_of
@@ -153,6 +153,21 @@ class Drift:
     faults: list[Fault | None]
     findings: list[Finding]
     own_cries: tuple[int, int]  # windows of the reference's own past in which it would have cried, and all of them
+    known: Sequence[bool] = ()  # by window: whether the reference has seen its season; empty: all are
+    ignored: Collection[str] = ()  # columns that the model does not rely on
+
+    @property
+    def beyond(self) -> list[bool]:
+        "Whether each window counts as beyond: in a season that is not known by a broken column alone."
+        known = self.known or [True] * len(self.judgments)
+        return [one.beyond and (ok or bool(broken_columns(one))) for one, ok in zip(self.judgments, known, strict=True)]
+
+    def largest(self, judgment: WindowJudgment) -> tuple[str, float]:
+        "The column that is furthest out of those that the model relies on, and how far."
+        sizes = {name: size for name, size in largest_effects(judgment).items() if name not in self.ignored}
+        named = suspect(judgment)
+        column = named if named in sizes else max(sizes, key=lambda name: sizes[name], default="")
+        return column, max([*sizes.values(), *judgment.broken.values()], default=0.0)
 
 
 def judge_drift(monitored: Monitored) -> Drift:
@@ -184,11 +199,11 @@ def judge_drift(monitored: Monitored) -> Drift:
                 "unjudged", "ok", "", first,
                 f"Drift is not judged from {first} on: the reference ends "
                 f"{format_date(monitored.record['last'], time=False)} and knows no such season."
-                " Broken columns are judged.",
+                " A window counts as beyond there by a broken column alone.",
                 "Train again with a year of rows.",
             )
         )  # fmt: skip
-    return Drift(judgments, faults, findings, (sum(own), len(own)))
+    return Drift(judgments, faults, findings, (sum(own), len(own)), known, reference.ignored)
 
 
 def _unjudged(monitored: Monitored) -> list[Finding]:
@@ -226,11 +241,15 @@ def judge_contract(monitored: Monitored) -> list[Finding]:
         share = count / max(rows.read, 1)
         text = f"{column}: {count:,} of {rows.read:,} rows ({share:.1%}) do not fit the contract and get no prediction."
         state: State = "alarm" if share > 0.05 else "watch"
-        found.append(Finding("contract", state, column, "", text, f"Mend {column} at its source."))
+        first = next((one["window"] for one in monitored.ingestion if one["rejected"]), "")
+        found.append(Finding("contract", state, column, first, text, f"Mend {column} at its source."))
     notes = monitored.model.notes(rows.frame)
-    for what, counts in (("levels", notes["unknown_levels"]), ("values beyond the range", notes["out_of_range"])):
+    for what, counts in (
+        ("levels that training never had", notes["unknown_levels"]),
+        ("values outside the range of training", notes["out_of_range"]),
+    ):
         for column, count in counts.items():
-            text = f"{column}: {count_of(int(count), 'row')} with {what} that the model has never seen."
+            text = f"{column}: {count_of(int(count), 'row')} with {what}."
             found.append(Finding("note", "ok", str(column), "", text))
     own = monitored.record.get("windows", {}).get(monitored.size)
     arrived = ingestion_findings(monitored.ingestion, monitored.size, own)
@@ -282,9 +301,8 @@ def conclude(
 ) -> MonitorResult:
     "The state of the model on these rows, with all it rests on."
     findings = [*drift.findings, *performance.findings, *contract]
-    if any(one.code == "broken" for one in findings):  # a model that is fed wrong values is not the one to train again
-        first = "Mend the broken column first; it may be all that is wrong."
-        findings = [replace(one, todo=first) if one.code == "performance" else one for one in findings]
+    if broken := [one for one in findings if one.code == "broken"]:  # fed wrong values, a model is not the one to train
+        findings = [_beside_broken(one, broken[0], monitored) for one in findings]
     findings.sort(key=lambda one: -ORDER.index(one.state))
     state = state_of(findings)
     grave = [one for one in findings if one.state == state and one.code != "note"] if state != "ok" else []
@@ -300,14 +318,28 @@ def conclude(
         state, sentence + past, monitored.name, monitored.model.version, monitored.settings.data, monitored.size,
         len(monitored.windows), len(monitored.rows.frame), sum(monitored.rows.rejected.values()), utc_now(), cries,
         findings, performance.table,
-        [{"window": one.name, "rows": one.rows, "p": one.p, "beyond": one.beyond,
-          "largest": suspect(one),
-          "size": max([*largest_effects(one).values(), *one.broken.values()])} for one in drift.judgments],
+        [{"window": one.name, "rows": one.rows, "p": one.p, "beyond": beyond, "largest": drift.largest(one)[0],
+          "size": drift.largest(one)[1]} for one, beyond in zip(drift.judgments, drift.beyond, strict=True)],
         performance.estimates, performance.parts, performance.losses,
         monitored.record["performance"]["loss"]["unit"] if "performance" in monitored.record else "",
         monitored.model.schema["target"],
         monitored.ingestion,
     )  # fmt: skip
+
+
+def _beside_broken(finding: Finding, broken: Finding, monitored: Monitored) -> Finding:
+    "A finding beside a broken column, whose repair comes before anything else and is advised once."
+    if finding is broken:
+        names = [window.name for window in monitored.windows]
+        rows = sum(len(window.rows) for window in monitored.windows[names.index(broken.since) :])
+        return replace(finding, todo=f"{finding.todo} Do not rely on the {rows:,} predictions since {broken.since}.")
+    if finding.code == "performance":
+        return replace(finding, todo="Mend the broken column first; it may be all that is wrong.")
+    if finding.code == "contract" and finding.column == broken.column:
+        return replace(finding, todo="")
+    if finding.code == "unjudged" and finding.todo:
+        return replace(finding, todo=f"{finding.todo} It does not mend {broken.column}: that comes first.")
+    return finding
 
 
 def _times(n: int) -> str:
@@ -358,14 +390,14 @@ def plot_windows(drift: Drift) -> "Axes | pd.DataFrame":
     "The largest effect of each window beside the level that 5 per cent of the reference's own pass."
     if not drift.judgments:
         return pd.DataFrame({"note": ["No window can be judged."]})
-    size = [max([*largest_effects(one).values(), *one.broken.values()]) for one in drift.judgments]
-    names = [one.name for one in drift.judgments]
-    beyond = sum(one.beyond for one in drift.judgments)
+    size = [drift.largest(one)[1] for one in drift.judgments]
+    names, is_beyond = [one.name for one in drift.judgments], drift.beyond
+    beyond = sum(is_beyond)
     step = -(-len(size) // MAX_POINTS)  # windows at one point
     points = [max(size[i : i + step]) for i in range(0, len(size), step)]
     with report_axes() as ax:
         ax.plot(range(len(points)), points, color=BLUE, marker="o", linestyle="-")
-        out = sorted({i // step for i, one in enumerate(drift.judgments) if one.beyond})
+        out = sorted({i // step for i in np.flatnonzero(is_beyond)})
         ax.plot(out, [points[i] for i in out], color=ORANGE, marker="s", linestyle="none", label="beyond")
         ax.axhline(1, **LIMIT_LINE, label="level that 5 % of its own windows pass")
         at = np.unique(np.linspace(0, len(points) - 1, min(4, len(points))).astype(int))

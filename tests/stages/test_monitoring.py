@@ -62,6 +62,19 @@ def test_a_unit_that_changed_is_an_alarm(root: Path):
     result = judged(root, later)
     assert result.state == "alarm" and "became Fahrenheit" in result.sentence
     assert "Since 2026-05-18" in result.sentence
+    broken = next(one for one in result.findings if one.code == "broken")
+    assert "Do not rely on the 336 predictions since 2026-05-18" in broken.todo
+    assert all(one.todo == "" for one in result.findings if one.code == "contract" and one.column == "temp")
+
+
+def test_a_week_out_of_bounds_is_named_though_it_is_no_alarm(root: Path):
+    """One week of exchanged labels among good ones: a note with its score, and nothing to do."""
+    frame = hours(28, **LATER)
+    week = frame["time"].between("2026-05-11", "2026-05-18", inclusive="left")
+    frame.loc[week, "rain"] = frame.loc[week, "rain"].sample(frac=1, random_state=1).to_numpy()
+    result = judged(root, frame, labels="rain")
+    (note,) = [one for one in result.findings if "one window alone may be chance" in one.text]
+    assert (note.code, note.since, note.todo) == ("note", "2026-05-11", "") and result.performance[1]["out_of_bounds"]
 
 
 def test_a_relation_that_changed_is_an_alarm_when_labels_are_in(root: Path):
@@ -370,7 +383,7 @@ def test_many_windows_take_linear_time_and_little_of_the_page(root: Path):
     assert len(result.judgments) == 100 and spent[1] < 15 * spent[0]
     found = MonitorSettings("stations-20260601T000000Z-aaaa", str(root / "new.csv"), window="day")
     drift = monitoring.judge_drift(monitoring.open_monitor(found, root))
-    many = replace(drift, judgments=drift.judgments * 100)
+    many = replace(drift, judgments=drift.judgments * 100, known=[*drift.known] * 100)
     rows = replace(result, judgments=result.judgments * 100, ingestion=result.ingestion * 100)
     shown = [monitoring.plot_windows(many), monitoring.windows_table(rows), pd.DataFrame(rows.ingestion)]
     assert sum(len(show(None, one, f"many{i}").html) for i, one in enumerate(shown)) < 200_000
