@@ -147,7 +147,8 @@ def _changed_unit(reference: Reference, frame: pd.DataFrame, judgment: WindowJud
             if max(undone.drift, undone.broken) < BACK and left < 0.5:
                 found.append((left, text))
         if found:
-            text = f"{column}: {min(found)[1]}, most likely; undone, it agrees better with the other columns"
+            back = "converted back for this check, it agrees better with the other columns"
+            text = f"{column}: {min(found)[1]}, most likely; {back}"
             return Fault(column, "unit", text)
     return None
 
@@ -180,7 +181,7 @@ def _fault_of(
     if found:
         _, kind, text = min(found)
         back = "agrees with the other columns" if checked else "is what it was"
-        return Fault(column, kind, f"{column}: {text}, most likely; undone, it {back}")
+        return Fault(column, kind, f"{column}: {text}, most likely; converted back for this check, it {back}")
     if expected is None or column not in broken_columns(judgment):
         return None
     if judgment.drift.get(column, 0.0) < CLEAR and _unrelated(values, expected):
