@@ -33,6 +33,7 @@ class CellReading(TypedDict, total=False):
     decimal: str  # . or ,
     thousands: str  # the sign between groups of digits; absent: any that is not the decimal sign
     affixes: list[tuple[str, str, float]]  # text before, text after, and what a number with them is multiplied by
+    foreign: list[tuple[str, str]]  # text before, text after an amount in another currency: no value
     order: str  # of day, month and year, one of ORDERS
     pattern: str  # of dates, as stated: %d.%m.%Y
     latest_year: int  # two-digit years beyond it belong to the century before
@@ -144,7 +145,8 @@ def _factor(before: str, after: str, reading: CellReading) -> float | None:
     """The factor of a number with these texts around it; None where they are not the column's."""
     if not before and not after:
         return 1.0
-    for known_before, known_after, factor in reading.get("affixes", ()):
+    gaps = ((*affix, math.nan) for affix in reading.get("foreign", ()))
+    for known_before, known_after, factor in (*reading.get("affixes", ()), *gaps):
         alike = after == known_after if len(after) < 2 else after.casefold() == known_after.casefold()
         if alike and before.casefold() == known_before.casefold():
             return float(factor)

@@ -314,15 +314,14 @@ def rows_by_currency(
     return dict(sorted(found.items(), key=lambda pair: -sum(pair[1].values())))
 
 
-def _in_other_currencies(column: TextColumn, affixes: Collection[Affix]) -> list[str]:
-    """The texts in other currencies than most, which no rate makes comparable; empty where they are none, or many."""
+def _in_other_currencies(column: TextColumn, affixes: Collection[Affix]) -> dict[str, int]:
+    """The rows of each text in another currency than most, which no rate makes comparable; empty for none, or many."""
     if len({currency_of(affix) for affix in affixes} - {""}) < 2:
-        return []
+        return {}
     _, *others = rows_by_currency(column, affixes).values()
-    n = sum(sum(rows.values()) for rows in others)
-    texts = [text for rows in others for text in rows]
-    enough = len(column.texts) - len(texts) >= MIN_VALUES
-    return texts if n <= MAX_OTHER_CURRENCY * column.rows and enough else []
+    found = {text: n for rows in others for text, n in rows.items()}
+    enough = len(column.texts) - len(found) >= MIN_VALUES
+    return found if sum(found.values()) <= MAX_OTHER_CURRENCY * column.rows and enough else {}
 
 
 def _of_one_measure(column: TextColumn, affixes: list[Affix]) -> list[Affix]:
@@ -348,9 +347,9 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
         return None
     affixes = _affixes(column)
     kept = _of_one_measure(column, [affix for affix in affixes if _is_affix(affix)])
-    if others := _in_other_currencies(column, kept):
-        foreign = {currency_of(affix) for affix in map(_affix_of, others)}
-        kept = [affix for affix in kept if currency_of(affix) not in foreign]
+    others = _in_other_currencies(column, kept)
+    foreign = sorted({_affix_of(text) for text in others})
+    kept = [affix for affix in kept if affix not in foreign]
     shown = [affix for affix in kept if affix != ("", "")]
     words = [word for affix in shown for word in affix if not _is_currency(word.casefold())]
     with_letters = any(re.search(r"[^\W\d_]", word) for word in words)
@@ -371,26 +370,21 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
         factors = _percent_factors(column, factors, reading)
     if shown:
         reading["affixes"] = [(*affix, float(factors[affix])) for affix in sorted(shown)]
-    if others:
-        reading["missing"] = others
+    if foreign:
+        reading["foreign"] = foreign
     odd = odd_words(column, reading)
     if odd is None:
         return None
     if odd:
         reading["missing"] = odd
-    rest = [text for text in odd if text not in others]
-    remarks = [*_remarks_on_numbers(column, reading), *remarks_on_odd(column, rest)]
+    remarks = [*_remarks_on_numbers(column, reading), *remarks_on_odd(column, odd)]
     if usual and len(set(factors.values())) > 1:
         plain = sum(n for t, n in zip(column.texts, column.counts.tolist(), strict=True) if _affix_of(t) == ("", ""))
         remarks.append(Remark(RemarkCode.PLAIN_NUMBERS, (f"{plain:,}", usual)))
-    return reading, (*remarks, *_remark_on_currencies(column, others))
-
-
-def _remark_on_currencies(column: TextColumn, others: Collection[str]) -> Iterator[Remark]:
-    """A remark on cells in another currency than most."""
     if others:
-        n = sum(n for text, n in zip(column.texts, column.counts.tolist(), strict=True) if text in others)
-        yield Remark(RemarkCode.OTHER_CURRENCY, (f"{n:,}", ", ".join(map(repr, list(others)[:3]))))
+        cells = ", ".join(map(repr, [*others][:3]))
+        remarks.append(Remark(RemarkCode.OTHER_CURRENCY, (f"{sum(others.values()):,}", cells)))
+    return reading, tuple(remarks)
 
 
 def _percent_factors(column: TextColumn, factors: Mapping[Affix, float], reading: CellReading) -> dict[Affix, float]:
