@@ -402,7 +402,7 @@ def _remarks_on_numbers(column: TextColumn, reading: CellReading) -> Iterator[Re
             return
         value = parse_number(text, reading)
         parts = number_parts(text)
-        if value is None or parts is None or _float(text) == value:
+        if value is None or np.isnan(value) or parts is None or _float(text) == value:
             continue
         way = (parts["before"], parts["after"], bool(re.search(r"[.,]", parts["digits"])))
         if way not in seen:

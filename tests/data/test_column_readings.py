@@ -29,6 +29,7 @@ def test_a_few_amounts_in_another_currency_are_gaps_with_a_word():
     found, remarks = column(few)
     assert found == [*range(95), None, None, None]
     assert "3 cells count as missing, in another currency than the others: '5 USD', '12 USD', '£7'" in remarks
+    assert "nan" not in remarks
     reading = readings_of(type_columns(pa.table({"x": few}))[0].schema)["x"]
     values, odd = parse_cells(["3 EUR", "99 USD", "7 JPY"], reading)  # a later cell: by the currency, not by its text
     assert values[0] == 3 and values[1:].isna().all() and odd.tolist() == [False, False, True]
