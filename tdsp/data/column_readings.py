@@ -277,6 +277,11 @@ def _unit_name(unit: str) -> str:
     return unit.casefold().removeprefix("+").strip()
 
 
+def _unit_of(after: str) -> str:
+    """The unit in a text after a number, without the magnitude."""
+    return _unit_name(_magnitude(after, alone=False)[1])
+
+
 def _usual_unit(column: TextColumn, affixes: Collection[Affix]) -> str:
     """The unit of most rows where numbers without one are beside several; empty where there is no need of it."""
     if ("", "") not in affixes or len({_magnitude(after, alone=False)[1] for _, after in affixes} - {""}) < 2:
@@ -284,7 +289,7 @@ def _usual_unit(column: TextColumn, affixes: Collection[Affix]) -> str:
     rows = Counter[str]()
     for text, n in zip(column.texts, column.counts.tolist(), strict=True):
         if (affix := _affix_of(text)) in affixes and affix[1]:
-            rows[_unit_name(_magnitude(affix[1], alone=False)[1])] += n
+            rows[_unit_of(affix[1])] += n
     return max(rows, key=lambda unit: rows[unit], default="")
 
 
@@ -295,7 +300,7 @@ def _is_currency(unit: str) -> bool:
 def currency_of(affix: Affix) -> str:
     """The currency of a number with these texts around it; empty where it has none."""
     before, after = affix
-    unit = _unit_name(_magnitude(after, alone=False)[1])
+    unit = _unit_of(after)
     sign = before.casefold() or (unit if _is_currency(unit) else "")
     return CURRENCIES.get(sign, sign)
 
@@ -308,8 +313,7 @@ def rows_by_currency(
     affixes = [affix for affix in _affixes(column) if _is_affix(affix)] if affixes is None else affixes
     found: dict[str, dict[str, int]] = {}
     for text, n in zip(column.texts, column.counts.tolist(), strict=True):
-        parts = number_parts(text)
-        if parts and (affix := (parts["before"], parts["after"])) in affixes and (currency := currency_of(affix)):
+        if (affix := _affix_of(text)) in affixes and (currency := currency_of(affix)):
             found.setdefault(currency, {})[text] = n
     return dict(sorted(found.items(), key=lambda pair: -sum(pair[1].values())))
 
@@ -358,10 +362,7 @@ def find_numbers(column: TextColumn, habits: FileHabits) -> Found | None:
     usual = _usual_unit(column, kept)
     factors = factors_of(kept, usual) if shown else {}
     if factors is None:
-        if (
-            len({_unit_name(_magnitude(after, alone=False)[1]) for _, after in shown} - _KNOWN_UNITS)
-            > MAX_UNKNOWN_UNITS
-        ):
+        if len({_unit_of(after) for _, after in shown} - _KNOWN_UNITS) > MAX_UNKNOWN_UNITS:
             return None  # names of models such as 580N and 310SL
         examples = ", ".join(repr(text) for affix, text in affixes.items() if affix in shown[:3])
         return {"kind": "text"}, (Remark(RemarkCode.SEVERAL_UNITS, (examples,)),)

@@ -176,7 +176,7 @@ def written_later(df: pd.DataFrame, name: str, target: str, others: Mapping[str,
 
 
 def later_than(dates: pd.Series, moments: pd.Series) -> str:
-    "The evidence that a date is later than the time of its row; empty where it does not, or is named like a plan."
+    "The evidence that a date is later than the time of its row; empty where it is not, or is named like a plan."
     days = (dates - moments).dt.total_seconds().dropna() / 86_400
     if _PLANNED.search(str(dates.name)) or days.nunique() < 2:
         return ""

@@ -172,10 +172,9 @@ def _part(values: np.ndarray, grid: Grid) -> _Part:
         counts = np.bincount(values + 1, minlength=len(grid.edges) + 2)[1:]
         n = int(counts.sum())
         return _Part(counts / max(n, 1), 1 - n / rows, n, np.empty(0), np.empty(0))
-    numbers = values
-    known = np.sort(numbers)  # gaps come last
+    known = np.sort(values)  # gaps come last
     known = known[: np.searchsorted(known, np.inf, side="right")]
-    return _Part(_distribution(known, grid.edges), 1 - len(known) / rows, len(known), known, numbers)
+    return _Part(_distribution(known, grid.edges), 1 - len(known) / rows, len(known), known, values)
 
 
 def _distance(shares: np.ndarray, others: np.ndarray) -> float:

@@ -318,8 +318,8 @@ def conclude(
         state, sentence + past, monitored.name, monitored.model.version, monitored.settings.data, monitored.size,
         len(monitored.windows), len(monitored.rows.frame), sum(monitored.rows.rejected.values()), utc_now(), cries,
         findings, performance.table,
-        [{"window": one.name, "rows": one.rows, "p": one.p, "beyond": beyond, "largest": drift.largest(one)[0],
-          "size": drift.largest(one)[1]} for one, beyond in zip(drift.judgments, drift.beyond, strict=True)],
+        [{"window": one.name, "rows": one.rows, "p": one.p, "beyond": beyond, "largest": column, "size": size}
+         for one, beyond in zip(drift.judgments, drift.beyond, strict=True) for column, size in [drift.largest(one)]],
         performance.estimates, performance.parts, performance.losses,
         monitored.record["performance"]["loss"]["unit"] if "performance" in monitored.record else "",
         monitored.model.schema["target"],
