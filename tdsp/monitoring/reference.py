@@ -404,15 +404,12 @@ class Reference:
         away = np.abs(statistics[: len(floor)] - self._center[:, places])
         return away / self._broken.limit(self.critical, floor, places), self._broken.scores(away, floor, places)
 
-    def residuals(self, frame: pd.DataFrame) -> np.ndarray:
-        "Residuals of at most FIT_ROWS rows of a window, evenly spaced, (n_rows, n_checked)."
-        return self.relations.residuals(frame.iloc[evenly_spaced(len(frame), FIT_ROWS)])
-
     def judge(self, window: Window, frame: pd.DataFrame) -> WindowJudgment:
         "The judgment of a window; `frame` holds its rows with columns and predictions."
         names, checked = list(self.profiles), [one.column for one in self.relations.checked]
-        left = self.residuals(frame)
-        statistics = window_statistics(left, self.relations.values(frame.iloc[evenly_spaced(len(frame), FIT_ROWS)]))
+        some = frame.iloc[evenly_spaced(len(frame), FIT_ROWS)]
+        left = self.relations.residuals(some)
+        statistics = window_statistics(left, self.relations.values(some))
         drift, drift_scores = self._moved(frame, names)
         broken, broken_scores = self._broke(statistics, len(left), range(len(checked)))
         broken = np.nan_to_num(broken).max(axis=0, initial=0)
@@ -443,7 +440,7 @@ class Reference:
         return ColumnJudgment(drift, sizes["new values"], float(np.nan_to_num(broken, nan=np.inf).max()))
 
     def expected(self, frame: pd.DataFrame, name: str) -> np.ndarray:
-        "The values of a column that the others expect, at the rows of `residuals`."
+        "The values of a column that the others expect, at the rows that `judge` looks at."
         at = evenly_spaced(len(frame), FIT_ROWS)
         return self.relations.expected(frame.iloc[at], name)
 
